@@ -1,0 +1,149 @@
+//! Canonical JSON bytes (RFC 8785): one value, one spelling, so that bytes can be compared and hashed.
+//!
+//! Members sorted by UTF-16 code units, no white space, shortest escapes, numbers as ECMAScript prints them. One deviation, stated in
+//! `docs/trace-format.md`: an integer outside of ±2^53 keeps all its digits, where RFC 8785 would round it to a double; tools have
+//! 64-bit integers and a trace must not lose them.
+
+use serde_json::{Map, Number, Value};
+
+/// The canonical bytes of `value`.
+#[must_use]
+pub fn to_vec(value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_value(&mut out, value);
+    out
+}
+
+/// The canonical text of `value`.
+#[must_use]
+pub fn to_string(value: &Value) -> String {
+    String::from_utf8(to_vec(value)).unwrap_or_default()
+}
+
+/// Appends the canonical bytes of `value`. Recursion is bounded by the depth that readers accept.
+pub fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => write_number(out, number),
+        Value::String(text) => write_string(out, text),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_value(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => write_object(out, members),
+    }
+}
+
+fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
+    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+    // serde_json's map is sorted by UTF-8 bytes, which differs from UTF-16 order only beyond the basic plane.
+    if sorted.iter().any(|(key, _)| !key.is_ascii()) {
+        sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    }
+    out.push(b'{');
+    for (index, (key, value)) in sorted.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, key);
+        out.push(b':');
+        write_value(out, value);
+    }
+    out.push(b'}');
+}
+
+fn write_number(out: &mut Vec<u8>, number: &Number) {
+    if let Some(integer) = number.as_u64() {
+        write_u64(out, integer);
+    } else if let Some(integer) = number.as_i64() {
+        write_i64(out, integer);
+    } else {
+        write_f64(out, number.as_f64().unwrap_or(0.0));
+    }
+}
+
+/// Appends an unsigned integer.
+pub fn write_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends a signed integer.
+pub fn write_i64(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends a finite double as ECMAScript prints it (so `1.0` is `1` and `-0.0` is `0`).
+pub fn write_f64(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
+}
+
+/// Appends a string with its quotes.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    const HEX: [u8; 16] = *b"0123456789abcdef";
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut plain_from = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(bytes.get(plain_from..index).unwrap_or_default());
+        plain_from = index + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            control => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX.get(usize::from(control >> 4)).copied().unwrap_or(b'0'));
+                out.push(HEX.get(usize::from(control & 15)).copied().unwrap_or(b'0'));
+            }
+        }
+    }
+    out.extend_from_slice(bytes.get(plain_from..).unwrap_or_default());
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_specification_s_own_sample() {
+        // RFC 8785, section 3.2.2 and 3.2.3.
+        let value: Value = serde_json::from_str(
+            r#"{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],
+               "string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}"#,
+        )
+        .unwrap();
+        let expected = r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}"#;
+        assert_eq!(to_string(&value), expected);
+    }
+
+    #[test]
+    fn members_are_sorted_by_utf_16() {
+        let value = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
+        assert_eq!(to_string(&value), "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}");
+    }
+
+    #[test]
+    fn integers_keep_their_digits() {
+        assert_eq!(
+            to_string(&json!([u64::MAX, i64::MIN, -0.0, 1.0, 1e21])),
+            "[18446744073709551615,-9223372036854775808,0,1,1e+21]"
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! The only place where real time and real randomness enter the host. Everything it gives is a wall-clock fact: it may reach
+//! `timing.jsonl`, a run's id, or a guest that was granted `clocks = "real"` or `random = "real"`, and nothing else.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A running stopwatch.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this module owns real time")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// The time since 1970, as the machine's clock says.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this module owns real time")]
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+/// Waits for `duration` of real time: the epoch ticker's pause.
+#[expect(clippy::disallowed_methods, reason = "this module owns real time")]
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// Sixteen bytes from the operating system.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub fn entropy() -> Result<[u8; 16], std::io::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
+}

@@ -1,0 +1,291 @@
+//! Every bound as a named constant with its reason, and the ceilings of one step as a value.
+//!
+//! Units are in the names: `_BYTES`, `_MS`, `_MAX` (a count). A bound that a policy may set has a default here; a bound that it may not
+//! is fixed because nothing useful needs more and everything unbounded is a way to stop the host.
+
+// ---- documents ----
+
+/// A plan, policy, skill manifest or tool input larger than this is refused before it is parsed. A plan of 10 000 steps is about 2 MiB.
+pub const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+/// Nesting of a document's arrays and objects: deep enough for any data, shallow enough that no recursion nears the end of a stack.
+pub const DOCUMENT_DEPTH_MAX: usize = 64;
+/// Nesting of a WIT type; the component model has no bound of its own that would keep a type's JSON Schema small.
+pub const TYPE_DEPTH_MAX: usize = 64;
+/// Values in one document or tool result: bounds what converting between JSON and component values may allocate.
+pub const VALUES_MAX: usize = 4_000_000;
+/// A skill's name, a step's id, a tool's name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Steps in a plan.
+pub const STEPS_MAX: usize = 100_000;
+/// Problems in one report: enough to mend a plan in one go, few enough to read.
+pub const PROBLEMS_MAX: usize = 100;
+/// Grants in a policy.
+pub const GRANTS_MAX: usize = 10_000;
+/// The text that templates in one string may grow to.
+pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
+
+// ---- components ----
+
+/// A component file. The largest known real ones, language interpreters, are below 20 MiB.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+/// Tools in one skill.
+pub const TOOLS_MAX: usize = 1_000;
+
+// ---- one step: defaults a policy may change ----
+
+/// Fuel of a step: about one wasm instruction each, a second or two of work.
+pub const FUEL_DEFAULT: u64 = 2_000_000_000;
+/// Fuel a policy may grant: 2^53 - 1, the largest integer that every JSON reader keeps exact.
+pub const FUEL_MAX: u64 = (1 << 53) - 1;
+/// Wall time of a step, blocked host calls included.
+pub const DEADLINE_MS_DEFAULT: u64 = 30_000;
+/// The longest deadline a policy may grant: a day.
+pub const DEADLINE_MS_MAX: u64 = 86_400_000;
+/// Linear memory of a step, summed over its memories.
+pub const MEMORY_BYTES_DEFAULT: u64 = 128 << 20;
+/// The most linear memory a policy may grant: all of a 32-bit address space.
+pub const MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// A step's output as canonical JSON.
+pub const OUTPUT_BYTES_DEFAULT: u64 = 16 << 20;
+/// The most a policy may grant for it.
+pub const OUTPUT_BYTES_MAX: u64 = 256 << 20;
+/// Bytes a guest may write to each of stdout and stderr.
+pub const STDIO_BYTES_DEFAULT: u64 = 1 << 20;
+/// The most a policy may grant for each.
+pub const STDIO_BYTES_MAX: u64 = 64 << 20;
+/// Host calls of a step.
+pub const HOST_CALLS_DEFAULT: u64 = 10_000_000;
+/// The most a policy may grant.
+pub const HOST_CALLS_MAX: u64 = 1_000_000_000;
+/// Bytes that one step's events and blobs may take.
+pub const TRACE_BYTES_DEFAULT: u64 = 4 << 30;
+/// The most a policy may grant.
+pub const TRACE_BYTES_MAX: u64 = 64 << 30;
+
+// ---- one step: fixed ----
+
+/// Bytes a guest may hand over in the arguments of one host call: the lists and strings it makes the host allocate.
+pub const HOST_CALL_ARGUMENT_BYTES_MAX: usize = 16 << 20;
+/// Bytes that one host call may read, whatever the guest asks for.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Bytes of randomness in one host call: enough for any key, too few to fill the trace in one call.
+pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// Open handles (descriptors, streams, pollables) of a step.
+pub const HANDLES_MAX: usize = 10_000;
+/// Pollables in one `poll`.
+pub const POLLABLES_MAX: usize = 10_000;
+/// Entries of one directory listing: the host sorts it in memory.
+pub const DIRECTORY_ENTRIES_MAX: usize = 1_000_000;
+/// Elements of a step's tables.
+pub const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Core instances, memories and tables of a component each: real components have fewer than ten.
+pub const INSTANCES_MAX: usize = 100;
+/// Stack of a guest. Fixed, because the depth at which it ends must not depend on the machine.
+pub const GUEST_STACK_BYTES: usize = 1 << 20;
+/// Stack of the fiber the guest runs on: the guest's own and what host functions need below it.
+pub const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
+/// Bytes of one structured log record of a guest.
+pub const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
+/// Frames of a guest's backtrace that are kept.
+pub const BACKTRACE_FRAMES_MAX: usize = 32;
+
+// ---- trace ----
+
+/// Byte payloads up to this size are written into the event; larger ones go to the blob store and appear as digest and length.
+pub const INLINE_BYTES_MAX: usize = 256;
+/// The same for strings.
+pub const INLINE_STRING_BYTES_MAX: usize = 4 << 10;
+/// One line of a trace. Outputs are bounded by [`OUTPUT_BYTES_MAX`]; escaping can make text six times as long.
+pub const TRACE_LINE_BYTES_MAX: usize = 2 << 30;
+
+const _: () = assert!(FUEL_DEFAULT <= FUEL_MAX);
+const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
+const _: () = assert!(INLINE_BYTES_MAX <= INLINE_STRING_BYTES_MAX);
+const _: () = assert!(GUEST_STACK_BYTES < FIBER_STACK_BYTES);
+const _: () = assert!(OUTPUT_BYTES_MAX as usize * 6 < TRACE_LINE_BYTES_MAX);
+
+/// What one step may use at the most. A policy sets the ceilings, a step of a plan may lower them, nothing raises them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepLimits {
+    /// Fuel units. Exceeded: [`LimitKind::Fuel`].
+    pub fuel: u64,
+    /// Milliseconds of wall time. Exceeded: [`LimitKind::Deadline`].
+    pub deadline_ms: u64,
+    /// Bytes of linear memory, summed. Exceeded: [`LimitKind::Memory`].
+    pub memory_bytes: u64,
+    /// Bytes of the output as canonical JSON. Exceeded: [`LimitKind::Output`].
+    pub output_bytes: u64,
+    /// Bytes to each of stdout and stderr. Exceeded: [`LimitKind::Stdio`].
+    pub stdio_bytes: u64,
+    /// Host calls. Exceeded: [`LimitKind::HostCalls`].
+    pub host_calls: u64,
+    /// Bytes of trace. Exceeded: [`LimitKind::Trace`].
+    pub trace_bytes: u64,
+}
+
+impl StepLimits {
+    /// The limits where no document says anything.
+    pub const DEFAULT: Self = Self {
+        fuel: FUEL_DEFAULT,
+        deadline_ms: DEADLINE_MS_DEFAULT,
+        memory_bytes: MEMORY_BYTES_DEFAULT,
+        output_bytes: OUTPUT_BYTES_DEFAULT,
+        stdio_bytes: STDIO_BYTES_DEFAULT,
+        host_calls: HOST_CALLS_DEFAULT,
+        trace_bytes: TRACE_BYTES_DEFAULT,
+    };
+
+    /// Each limit as (name in documents, value), in the order of the struct.
+    #[must_use]
+    pub const fn entries(&self) -> [(&'static str, u64); 7] {
+        [
+            ("fuel", self.fuel),
+            ("deadline_ms", self.deadline_ms),
+            ("memory_bytes", self.memory_bytes),
+            ("output_bytes", self.output_bytes),
+            ("stdio_bytes", self.stdio_bytes),
+            ("host_calls", self.host_calls),
+            ("trace_bytes", self.trace_bytes),
+        ]
+    }
+
+    /// These limits with each one lowered to what `asked` says where that is lower.
+    #[must_use]
+    pub fn tightened(self, asked: &LimitsDocument) -> Self {
+        let lower = |limit: u64, asked: Option<u64>| asked.map_or(limit, |asked| asked.min(limit));
+        Self {
+            fuel: lower(self.fuel, asked.fuel),
+            deadline_ms: lower(self.deadline_ms, asked.deadline_ms),
+            memory_bytes: lower(self.memory_bytes, asked.memory_bytes),
+            output_bytes: lower(self.output_bytes, asked.output_bytes),
+            stdio_bytes: lower(self.stdio_bytes, asked.stdio_bytes),
+            host_calls: lower(self.host_calls, asked.host_calls),
+            trace_bytes: lower(self.trace_bytes, asked.trace_bytes),
+        }
+    }
+}
+
+/// The limits as a document writes them: each may be absent. The same shape in a plan's step, a policy and a grant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsDocument {
+    /// See [`StepLimits::fuel`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// See [`StepLimits::deadline_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// See [`StepLimits::memory_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// See [`StepLimits::output_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
+    /// See [`StepLimits::stdio_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdio_bytes: Option<u64>,
+    /// See [`StepLimits::host_calls`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_calls: Option<u64>,
+    /// See [`StepLimits::trace_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_bytes: Option<u64>,
+}
+
+/// Which bound a step hit. [`Self::name`] is its spelling in traces, policies and messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitKind {
+    /// [`StepLimits::fuel`].
+    Fuel,
+    /// [`StepLimits::deadline_ms`].
+    Deadline,
+    /// [`StepLimits::memory_bytes`].
+    Memory,
+    /// [`StepLimits::output_bytes`].
+    Output,
+    /// [`StepLimits::stdio_bytes`].
+    Stdio,
+    /// [`StepLimits::host_calls`].
+    HostCalls,
+    /// [`StepLimits::trace_bytes`].
+    Trace,
+    /// [`GUEST_STACK_BYTES`].
+    Stack,
+    /// [`TABLE_ELEMENTS_MAX`].
+    Table,
+    /// [`INSTANCES_MAX`].
+    Instances,
+    /// [`HOST_CALL_ARGUMENT_BYTES_MAX`].
+    Arguments,
+    /// [`RANDOM_BYTES_MAX`].
+    Random,
+    /// [`HANDLES_MAX`].
+    Handles,
+    /// [`POLLABLES_MAX`].
+    Pollables,
+    /// [`DIRECTORY_ENTRIES_MAX`].
+    DirectoryEntries,
+    /// [`VALUES_MAX`].
+    Values,
+    /// [`LOG_RECORD_BYTES_MAX`].
+    LogRecord,
+}
+
+impl LimitKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Fuel,
+        Self::Deadline,
+        Self::Memory,
+        Self::Output,
+        Self::Stdio,
+        Self::HostCalls,
+        Self::Trace,
+        Self::Stack,
+        Self::Table,
+        Self::Instances,
+        Self::Arguments,
+        Self::Random,
+        Self::Handles,
+        Self::Pollables,
+        Self::DirectoryEntries,
+        Self::Values,
+        Self::LogRecord,
+    ];
+
+    /// The limit's name: its key in a policy's `limits` where [`Self::is_policy_key`].
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::Deadline => "deadline_ms",
+            Self::Memory => "memory_bytes",
+            Self::Output => "output_bytes",
+            Self::Stdio => "stdio_bytes",
+            Self::HostCalls => "host_calls",
+            Self::Trace => "trace_bytes",
+            Self::Stack => "stack_bytes",
+            Self::Table => "table_elements",
+            Self::Instances => "instances",
+            Self::Arguments => "argument_bytes",
+            Self::Random => "random_bytes",
+            Self::Handles => "handles",
+            Self::Pollables => "pollables",
+            Self::DirectoryEntries => "directory_entries",
+            Self::Values => "values",
+            Self::LogRecord => "log_record_bytes",
+        }
+    }
+
+    /// Whether a policy may set it.
+    #[must_use]
+    pub fn is_policy_key(self) -> bool {
+        StepLimits::DEFAULT.entries().iter().any(|(name, _)| *name == self.name())
+    }
+
+    /// The limit of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|limit| limit.name() == name)
+    }
+}

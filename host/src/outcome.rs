@@ -1,0 +1,96 @@
+//! How a step ended: the one vocabulary that the sandbox produces, the trace keeps and the report shows.
+
+use serde_json::Value;
+
+use crate::limits::LimitKind;
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The tool returned. For a `result`, the payload of `ok`; `null` where there is none.
+    Completed {
+        /// The value in its JSON form.
+        output: Value,
+    },
+    /// The tool returned the `err` of its `result`: its own, structured failure.
+    Failed {
+        /// The payload of `err` in its JSON form; `null` where there is none.
+        error: Value,
+    },
+    /// The guest ended abnormally.
+    Trapped {
+        /// What happened, as wasmtime says it.
+        message: String,
+        /// The guest's frames, innermost first, such as `csv.wasm!parse`.
+        backtrace: Vec<String>,
+    },
+    /// A bound ended the guest.
+    LimitExceeded {
+        /// Which one.
+        limit: LimitKind,
+        /// What was allowed, in the limit's unit.
+        allowed: u64,
+        /// The guest's frames where it was stopped inside guest code, as far as known.
+        backtrace: Vec<String>,
+    },
+    /// The caller cancelled the run while the step ran.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Whether later steps may use the output.
+    #[must_use]
+    pub const fn is_completed(&self) -> bool {
+        matches!(self, Self::Completed { .. })
+    }
+
+    /// The outcome's name in traces and reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Trapped { .. } => "trapped",
+            Self::LimitExceeded { .. } => "limit-exceeded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// Every step completed.
+    Completed,
+    /// A step did not complete; later ones did not run.
+    Failed,
+    /// The plan was not valid: nothing ran.
+    Refused,
+    /// The policy allows not every step: nothing ran.
+    Denied,
+    /// The caller cancelled it.
+    Cancelled,
+}
+
+impl RunOutcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Completed, Self::Failed, Self::Refused, Self::Denied, Self::Cancelled];
+
+    /// The outcome's name in traces and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The outcome of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}

@@ -1,0 +1,73 @@
+//! A plan: what a planner hands over. Its shape (`schema = "skillhost.plan/1"`) and its strict reading from JSON or YAML.
+//!
+//! Owns the document's form and nothing about its meaning: whether a tool exists or a reference resolves is `validate`'s business.
+//! Never guesses: an unknown, duplicate or wrongly typed key is a problem, and all problems are reported at once.
+
+pub mod document;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::id::{Digest, SkillName, StepId};
+use crate::limits::LimitsDocument;
+use template::Template;
+
+/// The schema name of plans that this version reads.
+pub const SCHEMA: &str = "skillhost.plan/1";
+
+/// What a plan without `start_time` takes for the start of its virtual clocks: 2026-01-01T00:00:00Z, in seconds since 1970.
+pub const START_TIME_DEFAULT: u64 = 1_767_225_600;
+
+/// A plan as read: well-formed, not yet validated against skills.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// `name`.
+    pub name: String,
+    /// `version`, where given.
+    pub version: Option<String>,
+    /// `description`, where given.
+    pub description: Option<String>,
+    /// `inputs`: values for `{{inputs.…}}`.
+    pub inputs: Map<String, Value>,
+    /// `skills`: where to find the components that are not built in.
+    pub skills: BTreeMap<SkillName, SkillSource>,
+    /// `seed`, default 0: what seeded random bytes come from.
+    pub seed: u64,
+    /// `start_time` (RFC 3339), in seconds since 1970: where virtual clocks start. Default [`START_TIME_DEFAULT`].
+    pub start_time: u64,
+    /// `steps`, in the document's order.
+    pub steps: Vec<PlanStep>,
+    /// `output`: what the run gives back.
+    pub output: Option<Template>,
+    /// The digest of the document as canonical JSON: the same for JSON and YAML of one plan.
+    pub digest: Digest,
+}
+
+/// Where a skill's component is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkillSource {
+    /// `path`, relative to the plan's folder unless absolute.
+    pub path: PathBuf,
+    /// `sha256`: the component it must be.
+    pub sha256: Option<Digest>,
+}
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct PlanStep {
+    /// `id`.
+    pub id: StepId,
+    /// `tool` as written; may name nothing.
+    pub tool: String,
+    /// `description`, where given.
+    pub description: Option<String>,
+    /// `input`: an object whose strings may hold references.
+    pub input: Template,
+    /// `depends_on`, beside what the input's references imply.
+    pub depends_on: Vec<String>,
+    /// `limits`: may only lower the policy's.
+    pub limits: LimitsDocument,
+}

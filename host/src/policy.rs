@@ -1,0 +1,97 @@
+//! What a tool may touch while it runs: the policy document, and the decision for a step. Deny by default.
+//!
+//! Pure: reads no file, no clock, no environment; the same policy and tool give the same decision. Never merges: the first grant that
+//! names the tool applies alone. A key that is not enforced does not exist and is refused.
+
+pub mod decide;
+pub mod document;
+pub mod explain;
+
+use std::collections::BTreeMap;
+
+use crate::id::Digest;
+use crate::limits::StepLimits;
+
+pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial};
+
+/// The schema name of policies that this version reads.
+pub const SCHEMA: &str = "skillhost.policy/1";
+
+/// A policy: ceilings and grants, in the document's order.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The ceilings of every step.
+    pub limits: StepLimits,
+    /// The grants; the first that names a tool applies to it.
+    pub grants: Vec<Grant>,
+    /// The digest of the document's bytes.
+    pub digest: Digest,
+}
+
+/// One `[[grant]]`.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// `skills`: names, or `*`.
+    pub skills: Vec<Pattern>,
+    /// `tools`: names inside the skill, `prefix*`, or `*`.
+    pub tools: Vec<Pattern>,
+    /// `filesystem`.
+    pub filesystem: Vec<Preopen>,
+    /// `clocks`.
+    pub clocks: Clocks,
+    /// `random`.
+    pub random: Random,
+    /// `env`: exactly what the guest sees.
+    pub env: BTreeMap<String, String>,
+    /// The policy's ceilings lowered by the grant's own `limits`.
+    pub limits: StepLimits,
+}
+
+/// A name, a prefix (`write-*`) or everything (`*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// This name alone.
+    Exact(String),
+    /// Every name that starts so; the empty prefix is `*`.
+    Prefix(String),
+}
+
+/// One granted directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preopen {
+    /// `host`: an absolute path, or `{workspace}` with or without a path below it.
+    pub host: String,
+    /// `guest`: the absolute path under which the guest sees it.
+    pub guest: String,
+    /// `access`.
+    pub access: Access,
+}
+
+/// What a guest may do below a preopen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `read-only`.
+    ReadOnly,
+    /// `read-write`.
+    ReadWrite,
+}
+
+/// Where a guest's time comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clocks {
+    /// `virtual` (default): starts at the plan's start time, advances by a fixed amount for each reading, timers jump it.
+    #[default]
+    Virtual,
+    /// `real`: the machine's clocks, recorded.
+    Real,
+}
+
+/// Where a guest's random bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Random {
+    /// `seeded` (default): from the plan's seed, the step's id and the attempt.
+    #[default]
+    Seeded,
+    /// `real`: the machine's randomness, recorded.
+    Real,
+}

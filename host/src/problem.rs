@@ -1,0 +1,122 @@
+//! One thing that is wrong with a document, with its place and what to do: what validation, type checks and policies report.
+
+use std::fmt;
+
+use crate::limits;
+
+/// One mistake in a document.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Problem {
+    /// Stable kebab-case name of the kind of mistake, such as `unknown-tool`.
+    pub code: String,
+    /// JSON pointer (RFC 6901) to the value at fault; empty for the document as a whole.
+    pub pointer: String,
+    /// Line and column, one-based, where the reader knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// What is wrong: lower case, no final period.
+    pub message: String,
+    /// What to do about it, where that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A place in a text, one-based.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+impl Problem {
+    /// A problem without position and hint.
+    pub fn new(code: &str, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), pointer: pointer.into(), position: None, message: message.into(), hint: None }
+    }
+
+    /// The same problem with a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same problem with a position.
+    #[must_use]
+    pub const fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.position, self.pointer.as_str()) {
+            (Some(Position { line, column }), "") => write!(f, "line {line}, column {column}: {}", self.message),
+            (Some(Position { line, column }), pointer) => {
+                write!(f, "{pointer} (line {line}, column {column}): {}", self.message)
+            }
+            (None, "") => f.write_str(&self.message),
+            (None, pointer) => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+/// Appends one step to a JSON pointer, escaping `~` and `/`.
+#[must_use]
+pub fn pointer_to(parent: &str, key: &str) -> String {
+    format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Collects problems up to [`limits::PROBLEMS_MAX`]; what comes after is only counted.
+#[derive(Debug, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+    dropped: usize,
+}
+
+impl Problems {
+    /// Adds one.
+    pub fn push(&mut self, problem: Problem) {
+        if self.list.len() < limits::PROBLEMS_MAX {
+            self.list.push(problem);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many were found, the dropped ones included.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.list.len().saturating_add(self.dropped)
+    }
+
+    /// The problems in the order in which they were found. Where some were dropped, a last one says how many.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<Problem> {
+        if self.dropped > 0 {
+            let message = format!("{} more problems are not listed", self.dropped);
+            self.list.push(Problem::new("more-problems", "", message));
+        }
+        self.list
+    }
+}
+
+/// The `did you mean` hint for a name that is close to one of `known`; never used to accept the name.
+#[must_use]
+pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}

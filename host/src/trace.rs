@@ -1,0 +1,137 @@
+//! The record of a run: events in one total order, canonical JSON lines, chained by sha256. What is written here can be verified,
+//! compared and replayed on another machine.
+//!
+//! Owns the events and their encoding (`docs/trace-format.md`), the blob store of a run and the reading of traces that may be torn,
+//! edited or newer than this program. Never holds a wall-clock fact: those are in `timing.jsonl`, keyed by `seq`, outside the chain.
+
+pub mod blob;
+pub mod diff;
+pub mod event;
+pub mod reader;
+pub mod recorder;
+pub mod show;
+pub mod verify;
+
+use std::io;
+
+use serde_json::Value;
+
+use crate::id::Digest;
+
+/// The schema name of traces that this version writes and reads.
+pub const SCHEMA: &str = "skillhost.trace/1";
+
+/// A host call as the sandbox hands it over, both sides already canonical JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The function with its interface in WIT spelling, without version: `wasi:filesystem/types#[method]descriptor.write`.
+    pub function: &'static str,
+    /// An object of the parameters by their WIT names.
+    pub params: &'a [u8],
+    /// `{"ok": …}`, `{"err": …}` or `{"trap": …}`.
+    pub result: &'a [u8],
+}
+
+/// A host call read back.
+#[derive(Debug, Clone)]
+pub struct RecordedCall {
+    /// The event's number.
+    pub seq: u64,
+    /// As in [`Call::function`].
+    pub function: String,
+    /// As in [`Call::params`].
+    pub params: Vec<u8>,
+    /// [`Call::result`], parsed.
+    pub result: Value,
+}
+
+/// Where the sandbox puts host calls while it records.
+pub trait TraceSink: Send {
+    /// Appends one host call.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] when the event cannot be stored; the run must fail then.
+    fn call(&mut self, call: Call<'_>) -> Result<(), TraceError>;
+
+    /// Keeps `bytes` so that a later replay can hand them to the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] when they cannot be stored.
+    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError>;
+
+    /// Bytes of trace and blobs taken since the step began.
+    fn bytes_in_step(&self) -> u64;
+}
+
+/// Where the sandbox takes host calls from while it replays one step.
+pub trait TraceSource: Send {
+    /// The next host call of the step, or `None` when the step has no more.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] when the trace cannot be read.
+    fn next_call(&mut self) -> Result<Option<RecordedCall>, TraceError>;
+
+    /// The bytes of a blob, checked against the digest.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Blob`] when it is missing or is not what the digest says.
+    fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError>;
+}
+
+/// Why a trace cannot be written, read or trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// Reading or writing failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// `read`, `write`, `create` …
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The trace was written by a newer version.
+    #[error("the trace has schema `{found}`; this program reads `{expected}`", expected = SCHEMA)]
+    Schema {
+        /// What the header says.
+        found: String,
+    },
+    /// A line is not a canonical event, or its place in the chain is wrong.
+    #[error("event {seq} (line {line}): {what}")]
+    Event {
+        /// The first bad seq.
+        seq: u64,
+        /// Its line in the file, one-based.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file ends in the middle of a line: the process was killed while it wrote.
+    #[error("the last line is torn after {bytes} bytes; the trace is whole up to event {last_whole:?}")]
+    Torn {
+        /// The last whole event, if there is one.
+        last_whole: Option<u64>,
+        /// The length of the torn line.
+        bytes: u64,
+    },
+    /// The trace ends without a `run-end`.
+    #[error("the trace ends after event {last:?} without a `run-end`")]
+    Truncated {
+        /// The last event, if there is one.
+        last: Option<u64>,
+    },
+    /// A blob is missing or is not what its digest says.
+    #[error("blob {digest}: {what}")]
+    Blob {
+        /// The digest under which it is stored.
+        digest: Digest,
+        /// What is wrong.
+        what: String,
+    },
+}

@@ -1,0 +1,112 @@
+//! The events of a trace as data. Their encoding is `trace::recorder`'s and `trace::reader`'s, described in `docs/trace-format.md`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::id::{Digest, SkillName, StepId, ToolName};
+use crate::limits::StepLimits;
+use crate::outcome::{Outcome, RunOutcome};
+use crate::problem::Problem;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// What ran on what: always the first.
+    Header(Header),
+    /// The plan was not valid; the run ends.
+    Refused {
+        /// Why.
+        problems: Vec<Problem>,
+    },
+    /// The policy does not allow a step; the run ends after the last of them.
+    Denied {
+        /// The step.
+        step: StepId,
+        /// Its tool.
+        tool: ToolName,
+        /// The policy's reason.
+        reason: String,
+    },
+    /// A step is about to run.
+    StepBegin(StepBegin),
+    /// A host call of the step that runs.
+    Call(CallEvent),
+    /// The step ended.
+    StepEnd(StepEnd),
+    /// The run ended: always the last.
+    RunEnd {
+        /// How.
+        outcome: RunOutcome,
+        /// The plan's output; `null` unless it completed.
+        output: Value,
+        /// How many steps began.
+        steps: u64,
+    },
+}
+
+/// What ran on what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// The plan's name; empty where it could not be read.
+    pub plan_name: String,
+    /// The digest of the plan as canonical JSON; of its bytes where it could not be read.
+    pub plan: Digest,
+    /// The digest of the policy document.
+    pub policy: Digest,
+    /// The skills that the plan uses, by component digest.
+    pub skills: BTreeMap<SkillName, Digest>,
+    /// The plan's inputs.
+    pub inputs: Map<String, Value>,
+    /// The plan's seed.
+    pub seed: u64,
+    /// Where virtual clocks start, in seconds since 1970.
+    pub start_time: u64,
+    /// This program's version.
+    pub host: String,
+    /// The engine: its version and the digest of its configuration. Fuel is comparable only where it is equal.
+    pub engine: String,
+}
+
+/// A step is about to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepBegin {
+    /// The step.
+    pub step: StepId,
+    /// Its tool.
+    pub tool: ToolName,
+    /// One-based; more than 1 only where the plan asks for retries.
+    pub attempt: u32,
+    /// The component.
+    pub skill: Digest,
+    /// The resolved input.
+    pub input: Value,
+    /// The index of the grant that applies.
+    pub grant: u64,
+    /// The limits that apply.
+    pub limits: StepLimits,
+}
+
+/// A host call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEvent {
+    /// As in [`crate::trace::Call::function`].
+    pub function: String,
+    /// The parameters by WIT name.
+    pub params: Value,
+    /// `{"ok": …}`, `{"err": …}` or `{"trap": …}`.
+    pub result: Value,
+}
+
+/// The step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepEnd {
+    /// The step.
+    pub step: StepId,
+    /// How.
+    pub outcome: Outcome,
+    /// Host calls it made.
+    pub calls: u64,
+    /// Fuel it used; `None` where the end was not deterministic (deadline, cancellation).
+    pub fuel: Option<u64>,
+}
