@@ -428,3 +428,6 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Result<Live, Sandbo
     };
     Ok(Live::new(directories, clock, random, stdio, context))
 }
+
+#[cfg(test)]
+mod tests;
