@@ -1,7 +1,6 @@
 //! What the host knows of a skill without running it: identity, tools, imports, metadata. Plain data; the sandbox reads it from a
 //! component, the plan is checked against it, `inspect` shows it.
 
-pub mod builtin;
 pub mod metadata;
 
 use std::collections::BTreeMap;
