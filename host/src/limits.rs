@@ -11,6 +11,8 @@ pub const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Nesting of a WIT type; the component model has no bound of its own that would keep a type's JSON Schema small.
 pub const TYPE_DEPTH_MAX: usize = 64;
+/// Parts of one WIT type written out: types share parts, so that a small component can spell a type whose schema would fill the memory.
+pub const TYPE_PARTS_MAX: usize = 10_000;
 /// Values in one document or tool result: bounds what converting between JSON and component values may allocate.
 pub const VALUES_MAX: usize = 4_000_000;
 /// A skill's name, a step's id, a tool's name.

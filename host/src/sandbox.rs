@@ -1,1 +1,4 @@
-//! To be written.
+//! Running one step: components, and the conversion of values.
+
+pub mod component;
+pub mod convert;

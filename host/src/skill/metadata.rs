@@ -1,12 +1,38 @@
 //! `skill.toml`.
 
+use std::collections::BTreeMap;
+
+use super::Tool;
+use crate::problem::Problem;
+
 /// What `skill.toml` says of the skill.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
+    /// `name`.
+    pub name: Option<String>,
     /// `version`.
     pub version: Option<String>,
     /// `description`.
     pub description: Option<String>,
+    /// `[tools.<tool>]`.
+    pub tools: BTreeMap<String, Annotations>,
+}
+
+impl Metadata {
+    /// Reads the text of a `skill.toml`.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in it.
+    pub fn parse(_text: &str) -> Result<Self, Vec<Problem>> {
+        Ok(Self::default())
+    }
+
+    /// Holds the metadata against the tools that the component exports.
+    #[must_use]
+    pub fn check(&self, _tools: &BTreeMap<String, Tool>) -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
 /// What `skill.toml` says of one tool.
