@@ -86,8 +86,16 @@ fn what_is_no_component_is_refused_with_a_hint() {
     version[4] = 0x7f;
     let cases: [(&[u8], &str, &str); 9] = [
         (b"", "component-empty", "the file is empty"),
-        (b"hello, world", "component-not-wasm", "this is not a WebAssembly file: it starts with the bytes 68 65 6c 6c 6f 2c 20 77"),
-        (b"\x7fELF\x02", "component-not-wasm", "this is not a WebAssembly file: it starts with the bytes 7f 45 4c 46 02"),
+        (
+            b"hello, world",
+            "component-not-wasm",
+            "this is not a WebAssembly file: it starts with the bytes 68 65 6c 6c 6f 2c 20 77",
+        ),
+        (
+            b"\x7fELF\x02",
+            "component-not-wasm",
+            "this is not a WebAssembly file: it starts with the bytes 7f 45 4c 46 02",
+        ),
         (b"\n ;; text\n(component)", "component-is-text", "this is WebAssembly text, not a binary component"),
         (b"(component)", "component-is-text", "this is WebAssembly text, not a binary component"),
         (&module, "component-is-core-module", "this is a core WebAssembly module, not a component"),
@@ -167,10 +175,7 @@ fn one_interface_gives_short_names_and_several_give_long_ones() {
     let names = |text: &str| skill(text).tools.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&interfaces(&["acme:text/tools@1.0.0"], "")), ["do-it"]);
     assert_eq!(names(&interfaces(&["acme:text/tools@1.0.0", "more"], "")), ["more.do-it", "tools.do-it"]);
-    assert_eq!(
-        names(&interfaces(&["acme:text/tools@1.0.0"], "(export \"other\" (func $f))")),
-        ["do-it", "other"],
-    );
+    assert_eq!(names(&interfaces(&["acme:text/tools@1.0.0"], "(export \"other\" (func $f))")), ["do-it", "other"],);
     // An interface of types alone does not count.
     let types = r#"(type $r (list u8)) (instance (export "acme:text/types") (export "blob" (type $r)))"#;
     assert_eq!(names(&interfaces(&["acme:text/tools@1.0.0"], types)), ["do-it"]);
@@ -189,7 +194,10 @@ fn exports_that_would_be_the_same_tool_are_refused() {
 
 #[test]
 fn other_wasi_exports_are_no_tools() {
-    let skill = skill(&interfaces(&["wasi:http/incoming-handler@0.2.0", "skillhost:skill/log@0.1.0", "wasi:cli/run@0.2.0"], ""));
+    let skill = skill(&interfaces(
+        &["wasi:http/incoming-handler@0.2.0", "skillhost:skill/log@0.1.0", "wasi:cli/run@0.2.0"],
+        "",
+    ));
     assert!(skill.tools.is_empty());
     assert_eq!(skill.not_tools.len(), 3);
     assert_eq!(skill.not_tools[2].1, "it has no function `run: func() -> result`");
@@ -219,10 +227,13 @@ fn types_are_read_and_what_has_no_json_form_is_no_tool() {
     let skill = skill(&exporting(
         types,
         &[
-            ("all", r#"(param "rec" $rec) (param "var" $var) (param "en" $en) (param "fl" $fl)
+            (
+                "all",
+                r#"(param "rec" $rec) (param "var" $var) (param "en" $en) (param "fl" $fl)
                (param "bytes" (list u8)) (param "map" (map string u64)) (param "fixed" (list s16 3))
                (result (result (tuple char f64) (error string)))"#,
-             "(param i32 i32 i32 i32 i32 f32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)"),
+                "(param i32 i32 i32 i32 i32 f32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)",
+            ),
             ("nothing", "(result (result))", "(result i32)"),
             ("handle", r#"(param "x" (borrow $res))"#, "(param i32)"),
         ],
@@ -297,10 +308,7 @@ fn imports_say_what_they_need() {
 
     let refusals = unprovided_imports(&skill);
     let hints: Vec<&str> = refusals.iter().map(|problem| problem.hint.as_deref().unwrap()).collect();
-    assert_eq!(
-        refusals[0].message,
-        "the skill `t` imports `wasi:sockets/tcp@0.2.3`, which is not provided"
-    );
+    assert_eq!(refusals[0].message, "the skill `t` imports `wasi:sockets/tcp@0.2.3`, which is not provided");
     let parts = [
         "sockets and name look-up are not provided",
         "HTTP is not in this version",
@@ -403,7 +411,11 @@ mod cache {
         let good = fs::read(&path).unwrap();
         let digest_path = path.with_extension("cwasm.sha256");
         for (path, bad) in [
-            (&path, { let mut bytes = good.clone(); bytes[good.len() / 2] ^= 1; bytes }),
+            (&path, {
+                let mut bytes = good.clone();
+                bytes[good.len() / 2] ^= 1;
+                bytes
+            }),
             (&path, Vec::new()),
             (&digest_path, b"not a digest".to_vec()),
             (&digest_path, Vec::new()),
