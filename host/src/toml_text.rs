@@ -110,15 +110,20 @@ impl<'t> Reader<'t> {
 
     fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset.min(self.text.len())).unwrap_or(self.text);
-        let (lines, last) = before.rsplit_once('\n').map_or((0, before), |(above, last)| {
-            (above.bytes().filter(|byte| *byte == b'\n').count() + 1, last)
-        });
+        let (lines, last) = before
+            .rsplit_once('\n')
+            .map_or((0, before), |(above, last)| (above.bytes().filter(|byte| *byte == b'\n').count() + 1, last));
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX).saturating_add(1);
         Position { line: number(lines), column: number(last.chars().count()) }
     }
 
     /// The document's own table.
-    pub(crate) fn root<'d>(&mut self, table: &'d Spanned<DeTable<'t>>, known: &[&str], later: &[&str]) -> Fields<'d, 't> {
+    pub(crate) fn root<'d>(
+        &mut self,
+        table: &'d Spanned<DeTable<'t>>,
+        known: &[&str],
+        later: &[&str],
+    ) -> Fields<'d, 't> {
         let fields = Fields { place: Place { pointer: String::new(), span: 0..0 }, table: table.get_ref() };
         self.check_keys(&fields, known, later);
         fields
@@ -130,7 +135,12 @@ impl<'t> Reader<'t> {
             let name: &str = key.get_ref();
             if later.contains(&name) {
                 let hint = "not in this version: remove the key".to_owned();
-                self.report(&place, "not-in-this-version", format!("`{name}` is not enforced and therefore refused"), Some(hint));
+                self.report(
+                    &place,
+                    "not-in-this-version",
+                    format!("`{name}` is not enforced and therefore refused"),
+                    Some(hint),
+                );
             } else if !known.contains(&name) {
                 let hint = suggestion(name, known.iter().copied())
                     .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
@@ -153,12 +163,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A table with checked keys.
-    pub(crate) fn table<'d>(
-        &mut self,
-        node: &Node<'d, 't>,
-        known: &[&str],
-        later: &[&str],
-    ) -> Option<Fields<'d, 't>> {
+    pub(crate) fn table<'d>(&mut self, node: &Node<'d, 't>, known: &[&str], later: &[&str]) -> Option<Fields<'d, 't>> {
         let fields = self.open_table(node)?;
         self.check_keys(&fields, known, later);
         Some(fields)

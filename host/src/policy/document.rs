@@ -27,7 +27,11 @@ impl Policy {
         let limits = over_defaults(&ceilings.unwrap_or_default());
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits)).unwrap_or_default();
         let problems = reader.finish();
-        if problems.is_empty() { Ok(Self { limits, grants, digest: Digest::of(text.as_bytes()) }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { limits, grants, digest: Digest::of(text.as_bytes()) })
+        } else {
+            Err(problems)
+        }
     }
 
     /// The policy where there is no document: it grants nothing.
@@ -111,7 +115,8 @@ fn read_grants<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepL
             earlier.sort_unstable();
             earlier.dedup();
             let names: Vec<String> = earlier.iter().map(ToString::to_string).collect();
-            let message = format!("grant {index} never applies: grant {} names all its tools first", names.join(" and "));
+            let message =
+                format!("grant {index} never applies: grant {} names all its tools first", names.join(" and "));
             let hint = "the first grant that names a tool applies alone: move this one up or remove it".to_owned();
             reader.report(&node.place, "unreachable-grant", message, Some(hint));
         }
@@ -159,12 +164,7 @@ fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLi
 }
 
 /// Reads `skills` or `tools`; a name may have `dots` dots.
-fn read_patterns<'t>(
-    reader: &mut Reader<'t>,
-    fields: &Fields<'_, 't>,
-    key: &str,
-    dots: usize,
-) -> Option<Vec<Pattern>> {
+fn read_patterns<'t>(reader: &mut Reader<'t>, fields: &Fields<'_, 't>, key: &str, dots: usize) -> Option<Vec<Pattern>> {
     let Some(node) = fields.get(key) else {
         let hint = Some(format!("write `{key} = [\"*\"]` for all of them"));
         reader.report(&fields.place, "missing-key", format!("the grant has no `{key}`"), hint);
@@ -224,7 +224,10 @@ fn read_filesystem<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<Preo
         let Some((preopen, place)) = read_preopen(reader, item) else { continue };
         if let Some(other) = preopens.iter().find(|other| is_same_or_below(&other.guest, &preopen.guest)) {
             let (message, hint) = if other.guest == preopen.guest {
-                (format!("the guest path `{}` is given twice", preopen.guest), "give each folder a guest path of its own")
+                (
+                    format!("the guest path `{}` is given twice", preopen.guest),
+                    "give each folder a guest path of its own",
+                )
             } else {
                 let (one, two) = (&preopen.guest, &other.guest);
                 let message = format!("the guest paths `{one}` and `{two}` lie inside each other");
@@ -249,7 +252,8 @@ fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Pre
     let fields = reader.table(node, &["host", "guest", "access"], &[])?;
     for key in ["host", "guest", "access"] {
         if fields.get(key).is_none() {
-            let hint = (key == "access").then(|| "write `access = \"read-only\"` or `access = \"read-write\"`".to_owned());
+            let hint =
+                (key == "access").then(|| "write `access = \"read-only\"` or `access = \"read-write\"`".to_owned());
             reader.report(&fields.place, "missing-key", format!("the folder has no `{key}`"), hint);
         }
     }
@@ -261,7 +265,9 @@ fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Pre
     let guest_node = fields.get("guest");
     let guest = guest_node.as_ref().and_then(|node| {
         let text = reader.string(node)?;
-        check_guest(text).map_err(|(message, hint)| reader.report(&node.place, "bad-guest-path", message, hint)).ok()?;
+        check_guest(text)
+            .map_err(|(message, hint)| reader.report(&node.place, "bad-guest-path", message, hint))
+            .ok()?;
         Some(text.to_owned())
     });
     let choices = [("read-only", Access::ReadOnly), ("read-write", Access::ReadWrite)];
@@ -284,7 +290,10 @@ fn check_host(text: &str) -> Result<(), Refusal> {
     } else if text.starts_with('/') {
         text
     } else if text.starts_with('{') {
-        return Err((format!("`{text}` starts with no known placeholder"), hint("the only placeholder is `{workspace}`")));
+        return Err((
+            format!("`{text}` starts with no known placeholder"),
+            hint("the only placeholder is `{workspace}`"),
+        ));
     } else {
         let message = format!("the host path `{text}` is relative");
         return Err((message, hint("write an absolute path, or `{workspace}/…` for one in the workspace")));
@@ -318,7 +327,12 @@ fn read_env<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<String
         let Some(value) = reader.string(&node) else { continue };
         if name.is_empty() || name.contains(['=', '\0']) {
             let message = format!("`{}` is no name of an environment variable", name.escape_debug());
-            reader.report(&node.place, "bad-env", message, Some("a name is not empty and holds no `=` and no NUL".to_owned()));
+            reader.report(
+                &node.place,
+                "bad-env",
+                message,
+                Some("a name is not empty and holds no `=` and no NUL".to_owned()),
+            );
         } else if value.contains('\0') {
             reader.report(&node.place, "bad-env", format!("the value of `{name}` holds a NUL"), None);
         } else {

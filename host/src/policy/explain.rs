@@ -62,9 +62,7 @@ pub fn explain<'a>(
     let explained = steps.into_iter().map(|(step, tool, limits, skill)| {
         let verdict = match decide(policy, tool) {
             Decision::Allow { index, grant } => Verdict::Allowed(Box::new(allowed(index, grant, limits, skill))),
-            Decision::Deny { reason } => {
-                Verdict::Denied { reason: reason.text(policy, tool), hint: reason.hint(tool) }
-            }
+            Decision::Deny { reason } => Verdict::Denied { reason: reason.text(policy, tool), hint: reason.hint(tool) },
         };
         Explanation { step: step.clone(), tool: tool.clone(), verdict }
     });
@@ -88,7 +86,8 @@ fn notes(grant: &Grant, skill: &Skill) -> Vec<String> {
     let mut notes = Vec::new();
     match (imported(Need::Filesystem), grant.filesystem.is_empty()) {
         (Some(import), true) => {
-            notes.push(format!("the skill imports `{}`, but the grant has no directory: it sees no files", import.name));
+            notes
+                .push(format!("the skill imports `{}`, but the grant has no directory: it sees no files", import.name));
         }
         (None, false) => notes.push("the grant has directories, but the skill imports no file system".to_owned()),
         (Some(_), false) | (None, true) => {}
@@ -117,9 +116,7 @@ impl Explanation {
         let rest = match &self.verdict {
             Verdict::Denied { reason, hint } => json!({ "allowed": false, "reason": reason, "hint": hint }),
             Verdict::Allowed(allowed) => {
-                let folder = |preopen: &Preopen| {
-                    json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() })
-                };
+                let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
                 let limits = allowed.limits.entries().map(|(name, value)| (name.to_owned(), Value::from(value)));
                 json!({
                     "allowed": true,

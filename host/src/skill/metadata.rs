@@ -127,12 +127,8 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
 const RISKS: [(&str, Risk); 4] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High), ("critical", Risk::Critical)];
 
-const OUTPUTS: [(&str, OutputKind); 4] = [
-    ("text", OutputKind::Text),
-    ("json", OutputKind::Json),
-    ("bytes", OutputKind::Bytes),
-    ("none", OutputKind::None),
-];
+const OUTPUTS: [(&str, OutputKind); 4] =
+    [("text", OutputKind::Text), ("json", OutputKind::Json), ("bytes", OutputKind::Bytes), ("none", OutputKind::None)];
 
 /// What `skill.toml` says of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -200,9 +196,15 @@ mod tests {
         let metadata = Metadata::parse(&text).unwrap();
         assert_eq!((metadata.name.as_deref(), metadata.version.as_deref()), (Some("csv"), Some("1.2.0")));
         let read = &metadata.tools["read"];
-        assert_eq!((read.risk, read.read_only, read.idempotent, read.output), (Some(Risk::Low), true, true, Some(OutputKind::Bytes)));
+        assert_eq!(
+            (read.risk, read.read_only, read.idempotent, read.output),
+            (Some(Risk::Low), true, true, Some(OutputKind::Bytes))
+        );
         let write = &metadata.tools["api.write"];
-        assert_eq!((write.risk, write.destructive, write.compensation.as_deref()), (Some(Risk::Critical), true, Some("read")));
+        assert_eq!(
+            (write.risk, write.destructive, write.compensation.as_deref()),
+            (Some(Risk::Critical), true, Some("read"))
+        );
     }
 
     #[test]
