@@ -7,6 +7,7 @@ pub mod json;
 pub mod limits;
 pub mod outcome;
 pub mod problem;
+mod toml_text;
 pub mod types;
 
 pub mod plan;

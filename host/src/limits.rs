@@ -137,6 +137,17 @@ impl StepLimits {
         trace_bytes: TRACE_BYTES_DEFAULT,
     };
 
+    /// The most that a policy may grant.
+    pub const MAX: Self = Self {
+        fuel: FUEL_MAX,
+        deadline_ms: DEADLINE_MS_MAX,
+        memory_bytes: MEMORY_BYTES_MAX,
+        output_bytes: OUTPUT_BYTES_MAX,
+        stdio_bytes: STDIO_BYTES_MAX,
+        host_calls: HOST_CALLS_MAX,
+        trace_bytes: TRACE_BYTES_MAX,
+    };
+
     /// Each limit as (name in documents, value), in the order of the struct.
     #[must_use]
     pub const fn entries(&self) -> [(&'static str, u64); 7] {

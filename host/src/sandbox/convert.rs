@@ -613,3 +613,6 @@ pub(crate) const fn type_name(ty: &Type) -> &'static str {
         Type::ErrorContext => "an error context",
     }
 }
+
+#[cfg(test)]
+mod tests;
