@@ -4,6 +4,7 @@
 //! Never guesses: an unknown, duplicate or wrongly typed key is a problem, and all problems are reported at once.
 
 pub mod document;
+pub mod source;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::LimitsDocument;
+pub use source::{PlanDocument, PlanFormat};
 use template::Template;
 
 /// The schema name of plans that this version reads.

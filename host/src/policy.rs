@@ -157,14 +157,3 @@ pub enum Random {
     /// `real`: the machine's randomness, recorded.
     Real,
 }
-
-impl Preopen {
-    /// The path on the host, with `{workspace}` replaced.
-    #[must_use]
-    pub fn resolve_host(&self, workspace: &std::path::Path) -> std::path::PathBuf {
-        match self.host.strip_prefix("{workspace}") {
-            Some(rest) => workspace.join(rest.trim_start_matches('/')),
-            None => std::path::PathBuf::from(&self.host),
-        }
-    }
-}
