@@ -2,6 +2,7 @@
 
 pub mod canonical;
 pub mod clock;
+pub mod document;
 pub mod id;
 pub mod json;
 pub mod limits;
