@@ -9,6 +9,8 @@
 pub const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 /// Nesting of a document's arrays and objects: deep enough for any data, shallow enough that no recursion nears the end of a stack.
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
+/// A key of an object in a document: keys become parts of the pointers in reports.
+pub const DOCUMENT_KEY_BYTES_MAX: usize = 4 << 10;
 /// Nesting of a WIT type; the component model has no bound of its own that would keep a type's JSON Schema small.
 pub const TYPE_DEPTH_MAX: usize = 64;
 /// Parts of one WIT type written out: types share parts, so that a small component can spell a type whose schema would fill the memory.
