@@ -106,7 +106,7 @@ const _: () = assert!(FUEL_DEFAULT <= FUEL_MAX);
 const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= INLINE_STRING_BYTES_MAX);
 const _: () = assert!(GUEST_STACK_BYTES < FIBER_STACK_BYTES);
-const _: () = assert!(OUTPUT_BYTES_MAX as usize * 6 < TRACE_LINE_BYTES_MAX);
+const _: () = assert!(OUTPUT_BYTES_MAX * 6 < TRACE_LINE_BYTES_MAX as u64);
 
 /// What one step may use at the most. A policy sets the ceilings, a step of a plan may lower them, nothing raises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

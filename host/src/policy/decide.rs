@@ -59,6 +59,10 @@ pub struct AuthorizedPlan {
 
 /// A step with what it was granted. Made by [`authorize`] alone.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "`non_exhaustive` would not keep the other modules of this crate from making one"
+)]
 pub struct AuthorizedStep {
     /// The index of the grant.
     pub grant_index: usize,

@@ -73,7 +73,7 @@ type Result<T> = std::result::Result<T, ConvertError>;
 ///
 /// [`ConvertError`] with the place of the first part that is not of its type.
 pub fn to_val(value: &Value, ty: &Type) -> Result<Val> {
-    Converter::default().to_val(value, ty, 0)
+    Converter::default().lower(value, ty, 0)
 }
 
 /// Converts a component value of type `ty` to its JSON form.
@@ -82,7 +82,7 @@ pub fn to_val(value: &Value, ty: &Type) -> Result<Val> {
 ///
 /// [`ConvertError`] where the value is too large, has no JSON form, or is not of the type (which wasmtime never gives).
 pub fn from_val(val: &Val, ty: &Type) -> Result<Value> {
-    Converter::default().from_val(val, ty, 0)
+    Converter::default().lift(val, ty, 0)
 }
 
 /// Converts a tool's input, an object keyed by parameter names, to the arguments of its function, in their order. A parameter of type
@@ -141,7 +141,7 @@ impl Converter {
         if depth > limits::TYPE_DEPTH_MAX { Err(ConvertError::TooDeep) } else { Ok(depth + 1) }
     }
 
-    fn to_val(&mut self, value: &Value, ty: &Type, depth: usize) -> Result<Val> {
+    fn lower(&mut self, value: &Value, ty: &Type, depth: usize) -> Result<Val> {
         let depth = self.enter(depth)?;
         Ok(match ty {
             Type::Bool => Val::Bool(value.as_bool().ok_or_else(|| mismatch("a boolean", value))?),
@@ -176,7 +176,7 @@ impl Converter {
                 let items = array_of(value, Some(types.len()))?;
                 let vals = items.iter().zip(&types).enumerate();
                 let vals = vals
-                    .map(|(index, (item, ty))| self.to_val(item, ty, depth).map_err(|error| error.below_index(index)));
+                    .map(|(index, (item, ty))| self.lower(item, ty, depth).map_err(|error| error.below_index(index)));
                 Val::Tuple(vals.collect::<Result<_>>()?)
             }
             Type::Variant(variant) => {
@@ -201,7 +201,7 @@ impl Converter {
                         });
                     }
                     (Some(ty), Some(payload)) => {
-                        Some(Box::new(self.to_val(payload, &ty, depth).map_err(|error| error.below("val"))?))
+                        Some(Box::new(self.lower(payload, &ty, depth).map_err(|error| error.below("val"))?))
                     }
                 };
                 Val::Variant(tag.to_owned(), payload)
@@ -237,11 +237,11 @@ impl Converter {
                     let Some(some) = members.get("some").filter(|_| members.len() == 1) else {
                         return Err(mismatch("null or {\"some\": value}", value));
                     };
-                    let val = self.to_val(some, &inner, depth).map_err(|error| error.below("some"))?;
+                    let val = self.lower(some, &inner, depth).map_err(|error| error.below("some"))?;
                     Some(Box::new(val))
                 }
                 (_, Type::Option(_)) => return Err(mismatch("null or {\"some\": value}", value)),
-                (value, inner) => Some(Box::new(self.to_val(value, &inner, depth)?)),
+                (value, inner) => Some(Box::new(self.lower(value, &inner, depth)?)),
             }),
             Type::Result(result) => Val::Result(self.result_to_val(value, result.ok(), result.err(), depth)?),
             Type::Own(_) | Type::Borrow(_) | Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
@@ -258,7 +258,7 @@ impl Converter {
         depth: usize,
     ) -> Result<Vec<Val>> {
         let vals = fields.iter().map(|(name, ty)| match (members.get(*name), ty) {
-            (Some(value), ty) => self.to_val(value, ty, depth).map_err(|error| error.below(name)),
+            (Some(value), ty) => self.lower(value, ty, depth).map_err(|error| error.below(name)),
             (None, Type::Option(_)) => Ok(Val::Option(None)),
             (None, _) => Err(ConvertError::Mismatch {
                 pointer: String::new(),
@@ -287,7 +287,7 @@ impl Converter {
         let items = array_of(value, count.map(|count| usize::try_from(count).unwrap_or(usize::MAX)))?;
         let mut vals = Vec::with_capacity(items.len().min(limits::VALUES_MAX));
         for (index, item) in items.iter().enumerate() {
-            vals.push(self.to_val(item, element, depth).map_err(|error| error.below_index(index))?);
+            vals.push(self.lower(item, element, depth).map_err(|error| error.below_index(index))?);
         }
         Ok(vals)
     }
@@ -297,7 +297,7 @@ impl Converter {
             let Value::Object(members) = value else { return Err(mismatch("an object", value)) };
             let pairs = members.iter().map(|(name, item)| {
                 self.count(1)?;
-                let val = self.to_val(item, element, depth).map_err(|error| error.below(name))?;
+                let val = self.lower(item, element, depth).map_err(|error| error.below(name))?;
                 Ok((Val::String(name.clone()), val))
             });
             return pairs.collect();
@@ -308,8 +308,8 @@ impl Converter {
                 return Err(mismatch("a pair", item).below_index(index));
             };
             let below = |error: ConvertError, at: &str| error.below(at).below_index(index);
-            let name = self.to_val(name, key, depth).map_err(|error| below(error, "0"))?;
-            Ok((name, self.to_val(item, element, depth).map_err(|error| below(error, "1"))?))
+            let name = self.lower(name, key, depth).map_err(|error| below(error, "0"))?;
+            Ok((name, self.lower(item, element, depth).map_err(|error| below(error, "1"))?))
         });
         pairs.collect()
     }
@@ -327,7 +327,7 @@ impl Converter {
         let mut entries = members.iter();
         let (Some((side, payload)), None) = (entries.next(), entries.next()) else { return Err(wrong()) };
         let mut payload_of = |ty: Option<Type>| match ty {
-            Some(ty) => Ok(Some(Box::new(self.to_val(payload, &ty, depth).map_err(|error| error.below(side))?))),
+            Some(ty) => Ok(Some(Box::new(self.lower(payload, &ty, depth).map_err(|error| error.below(side))?))),
             None if payload.is_null() => Ok(None),
             None => Err(mismatch("null: this side has no payload", payload).below(side)),
         };
@@ -338,7 +338,7 @@ impl Converter {
         }
     }
 
-    fn from_val(&mut self, val: &Val, ty: &Type, depth: usize) -> Result<Value> {
+    fn lift(&mut self, val: &Val, ty: &Type, depth: usize) -> Result<Value> {
         let depth = self.enter(depth)?;
         Ok(match (val, ty) {
             (Val::Bool(value), Type::Bool) => Value::Bool(*value),
@@ -364,16 +364,17 @@ impl Converter {
             (Val::Map(pairs), Type::Map(map)) => self.map_from_vals(pairs, &map.key(), &map.value(), depth)?,
             (Val::Record(fields), Type::Record(record)) if fields.len() == record.fields().len() => {
                 let members = fields.iter().zip(record.fields()).map(|((name, val), field)| {
-                    let value = self.from_val(val, &field.ty, depth).map_err(|error| error.below(name))?;
+                    let value = self.lift(val, &field.ty, depth).map_err(|error| error.below(name))?;
                     Ok((name.clone(), value))
                 });
                 Value::Object(members.collect::<Result<_>>()?)
             }
             (Val::Tuple(vals), Type::Tuple(tuple)) if vals.len() == tuple.types().len() => {
-                let items =
-                    vals.iter().zip(tuple.types()).enumerate().map(|(index, (val, ty))| {
-                        self.from_val(val, &ty, depth).map_err(|error| error.below_index(index))
-                    });
+                let items = vals
+                    .iter()
+                    .zip(tuple.types())
+                    .enumerate()
+                    .map(|(index, (val, ty))| self.lift(val, &ty, depth).map_err(|error| error.below_index(index)));
                 Value::Array(items.collect::<Result<_>>()?)
             }
             (Val::Variant(tag, payload), Type::Variant(variant)) => {
@@ -394,10 +395,10 @@ impl Converter {
             (Val::Option(None), Type::Option(_)) => Value::Null,
             (Val::Option(Some(val)), Type::Option(option)) => match option.ty() {
                 inner @ Type::Option(_) => {
-                    let value = self.from_val(val, &inner, depth).map_err(|error| error.below("some"))?;
+                    let value = self.lift(val, &inner, depth).map_err(|error| error.below("some"))?;
                     Value::Object(Map::from_iter([("some".to_owned(), value)]))
                 }
-                inner => self.from_val(val, &inner, depth)?,
+                inner => self.lift(val, &inner, depth)?,
             },
             (Val::Result(result), Type::Result(ty)) => {
                 let (side, payload, ty) = match result {
@@ -422,7 +423,7 @@ impl Converter {
         key: &str,
     ) -> Result<Option<Value>> {
         match (val, ty) {
-            (Some(val), Some(ty)) => self.from_val(val, &ty, depth).map(Some).map_err(|error| error.below(key)),
+            (Some(val), Some(ty)) => self.lift(val, &ty, depth).map(Some).map_err(|error| error.below(key)),
             (None, None) => Ok(None),
             (Some(_), None) | (None, Some(_)) => Err(wrong_val("a case with the payload of its type").below(key)),
         }
@@ -440,7 +441,7 @@ impl Converter {
     fn items_from_vals(&mut self, vals: &[Val], element: &Type, depth: usize) -> Result<Value> {
         let mut items = Vec::with_capacity(vals.len().min(limits::VALUES_MAX));
         for (index, val) in vals.iter().enumerate() {
-            items.push(self.from_val(val, element, depth).map_err(|error| error.below_index(index))?);
+            items.push(self.lift(val, element, depth).map_err(|error| error.below_index(index))?);
         }
         Ok(Value::Array(items))
     }
@@ -450,14 +451,14 @@ impl Converter {
             let members = pairs.iter().map(|(name, val)| {
                 let Val::String(name) = name else { return Err(wrong_val("a string key")) };
                 self.count(1)?;
-                Ok((name.clone(), self.from_val(val, element, depth).map_err(|error| error.below(name))?))
+                Ok((name.clone(), self.lift(val, element, depth).map_err(|error| error.below(name))?))
             });
             // A key that comes twice keeps its last value: so says the component model.
             return Ok(Value::Object(members.collect::<Result<_>>()?));
         }
         let items = pairs.iter().enumerate().map(|(index, (name, val))| {
-            let name = self.from_val(name, key, depth).map_err(|error| error.below_index(index))?;
-            let value = self.from_val(val, element, depth).map_err(|error| error.below_index(index))?;
+            let name = self.lift(name, key, depth).map_err(|error| error.below_index(index))?;
+            let value = self.lift(val, element, depth).map_err(|error| error.below_index(index))?;
             Ok(Value::Array(vec![name, value]))
         });
         Ok(Value::Array(items.collect::<Result<_>>()?))

@@ -208,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_is_a_manifest() {
+        let docs = include_str!("../../../docs/skill-format.md");
+        let example = docs.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(Metadata::parse(example).unwrap().tools.len(), 2);
+    }
+
+    #[test]
     fn all_mistakes_are_reported_with_their_lines() {
         let text = "schema = \"skillhost.skill/2\"\nname = \"1x\"\nauthor = \"me\"\n[tools.a]\nrisk = \"hgh\"\nread_only = 1\n\
                     [tools.b]\nread_only = true\ndestructive = true\n[tools.c]\ncompensation = \"c\"\n";

@@ -246,6 +246,36 @@ fn all_mistakes_come_in_one_report_in_the_order_of_the_text() {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_a_policy() {
+    let docs = include_str!("../../../../docs/policy-format.md");
+    let example = docs.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Policy::parse(example).unwrap().grants.len(), 2);
+    // Every key of the table exists, and the limits say what the code says.
+    for (key, limit) in StepLimits::DEFAULT.entries() {
+        let grouped = |value: u64| {
+            let digits = value.to_string();
+            let groups: Vec<&str> =
+                digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+            groups.join(" ")
+        };
+        assert!(docs.contains(&format!("| `{key}` | {} |", grouped(limit))), "{key} {limit}");
+    }
+    for (key, max) in StepLimits::MAX.entries().into_iter().skip(1) {
+        let digits: String = docs
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")))
+            .unwrap()
+            .split('|')
+            .nth(3)
+            .unwrap()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect();
+        assert_eq!(digits, max.to_string(), "{key}");
+    }
+}
+
+#[test]
 fn too_many_grants_are_refused() {
     let many = "[[grant]]\n".repeat(limits::GRANTS_MAX + 1);
     assert!(only(&many).0.contains("there are 10001 grants; at most 10000 are read"));

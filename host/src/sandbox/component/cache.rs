@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::hash::{Hash as _, Hasher};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,7 +111,7 @@ impl Artifact {
 
     fn read(&self, engine: &Engine) -> Option<Component> {
         let expected: Digest = fs::read_to_string(&self.digest).ok()?.trim_end().parse().ok()?;
-        if Digest::of(&fs::read(&self.code).ok()?) != expected {
+        if digest_of_file(&self.code).ok()? != expected {
             return None;
         }
         #[expect(
@@ -128,6 +128,19 @@ impl Artifact {
     fn write(&self, folder: &Path, bytes: &[u8]) -> io::Result<()> {
         replace(folder, &self.code, bytes)?;
         replace(folder, &self.digest, format!("{}\n", Digest::of(bytes)).as_bytes())
+    }
+}
+
+/// Reads in pieces: an artifact may have many megabytes, and mapping fresh memory for them costs more than hashing.
+fn digest_of_file(path: &Path) -> io::Result<Digest> {
+    let mut file = fs::File::open(path)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Digest::from_bytes(sha.finalize().into())),
+            count => sha.update(buffer.get(..count).unwrap_or_default()),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) fn diagnose(bytes: &[u8], refusal: &wasmtime::Error) -> LoadError {
     for payload in Parser::new(0).parse_all(bytes) {
         if let Err(error) = payload {
-            return LoadError::Corrupt { offset: offset_of(&error), message: one_line(error.message()) };
+            return LoadError::Corrupt { offset: error.offset(), message: one_line(error.message()) };
         }
     }
     let types = match Validator::new_with_features(WasmFeatures::all()).validate_all(bytes) {
@@ -69,10 +69,6 @@ pub(super) fn diagnose(bytes: &[u8], refusal: &wasmtime::Error) -> LoadError {
         return LoadError::UsesAsync { places };
     }
     LoadError::Unsupported { message: one_line(&format!("{refusal:#}")) }
-}
-
-fn offset_of(error: &wasmparser::BinaryReaderError) -> usize {
-    usize::try_from(error.offset()).unwrap_or(usize::MAX)
 }
 
 pub(super) fn one_line(text: &str) -> String {

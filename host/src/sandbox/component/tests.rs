@@ -1,6 +1,7 @@
 use super::*;
 use crate::skill::{Export, Need, unprovided_imports};
 use crate::types::Ty;
+use std::fmt::Write as _;
 use wasmtime::Config;
 
 pub(crate) fn engine() -> Engine {
@@ -34,12 +35,14 @@ pub(crate) fn exporting(types: &str, functions: &[(&str, &str, &str)]) -> String
     let mut core = String::new();
     let mut exports = String::new();
     for (name, ty, core_ty) in functions {
-        core.push_str(&format!("(func (export \"{name}\") {core_ty} unreachable)\n"));
-        exports.push_str(&format!(
+        writeln!(core, "(func (export \"{name}\") {core_ty} unreachable)").unwrap();
+        writeln!(
+            exports,
             "(alias core export $m \"{name}\" (core func $c-{name}))
              (func $x-{name} {ty} (canon lift (core func $c-{name}) (memory $mem) (realloc $realloc)))
-             (export \"{name}\" (func $x-{name}))\n",
-        ));
+             (export \"{name}\" (func $x-{name}))",
+        )
+        .unwrap();
     }
     format!(
         "(component {types}
@@ -264,14 +267,14 @@ fn types_are_read_and_what_has_no_json_form_is_no_tool() {
 fn a_type_that_shares_its_parts_is_bounded() {
     let mut types = String::from("(type $t0 (tuple u8 u8))\n");
     for level in 1..15 {
-        types.push_str(&format!("(type $t{level} (tuple $t{0} $t{0}))\n", level - 1));
+        writeln!(types, "(type $t{level} (tuple $t{0} $t{0}))", level - 1).unwrap();
     }
     let skill = skill(&exporting(&types, &[("wide", r#"(param "x" $t14)"#, "(param i32)")]));
     assert_eq!(skill.not_tools[0].1, "parameter `x`: its type has more than 10000 parts");
 
     let mut types = String::from("(type $t0 (list u32))\n");
     for level in 1..90 {
-        types.push_str(&format!("(type $t{level} (list $t{}))\n", level - 1));
+        writeln!(types, "(type $t{level} (list $t{}))", level - 1).unwrap();
     }
     let skill = self::skill(&exporting(&types, &[("deep", r#"(param "x" $t89)"#, "(param i32 i32)")]));
     assert_eq!(skill.not_tools[0].1, "parameter `x`: its type is nested deeper than 64");
@@ -382,8 +385,8 @@ mod cache {
     }
 
     fn artifact(folder: &Path) -> PathBuf {
-        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).next().unwrap()
+        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|extension| extension == "cwasm")).unwrap()
     }
 
     #[test]

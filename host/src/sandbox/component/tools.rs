@@ -56,10 +56,8 @@ pub(super) fn tools(engine: &Engine, component: &Component, name: &SkillName) ->
                               `wasi:cli/run@0.2` alone";
                 found.not_tools.push((export.to_owned(), reason.to_owned()));
             }
-            ComponentItem::ComponentInstance(instance) => {
-                if functions(engine, &instance).next().is_some() {
-                    interfaces.push((export.to_owned(), instance));
-                }
+            ComponentItem::ComponentInstance(instance) if functions(engine, &instance).next().is_some() => {
+                interfaces.push((export.to_owned(), instance));
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ use crate::sandbox::component::ty_of;
 use crate::types::Ty;
 use proptest::prelude::*;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
@@ -69,7 +70,7 @@ fn emit(ty: &Ty, text: &mut String, count: &mut usize) -> String {
         }
     };
     *count += 1;
-    text.push_str(&format!("(type $r{count} {body}) (import \"t{count}\" (type $t{count} (eq $r{count})))\n"));
+    writeln!(text, "(type $r{count} {body}) (import \"t{count}\" (type $t{count} (eq $r{count})))").unwrap();
     format!("$t{count}")
 }
 
@@ -308,8 +309,8 @@ proptest! {
     }
 }
 
-fn refused(ty: Ty, value: &Value) -> String {
-    to_val(value, &wasmtime_type(&ty)).unwrap_err().to_string()
+fn refused(ty: &Ty, value: &Value) -> String {
+    to_val(value, &wasmtime_type(ty)).unwrap_err().to_string()
 }
 
 #[test]
@@ -364,7 +365,7 @@ fn nothing_is_coerced() {
         (Ty::Variant(vec![("a".to_owned(), None)]), json!({"tag": "b/"}), "/tag: there is no case `b/`"),
     ];
     for (ty, value, message) in cases {
-        assert_eq!(refused(ty, &value), message);
+        assert_eq!(refused(&ty, &value), message);
     }
 }
 
