@@ -9,6 +9,7 @@ mod summary;
 mod table;
 
 /// Types and glue generated from `wit/world.wit`.
+#[expect(clippy::too_many_arguments, reason = "generated code")]
 mod bindings {
     wit_bindgen::generate!({ world: "csv", path: "wit", additional_derives: [PartialEq] });
 }

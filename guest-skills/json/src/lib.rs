@@ -9,6 +9,7 @@ mod query;
 mod validate;
 
 /// Types and glue generated from `wit/world.wit`.
+#[expect(clippy::too_many_arguments, reason = "generated code")]
 mod bindings {
     wit_bindgen::generate!({ world: "json", path: "wit", additional_derives: [PartialEq, Eq] });
 }

@@ -10,6 +10,7 @@ mod search;
 mod split;
 
 /// Types and glue generated from `wit/world.wit`.
+#[expect(clippy::too_many_arguments, reason = "generated code")]
 mod bindings {
     wit_bindgen::generate!({ world: "text", path: "wit", additional_derives: [PartialEq, Eq] });
 }
