@@ -53,7 +53,7 @@ pub struct ValidStep<'p> {
     /// The steps that run before it, as positions in the plan, ascending: its `depends_on` and what its references imply.
     pub dependencies: &'p [usize],
     /// What its `limits` ask for.
-    pub limits: LimitsDocument,
+    pub limits: &'p LimitsDocument,
     step: &'p PlanStep,
 }
 
@@ -112,7 +112,7 @@ impl ValidPlan {
     pub fn step(&self, index: usize) -> Option<ValidStep<'_>> {
         let (step, bound) = (self.plan.steps.get(index)?, self.bound.get(index)?);
         let Bound { tool, skill, dependencies } = bound;
-        Some(ValidStep { index, id: &step.id, tool, skill, dependencies, limits: step.limits, step })
+        Some(ValidStep { index, id: &step.id, tool, skill, dependencies, limits: &step.limits, step })
     }
 
     /// The step of that id.
