@@ -17,12 +17,10 @@ use crate::{json, limits};
 pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
     let name = shown(&path.display().to_string());
     let failed = |error: &std::io::Error| match error.kind() {
-        ErrorKind::NotFound => {
-            Problem::new("no-such-file", "", format!("there is no file `{name}`")).with_hint("check the path and the current folder")
-        }
-        ErrorKind::PermissionDenied => {
-            Problem::new("unreadable-file", "", format!("no permission to read `{name}`")).with_hint("check the file's owner and mode")
-        }
+        ErrorKind::NotFound => Problem::new("no-such-file", "", format!("there is no file `{name}`"))
+            .with_hint("check the path and the current folder"),
+        ErrorKind::PermissionDenied => Problem::new("unreadable-file", "", format!("no permission to read `{name}`"))
+            .with_hint("check the file's owner and mode"),
         ErrorKind::IsADirectory => not_a_file(&name),
         _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
     };

@@ -128,7 +128,14 @@ fn all_mistakes_are_in_one_report() {
         "steps": [{"tool": 5, "inptu": {}}, {"id": "a", "tool": "s.f", "limits": {"fuel": 0}, "input": {"x": "{{"}}]});
     let found: Vec<String> = problems(&document).into_iter().map(|(_, pointer)| pointer).collect();
     let expected = [
-        "/nmae", "/name", "/seed", "/steps/0/inptu", "/steps/0/id", "/steps/0/tool", "/steps/1/input/x", "/steps/1/limits/fuel",
+        "/nmae",
+        "/name",
+        "/seed",
+        "/steps/0/inptu",
+        "/steps/0/id",
+        "/steps/0/tool",
+        "/steps/1/input/x",
+        "/steps/1/limits/fuel",
     ];
     assert_eq!(found, expected);
 }

@@ -389,7 +389,8 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
                     Some((name, value, Some(ty))) => self.value(value, ty, &path.key(name)),
                     Some((_, value, None)) if matches!(value.kind(), Kind::Scalar(Value::Null)) => {}
                     Some((name, value, None)) => {
-                        let message = format!("expected null, for `{name}` of `{ty:.80}` has no payload, got {}", got(value));
+                        let message =
+                            format!("expected null, for `{name}` of `{ty:.80}` has no payload, got {}", got(value));
                         self.report("wrong-type", &path.key(name), message, None);
                     }
                     None => {
@@ -491,7 +492,9 @@ fn got<T: Tree>(node: &T) -> String {
 fn coercion_hint<T: Tree>(node: &T, ty: &Ty) -> Option<String> {
     let Kind::Scalar(value) = node.kind() else { return None };
     let hint = match (value, ty) {
-        (Value::String(text), Ty::F32 | Ty::F64 | Ty::Bool) if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() => {
+        (Value::String(text), Ty::F32 | Ty::F64 | Ty::Bool)
+            if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
+        {
             "write it without quotes: nothing is coerced"
         }
         (Value::String(text), _) if integer_range(ty).is_some() && text.parse::<i128>().is_ok() => {

@@ -62,7 +62,11 @@ impl<'p> Types<'p> {
             if let Root::Step(id) = &reference.root {
                 if Some(id) == own {
                     let hint = "a step's input can hold outputs of other steps only";
-                    problems.push(problem("self-reference", format!("step `{id}` refers to itself"), Some(hint.to_owned())));
+                    problems.push(problem(
+                        "self-reference",
+                        format!("step `{id}` refers to itself"),
+                        Some(hint.to_owned()),
+                    ));
                     continue;
                 }
                 if !self.by_id.contains_key(id) {
@@ -110,7 +114,8 @@ impl<'p> Types<'p> {
                     }
                 }
                 Ok(Known::Null) if !ty.is_nullable() => {
-                    let message = format!("`{{{{{reference}}}}}` is null, for its tool gives no output; `{ty:.80}` is expected");
+                    let message =
+                        format!("`{{{{{reference}}}}}` is null, for its tool gives no output; `{ty:.80}` is expected");
                     refuse(Mismatch::new(message).hint("use `depends_on` to run after it"), problems);
                 }
                 _ => {}
