@@ -71,6 +71,9 @@ impl Reader<'_> {
 
     fn known_keys(&mut self, members: Members<'_>, known: &[&str]) {
         for key in members.map.keys().filter(|key| !known.contains(&key.as_str())) {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let known = known.iter().copied();
             let hint = suggestion(key, known.clone()).unwrap_or_else(|| one_of("known are", known));
             let message = format!("{} has no key `{}`", members.what, shown(key));

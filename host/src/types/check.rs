@@ -166,6 +166,7 @@ pub(crate) fn check_tree<T: Tree>(
     for key in input.keys() {
         if !params.iter().any(|(name, _)| name == key) {
             if problems.is_full() {
+                problems.skip();
                 break;
             }
             let names = params.iter().map(|(name, _)| name.as_str());
@@ -200,11 +201,6 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     }
 
     fn report(&mut self, code: &str, path: &Path<'_>, message: String, hint: Option<String>) {
-        if self.problems.is_full() {
-            // Only counted: its text and place are not worth making.
-            self.problems.push(Problem::new(code, "", ""));
-            return;
-        }
         let mut problem = Problem::new(code, path.pointer(), message);
         problem.hint = hint;
         self.problems.push(problem);
@@ -216,6 +212,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     }
 
     fn value(&mut self, node: &T, ty: &Ty, path: &Path<'_>) {
+        if self.problems.is_full() {
+            return self.problems.skip();
+        }
         let Some(left) = self.left.checked_sub(1) else { return };
         self.left = left;
         if left == 0 {
@@ -316,6 +315,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             }
             Ty::Map(key, value) if **key != Ty::String => {
                 for (position, pair) in items.iter().enumerate() {
+                    if self.problems.is_full() {
+                        return self.problems.skip();
+                    }
                     let path = path.index(position);
                     match pair.kind() {
                         Kind::Items([first, second]) => {
@@ -353,6 +355,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
         let mut seen = std::collections::BTreeSet::new();
         let name = Ty::Enum(names.to_vec());
         for (position, item) in items.iter().enumerate() {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let path = path.index(position);
             match item.kind() {
                 Kind::Scalar(Value::String(text)) => {
@@ -405,6 +410,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
 
     fn record(&mut self, node: &T, fields: &[(String, Ty)], ty: &Ty, path: &Path<'_>) {
         for key in node.keys() {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             if !fields.iter().any(|(name, _)| name == key) {
                 let names = fields.iter().map(|(name, _)| name.as_str());
                 let hint = suggestion(key, names.clone()).unwrap_or_else(|| one_of("its fields are", names));
@@ -455,6 +463,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             return;
         }
         for key in node.keys().filter(|key| !known.contains(key)) {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let message = format!("unknown key `{}`", shown(key));
             self.report("unknown-key", &path.key(key), message, Some(one_of("here belong", known.iter().copied())));
         }

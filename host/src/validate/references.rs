@@ -54,6 +54,9 @@ impl<'p> Types<'p> {
     /// Reports each reference of `template` that names nothing. `own` is the step it belongs to.
     pub(super) fn check(&self, template: &Template, own: Option<&StepId>, problems: &mut Problems) {
         for located in template.references() {
+            if problems.is_full() {
+                return problems.skip();
+            }
             let reference = located.reference;
             let problem = |code: &str, message: String, hint: Option<String>| {
                 let message = format!("`{{{{{reference}}}}}`: {message}");
@@ -71,7 +74,7 @@ impl<'p> Types<'p> {
                 }
                 if !self.by_id.contains_key(id) {
                     let known = self.by_id.keys().map(StepId::as_str);
-                    let hint = if problems.is_full() { None } else { suggestion(id.as_str(), known) };
+                    let hint = suggestion(id.as_str(), known);
                     problems.push(problem("unknown-step", format!("there is no step `{id}`"), hint));
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! Tests of validation: plans against a small catalog.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::id::{Digest, SkillName};
@@ -314,6 +314,26 @@ fn ten_thousand_steps_are_quick() {
     let wrong = |n: usize| json!({"id": format!("s{n}"), "tool": format!("csv.raed{n}"), "depends_on": [format!("x{n}")], "input": {"path": format!("{{{{steps.z{n}}}}}")}});
     let steps: Vec<Value> = (0..10_000).map(wrong).collect();
     assert_eq!(problems(&json!({"steps": steps})).len(), crate::limits::PROBLEMS_MAX + 1);
+}
+
+#[test]
+fn mistakes_by_the_ten_thousand_are_quick() {
+    let name = |n: usize| format!("{}{n:06}", "n".repeat(58));
+    let inputs: Map<String, Value> = (0..200).map(|n| (name(n), json!(n))).collect();
+    let many = |value: &dyn Fn(usize) -> Value| Value::Array((0..20_000).map(value).collect());
+    let keys = |from: usize| Value::Object((from..from + 20_000).map(|n| (name(n), json!(n))).collect());
+    let what = many(&|n| json!(format!("{{{{inputs.{}}}}}", name(500_000 + n))));
+    let document = json!({"inputs": inputs, "steps": [
+        {"id": "a", "tool": "csv.log", "input": {"what": what}},
+        {"id": "b", "tool": "csv.log", "input": keys(0)},
+        {"id": "c", "tool": "csv.log", "input": {"what": many(&|n| json!(n))}},
+        {"id": "d", "tool": "csv.log", "depends_on": many(&|n| json!(name(n)))}]});
+    let found = problems(&document);
+    assert_eq!(found.len(), crate::limits::PROBLEMS_MAX + 1);
+    assert!(found.last().unwrap().message.contains("more problems"));
+    let plan = plan(&json!({"steps": [{"id": "a", "tool": "csv.read"}], "inputs": inputs}));
+    let Value::Object(overrides) = keys(500_000) else { unreachable!() };
+    assert_eq!(plan.with_inputs(overrides).unwrap_err().len(), crate::limits::PROBLEMS_MAX + 1);
 }
 
 #[test]
