@@ -290,6 +290,15 @@ mod tests {
     }
 
     #[test]
+    fn large_documents_are_read_in_one_pass() {
+        let steps = (0..10_000).map(|n| format!("{{\"id\": \"s{n}\", \"input\": {{\"a\": [1, 2.5, null]}}}}"));
+        let text = format!("[{}]", steps.collect::<Vec<_>>().join(",\n"));
+        let value = parse(text.as_bytes()).unwrap();
+        assert_eq!(value, parse_yaml(text.as_bytes()).unwrap());
+        assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
     fn numbers_keep_their_digits() {
         let text = "[18446744073709551615,-9223372036854775808,1.5,-0.0]";
         assert_eq!(parse(text.as_bytes()).unwrap(), json!([u64::MAX, i64::MIN, 1.5, -0.0]));

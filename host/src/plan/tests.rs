@@ -61,6 +61,13 @@ steps:
 }
 
 #[test]
+fn the_documented_plan_is_one() {
+    let page = include_str!("../../../docs/plan-format.md");
+    let example = page.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Plan::from_json(example.as_bytes()).unwrap().steps.len(), 3);
+}
+
+#[test]
 fn each_mistake_has_a_code_and_a_place() {
     let unnamed = json!({"schema": SCHEMA, "steps": [{"id": "a", "tool": "s.f"}]});
     for (document, code, pointer) in [

@@ -192,12 +192,14 @@ pub(crate) fn check_tree<T: Tree>(
 struct Walk<'w, 'h, T> {
     problems: &'w mut Problems,
     holes: &'w mut Holes<'h, T>,
+    /// Values that may still be looked at.
     left: usize,
+    is_exhausted: bool,
 }
 
 impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     fn new(problems: &'w mut Problems, holes: &'w mut Holes<'h, T>) -> Self {
-        Self { problems, holes, left: limits::VALUES_MAX }
+        Self { problems, holes, left: limits::VALUES_MAX, is_exhausted: false }
     }
 
     fn report(&mut self, code: &str, path: &Path<'_>, message: String, hint: Option<String>) {
@@ -215,12 +217,13 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
         if self.problems.is_full() {
             return self.problems.skip();
         }
-        let Some(left) = self.left.checked_sub(1) else { return };
+        let Some(left) = self.left.checked_sub(1) else {
+            if !std::mem::replace(&mut self.is_exhausted, true) {
+                self.report("too-many-values", path, format!("more than {} values", limits::VALUES_MAX), None);
+            }
+            return;
+        };
         self.left = left;
-        if left == 0 {
-            let message = format!("more than {} values", limits::VALUES_MAX);
-            return self.report("too-many-values", path, message, None);
-        }
         if path.depth > 2 * limits::TYPE_DEPTH_MAX {
             return self.report("too-deep", path, format!("nested deeper than {}", limits::TYPE_DEPTH_MAX), None);
         }
