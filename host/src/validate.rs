@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::id::{StepId, ToolName};
 use crate::limits::LimitsDocument;
-use crate::plan::template::{Lookup, Reference, Root, Scope};
 pub use crate::plan::template::Outputs;
+use crate::plan::template::{Lookup, Reference, Root, Scope};
 use crate::plan::{Plan, PlanStep};
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::skill::{Catalog, Skill, Tool};
@@ -249,7 +249,8 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
         return Err(Mismatch::new(format!("there is no skill `{}`", tool_name.skill())).hint(hint));
     };
     let Some(tool) = skill.tool(tool_name.function()) else {
-        let mismatch = Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
+        let mismatch =
+            Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
         if let Some((_, reason)) = skill.not_tools.iter().find(|(function, _)| function == tool_name.function()) {
             return Err(mismatch.hint(format!("it is exported but not a tool: {reason}")));
         }
