@@ -9,8 +9,12 @@
 pub const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 /// Nesting of a document's arrays and objects: deep enough for any data, shallow enough that no recursion nears the end of a stack.
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
+/// A key of an object in a document: keys become parts of the pointers in reports.
+pub const DOCUMENT_KEY_BYTES_MAX: usize = 4 << 10;
 /// Nesting of a WIT type; the component model has no bound of its own that would keep a type's JSON Schema small.
 pub const TYPE_DEPTH_MAX: usize = 64;
+/// Parts of one WIT type written out: types share parts, so that a small component can spell a type whose schema would fill the memory.
+pub const TYPE_PARTS_MAX: usize = 10_000;
 /// Values in one document or tool result: bounds what converting between JSON and component values may allocate.
 pub const VALUES_MAX: usize = 4_000_000;
 /// A skill's name, a step's id, a tool's name.
@@ -104,7 +108,7 @@ const _: () = assert!(FUEL_DEFAULT <= FUEL_MAX);
 const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= INLINE_STRING_BYTES_MAX);
 const _: () = assert!(GUEST_STACK_BYTES < FIBER_STACK_BYTES);
-const _: () = assert!(OUTPUT_BYTES_MAX as usize * 6 < TRACE_LINE_BYTES_MAX);
+const _: () = assert!(OUTPUT_BYTES_MAX * 6 < TRACE_LINE_BYTES_MAX as u64);
 
 /// What one step may use at the most. A policy sets the ceilings, a step of a plan may lower them, nothing raises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +139,17 @@ impl StepLimits {
         stdio_bytes: STDIO_BYTES_DEFAULT,
         host_calls: HOST_CALLS_DEFAULT,
         trace_bytes: TRACE_BYTES_DEFAULT,
+    };
+
+    /// The most that a policy may grant.
+    pub const MAX: Self = Self {
+        fuel: FUEL_MAX,
+        deadline_ms: DEADLINE_MS_MAX,
+        memory_bytes: MEMORY_BYTES_MAX,
+        output_bytes: OUTPUT_BYTES_MAX,
+        stdio_bytes: STDIO_BYTES_MAX,
+        host_calls: HOST_CALLS_MAX,
+        trace_bytes: TRACE_BYTES_MAX,
     };
 
     /// Each limit as (name in documents, value), in the order of the struct.

@@ -4,6 +4,7 @@
 //! Never guesses: an unknown, duplicate or wrongly typed key is a problem, and all problems are reported at once.
 
 pub mod document;
+pub mod source;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::LimitsDocument;
+pub use source::{PlanDocument, PlanFormat};
+use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use template::Template;
 
 /// The schema name of plans that this version reads.
@@ -71,3 +74,58 @@ pub struct PlanStep {
     /// `limits`: may only lower the policy's.
     pub limits: LimitsDocument,
 }
+
+impl Plan {
+    /// Reads a plan from JSON text.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in the text, or else all mistakes in the document.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::from_value(&crate::json::parse(bytes).map_err(|problem| vec![problem])?)
+    }
+
+    /// Reads a plan from YAML text of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in the text, or else all mistakes in the document.
+    pub fn from_yaml(bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::from_value(&crate::json::parse_yaml(bytes).map_err(|problem| vec![problem])?)
+    }
+
+    /// Reads a plan from a document's value.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in the document.
+    pub fn from_value(document: &Value) -> Result<Self, Vec<Problem>> {
+        document::read(document)
+    }
+
+    /// The plan with other values for some of its inputs. What it does not declare cannot be given. [`Self::digest`] stays that of the
+    /// document: the inputs of a run are recorded beside it.
+    ///
+    /// # Errors
+    ///
+    /// Each input that the plan does not declare.
+    pub fn with_inputs(mut self, overrides: Map<String, Value>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        for (name, value) in overrides {
+            match self.inputs.get_mut(&name) {
+                Some(input) => *input = value,
+                None => {
+                    let known = self.inputs.keys().map(String::as_str);
+                    let hint = suggestion(&name, known.clone())
+                        .unwrap_or_else(|| crate::types::one_of("the inputs of the plan are", known));
+                    let message = format!("the plan has no input `{}`", shown(&name));
+                    problems.push(Problem::new("unknown-input", pointer_to("/inputs", &name), message).with_hint(hint));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(self) } else { Err(problems.into_vec()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

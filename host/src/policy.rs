@@ -8,11 +8,17 @@ pub mod document;
 pub mod explain;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::id::Digest;
 use crate::limits::StepLimits;
 
-pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial};
+pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, authorize, decide};
+pub use explain::{Allowed, Explanation, Verdict, explain};
+
+/// What a host path of a policy starts with to mean the run's workspace.
+pub const WORKSPACE: &str = "{workspace}";
 
 /// The schema name of policies that this version reads.
 pub const SCHEMA: &str = "skillhost.policy/1";
@@ -24,7 +30,7 @@ pub struct Policy {
     pub limits: StepLimits,
     /// The grants; the first that names a tool applies to it.
     pub grants: Vec<Grant>,
-    /// The digest of the document's bytes.
+    /// The digest of the document's bytes; of no bytes where there is no document.
     pub digest: Digest,
 }
 
@@ -56,6 +62,15 @@ pub enum Pattern {
     Prefix(String),
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
 /// One granted directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preopen {
@@ -65,6 +80,53 @@ pub struct Preopen {
     pub guest: String,
     /// `access`.
     pub access: Access,
+}
+
+impl Preopen {
+    /// The host folder, with the workspace put in. Works on the text alone: whether the folder exists is for whoever opens it.
+    #[must_use]
+    pub fn resolve_host(&self, workspace: &Path) -> PathBuf {
+        match self.host.strip_prefix(WORKSPACE) {
+            None => PathBuf::from(&self.host),
+            Some(below) => match below.trim_matches('/') {
+                "" => workspace.to_owned(),
+                below => workspace.join(below),
+            },
+        }
+    }
+}
+
+impl Access {
+    /// The access as policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
+impl Clocks {
+    /// The clocks as policies write them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Virtual => "virtual",
+            Self::Real => "real",
+        }
+    }
+}
+
+impl Random {
+    /// The source as policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seeded => "seeded",
+            Self::Real => "real",
+        }
+    }
 }
 
 /// What a guest may do below a preopen.

@@ -93,6 +93,12 @@ impl Problems {
         self.list.is_empty()
     }
 
+    /// Whether no more are listed: what is found from here on is only counted, so looking for more is not worth much work.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.list.len() >= limits::PROBLEMS_MAX
+    }
+
     /// How many were found, the dropped ones included.
     #[must_use]
     pub const fn count(&self) -> usize {
@@ -111,12 +117,40 @@ impl Problems {
 }
 
 /// The `did you mean` hint for a name that is close to one of `known`; never used to accept the name.
+///
+/// Bounded: long names and candidates beyond the first thousand are not compared.
 #[must_use]
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    const CANDIDATES_MAX: usize = 1_000;
+    if name.len() > 2 * limits::NAME_BYTES_MAX {
+        return None;
+    }
     known
         .into_iter()
+        .filter(|candidate| name.len().abs_diff(candidate.len()) <= 4 * (1 + candidate.len() / 4))
+        .filter(|candidate| candidate.len() <= 2 * limits::NAME_BYTES_MAX)
+        .take(CANDIDATES_MAX)
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// Text of the user as messages show it: on one line and cut after 80 characters.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    let mut shown = String::new();
+    for (index, c) in text.chars().enumerate() {
+        if index == CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }

@@ -1,1 +1,22 @@
-//! To be written.
+//! Runs one step in one fresh sandbox: a new `wasmtime::Store` and instance that hold what the policy granted and nothing else, stopped
+//! by fuel, deadline and memory, every host call through the gate.
+//!
+//! Owns wasmtime. Decides nothing about policy: it takes an authorized step. Nothing of an invocation outlives it.
+
+mod bindings;
+pub mod cancel;
+pub mod component;
+pub mod convert;
+mod ctx;
+pub mod engine;
+mod interfaces;
+mod invoke;
+mod program;
+mod stop;
+mod table;
+pub mod tape;
+mod wire;
+
+pub use cancel::CancelToken;
+pub use invoke::{Divergence, Invocation, Invoked, SandboxError};
+pub use program::Program;

@@ -1,12 +1,12 @@
 //! What the host knows of a skill without running it: identity, tools, imports, metadata. Plain data; the sandbox reads it from a
 //! component, the plan is checked against it, `inspect` shows it.
 
-pub mod builtin;
 pub mod metadata;
 
 use std::collections::BTreeMap;
 
 use crate::id::{Digest, SkillName, ToolName};
+use crate::problem::Problem;
 use crate::types::Ty;
 pub use metadata::{Annotations, Metadata, OutputKind, Risk};
 
@@ -104,6 +104,144 @@ impl Skill {
     pub fn tool(&self, function: &str) -> Option<&Tool> {
         self.tools.get(function)
     }
+}
+
+/// The interfaces of WASI 0.2 that the host provides, without their version, and what each needs.
+const WASI_PROVIDED: [(&str, Need); 20] = [
+    ("wasi:cli/environment", Need::Environment),
+    ("wasi:cli/exit", Need::Nothing),
+    ("wasi:cli/stdin", Need::Nothing),
+    ("wasi:cli/stdout", Need::Nothing),
+    ("wasi:cli/stderr", Need::Nothing),
+    ("wasi:cli/terminal-input", Need::Nothing),
+    ("wasi:cli/terminal-output", Need::Nothing),
+    ("wasi:cli/terminal-stdin", Need::Nothing),
+    ("wasi:cli/terminal-stdout", Need::Nothing),
+    ("wasi:cli/terminal-stderr", Need::Nothing),
+    ("wasi:clocks/monotonic-clock", Need::Clocks),
+    ("wasi:clocks/wall-clock", Need::Clocks),
+    ("wasi:filesystem/types", Need::Filesystem),
+    ("wasi:filesystem/preopens", Need::Filesystem),
+    ("wasi:io/error", Need::Nothing),
+    ("wasi:io/poll", Need::Nothing),
+    ("wasi:io/streams", Need::Nothing),
+    ("wasi:random/random", Need::Random),
+    ("wasi:random/insecure", Need::Random),
+    ("wasi:random/insecure-seed", Need::Random),
+];
+
+/// The newest patch version of WASI 0.2 that the host provides; all older ones are subsets of it.
+const WASI_PATCH_MAX: u64 = 12;
+
+/// The host's own interfaces.
+const OWN_PROVIDED: [&str; 2] = ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0"];
+
+/// Splits `wasi:io/poll@0.2.6` into interface and version.
+fn split_version(import: &str) -> (&str, Option<&str>) {
+    import.split_once('@').map_or((import, None), |(name, version)| (name, Some(version)))
+}
+
+/// Whether `version` is a release of WASI 0.2 that the host knows: `0.2.0` to `0.2.12`.
+fn is_wasi_version(version: &str) -> bool {
+    let patch = version.strip_prefix("0.2.").filter(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
+    patch.and_then(|patch| patch.parse::<u64>().ok()).is_some_and(|patch| patch <= WASI_PATCH_MAX)
+}
+
+/// What an imported interface needs; [`Need::NotProvided`] for all that the host does not know.
+#[must_use]
+pub fn need_of(import: &str) -> Need {
+    if OWN_PROVIDED.contains(&import) {
+        return Need::Nothing;
+    }
+    let (name, version) = split_version(import);
+    if !version.is_some_and(is_wasi_version) {
+        return Need::NotProvided;
+    }
+    WASI_PROVIDED.iter().find(|(known, _)| *known == name).map_or(Need::NotProvided, |(_, need)| *need)
+}
+
+/// Whether an exported interface makes the component a command-line program.
+#[must_use]
+pub fn is_command(export: &str) -> bool {
+    matches!(split_version(export), ("wasi:cli/run", Some(version)) if is_wasi_version(version))
+}
+
+/// The refusal of each import that the host does not provide; empty for a skill that can run.
+#[must_use]
+pub fn unprovided_imports(skill: &Skill) -> Vec<Problem> {
+    let missing = skill.imports.iter().filter(|import| import.needs == Need::NotProvided);
+    missing
+        .map(|import| {
+            let message = format!("the skill `{}` imports `{}`, which is not provided", skill.name, import.name);
+            Problem::new("import-not-provided", "", message).with_hint(unprovided_hint(&import.name))
+        })
+        .collect()
+}
+
+fn unprovided_hint(import: &str) -> String {
+    let (name, version) = split_version(import);
+    let package = name.split_once('/').map_or(name, |(package, _)| package);
+    let known = WASI_PROVIDED.iter().any(|(known, _)| *known == name);
+    match (package, version) {
+        (_, Some(version)) if known && version.starts_with("0.2.0-") => {
+            format!("`{version}` is a draft of WASI 0.2: build with a toolchain for WASI 0.2.0 or later")
+        }
+        (_, Some(version)) if package.starts_with("wasi:") && version.starts_with("0.3") => {
+            "WASI 0.3 is not in this version: build for WASI 0.2 (`wasm32-wasip2`)".to_owned()
+        }
+        (_, Some(version)) if known => {
+            format!("the host provides WASI 0.2.0 to 0.2.{WASI_PATCH_MAX}, not `{version}`: build for WASI 0.2")
+        }
+        (_, None) if known => "write the version too: the host provides WASI 0.2".to_owned(),
+        ("wasi:sockets", _) => {
+            "sockets and name look-up are not provided: a skill has no network in this version".to_owned()
+        }
+        ("wasi:http", _) => "HTTP is not in this version: let the plan hand the data over instead".to_owned(),
+        ("wasi:clocks" | "wasi:cli" | "wasi:filesystem" | "wasi:io" | "wasi:random", _) => {
+            let short = name.rsplit_once('/').map_or(name, |(_, short)| short);
+            format!("`{package}` is provided, but has no interface `{short}` in WASI 0.2")
+        }
+        ("skillhost:skill", _) => {
+            format!(
+                "of its own interfaces the host provides {}",
+                OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
+            )
+        }
+        (package, _) if package.starts_with("wasi:") => {
+            format!(
+                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `filesystem`, `io` and `random` 0.2"
+            )
+        }
+        _ => {
+            "the host provides WASI 0.2 and `skillhost:skill` alone: link what the component needs into it (`wac plug`)"
+                .to_owned()
+        }
+    }
+}
+
+/// The parameters of the tool `run` of a command-line program.
+#[must_use]
+pub fn command_params() -> Vec<(String, Ty)> {
+    let option = |ty| Ty::Option(Box::new(ty));
+    let texts = Ty::Map(Box::new(Ty::String), Box::new(Ty::String));
+    vec![
+        ("args".to_owned(), option(Ty::List(Box::new(Ty::String)))),
+        ("stdin".to_owned(), option(Ty::String)),
+        ("env".to_owned(), option(texts)),
+        ("exit_codes".to_owned(), option(Ty::List(Box::new(Ty::U8)))),
+    ]
+}
+
+/// The result of the tool `run`: the same record whether the exit code was accepted (`ok`) or not (`err`).
+#[must_use]
+pub fn command_result() -> ToolResult {
+    let record = Ty::Record(vec![
+        ("exit_code".to_owned(), Ty::U8),
+        ("stdout".to_owned(), Ty::String),
+        ("stderr".to_owned(), Ty::String),
+        ("stdout_bytes".to_owned(), Ty::Option(Box::new(Ty::Bytes))),
+    ]);
+    ToolResult { ok: Some(record.clone()), err: Some(record), fallible: true }
 }
 
 /// The skills that a plan may use, by name.

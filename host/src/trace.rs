@@ -18,6 +18,7 @@ mod scan;
 pub mod show;
 pub mod verify;
 
+use std::any::Any;
 use std::io;
 use std::path::Path;
 
@@ -57,7 +58,7 @@ pub struct RecordedCall {
 }
 
 /// Where the sandbox puts host calls while it records.
-pub trait TraceSink: Send {
+pub trait TraceSink: Any + Send {
     /// Appends one host call.
     ///
     /// # Errors
@@ -77,7 +78,7 @@ pub trait TraceSink: Send {
 }
 
 /// Where the sandbox takes host calls from while it replays one step.
-pub trait TraceSource: Send {
+pub trait TraceSource: Any + Send {
     /// The next host call of the step, or `None` when the step has no more.
     ///
     /// # Errors

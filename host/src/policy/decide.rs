@@ -1,9 +1,11 @@
-//! The decision for a step.
+//! The decision for a step: the first grant that names its tool applies alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::{StepId, ToolName};
-use crate::limits::StepLimits;
-use crate::policy::Grant;
-use std::sync::Arc;
+use crate::limits::{LimitsDocument, StepLimits};
+use crate::policy::{Grant, Pattern, Policy};
 
 /// What the policy says of one tool.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +18,24 @@ pub enum Decision<'a> {
         grant: &'a Grant,
     },
     /// Not allowed.
-    Deny,
+    Deny {
+        /// Why.
+        reason: DenyReason,
+    },
+}
+
+/// Why a tool is not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenyReason {
+    /// There is no policy document.
+    NoDocument,
+    /// No grant names the skill.
+    SkillNotNamed,
+    /// Grants name the skill, but none of them the tool.
+    ToolNotNamed {
+        /// The index of the first grant that names the skill.
+        index: usize,
+    },
 }
 
 /// A step that is not allowed, with the reason.
@@ -28,16 +47,22 @@ pub struct Denial {
     pub tool: ToolName,
     /// Why: lower case, no final period.
     pub reason: String,
+    /// What to add to the policy.
+    pub hint: String,
 }
 
-/// A valid plan whose every step is allowed.
+/// A valid plan whose every step is allowed. Made by [`authorize`] alone.
 #[derive(Debug, Clone)]
 pub struct AuthorizedPlan {
     steps: Vec<AuthorizedStep>,
 }
 
-/// A step with what it was granted.
+/// A step with what it was granted. Made by [`authorize`] alone.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "`non_exhaustive` would not keep the other modules of this crate from making one"
+)]
 pub struct AuthorizedStep {
     /// The index of the grant.
     pub grant_index: usize,
@@ -45,6 +70,9 @@ pub struct AuthorizedStep {
     pub grant: Arc<Grant>,
     /// The limits that apply: the grant's, lowered by the step's own.
     pub limits: StepLimits,
+    /// Keeps others from making one.
+    #[expect(dead_code, reason = "a private field is what makes the type's construction private")]
+    sealed: (),
 }
 
 impl AuthorizedPlan {
@@ -54,3 +82,113 @@ impl AuthorizedPlan {
         &self.steps
     }
 }
+
+impl Pattern {
+    /// Whether `name` is named.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == name,
+            Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+impl Grant {
+    fn names_skill(&self, tool: &ToolName) -> bool {
+        self.skills.iter().any(|pattern| pattern.matches(tool.skill().as_str()))
+    }
+
+    fn names_tool(&self, tool: &ToolName) -> bool {
+        self.tools.iter().any(|pattern| pattern.matches(tool.function()))
+    }
+}
+
+/// The policy's decision for `tool`. Looks at each grant once, in the document's order.
+#[must_use]
+pub fn decide<'p>(policy: &'p Policy, tool: &ToolName) -> Decision<'p> {
+    let mut named = None;
+    for (index, grant) in policy.grants.iter().enumerate() {
+        if grant.names_skill(tool) {
+            if grant.names_tool(tool) {
+                return Decision::Allow { index, grant };
+            }
+            named = named.or(Some(index));
+        }
+    }
+    let reason = match named {
+        Some(index) => DenyReason::ToolNotNamed { index },
+        None if policy.has_document() => DenyReason::SkillNotNamed,
+        None => DenyReason::NoDocument,
+    };
+    Decision::Deny { reason }
+}
+
+impl DenyReason {
+    /// The reason in words.
+    #[must_use]
+    pub fn text(self, policy: &Policy, tool: &ToolName) -> String {
+        match self {
+            Self::NoDocument => "there is no policy, so nothing is granted".to_owned(),
+            Self::SkillNotNamed => format!("no grant of the policy names the skill `{}`", tool.skill()),
+            Self::ToolNotNamed { .. } => {
+                let grants = policy.grants.iter().enumerate().filter(|(_, grant)| grant.names_skill(tool));
+                let named: Vec<String> = grants
+                    .take(3)
+                    .map(|(index, grant)| {
+                        let tools: Vec<String> = grant.tools.iter().map(|pattern| format!("`{pattern}`")).collect();
+                        format!("grant {index} names {}", tools.join(", "))
+                    })
+                    .collect();
+                let (skill, function) = (tool.skill(), tool.function());
+                format!("the policy grants tools of the skill `{skill}`, but not `{function}` ({})", named.join("; "))
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(self, tool: &ToolName) -> String {
+        let (skill, function) = (tool.skill(), tool.function());
+        let add = format!("[[grant]] with `skills = [\"{skill}\"]` and `tools = [\"{function}\"]`");
+        match self {
+            Self::NoDocument => format!("give a policy with `--policy FILE`; it needs a {add}"),
+            Self::SkillNotNamed => format!("if the step shall run, add to the policy a {add}"),
+            Self::ToolNotNamed { index } => {
+                format!("if the step shall run, add `{function}` to the `tools` of grant {index}, or add a {add}")
+            }
+        }
+    }
+}
+
+/// Asks the policy for every step, in the plan's order.
+///
+/// # Errors
+///
+/// All denials, in the plan's order. Nothing is authorized where there is one.
+pub fn authorize<'a>(
+    policy: &Policy,
+    steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument)>,
+) -> Result<AuthorizedPlan, Vec<Denial>> {
+    let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
+    let (mut authorized, mut denials) = (Vec::new(), Vec::new());
+    for (step, tool, limits) in steps {
+        match decide(policy, tool) {
+            Decision::Allow { index, grant } => {
+                let grant = Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
+                let limits = grant.limits.tightened(limits);
+                authorized.push(AuthorizedStep { grant_index: index, grant, limits, sealed: () });
+            }
+            Decision::Deny { reason } => denials.push(Denial {
+                step: step.clone(),
+                tool: tool.clone(),
+                reason: reason.text(policy, tool),
+                hint: reason.hint(tool),
+            }),
+        }
+    }
+    if denials.is_empty() { Ok(AuthorizedPlan { steps: authorized }) } else { Err(denials) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,346 @@
-//! To be written.
+//! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
+
+use std::collections::BTreeMap;
+
+use crate::id::Digest;
+use crate::limits::{self, LimitsDocument, StepLimits};
+use crate::policy::{Access, Clocks, Grant, Pattern, Policy, Preopen, Random, SCHEMA, WORKSPACE};
+use crate::problem::Problem;
+use crate::toml_text::{self, Fields, Node, Place, Reader};
+
+/// Keys that other versions have and this one does not enforce.
+const LATER: [&str; 3] = ["network", "approval", "rules"];
+
+impl Policy {
+    /// Reads a policy document.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes, in the order of the text, each with its line: syntax, unknown keys, wrong types, values out of range, paths and
+    /// names that are not of their form, grants that no tool can ever reach.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let document = toml_text::parse(text)?;
+        let mut reader = Reader::new(text);
+        let root = reader.root(&document, &["schema", "limits", "grant"], &LATER);
+        reader.schema(&root, SCHEMA);
+        let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
+        let limits = over_defaults(&ceilings.unwrap_or_default());
+        let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits)).unwrap_or_default();
+        let problems = reader.finish();
+        if problems.is_empty() {
+            Ok(Self { limits, grants, digest: Digest::of(text.as_bytes()) })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The policy where there is no document: it grants nothing.
+    #[must_use]
+    pub fn deny_all() -> Self {
+        Self { limits: StepLimits::DEFAULT, grants: Vec::new(), digest: Digest::of(b"") }
+    }
+
+    /// Whether there is a document; `false` for [`Self::deny_all`].
+    #[must_use]
+    pub fn has_document(&self) -> bool {
+        // No document is empty: it names its schema.
+        self.digest != Digest::of(b"")
+    }
+}
+
+/// What the document says, in both directions: a policy's limit may be above or below the default.
+fn over_defaults(document: &LimitsDocument) -> StepLimits {
+    let default = StepLimits::DEFAULT;
+    StepLimits {
+        fuel: document.fuel.unwrap_or(default.fuel),
+        deadline_ms: document.deadline_ms.unwrap_or(default.deadline_ms),
+        memory_bytes: document.memory_bytes.unwrap_or(default.memory_bytes),
+        output_bytes: document.output_bytes.unwrap_or(default.output_bytes),
+        stdio_bytes: document.stdio_bytes.unwrap_or(default.stdio_bytes),
+        host_calls: document.host_calls.unwrap_or(default.host_calls),
+        trace_bytes: document.trace_bytes.unwrap_or(default.trace_bytes),
+    }
+}
+
+/// Reads a `limits` table. `ceiling` is what `[limits]` says, for the table of a grant: a grant cannot raise it.
+fn read_limits<'t>(
+    reader: &mut Reader<'t>,
+    node: &Node<'_, 't>,
+    max: &StepLimits,
+    ceiling: Option<&StepLimits>,
+) -> LimitsDocument {
+    let keys = max.entries().map(|(key, _)| key);
+    let mut document = LimitsDocument::default();
+    let Some(fields) = reader.table(node, &keys, &[]) else { return document };
+    let ceilings = ceiling.map(StepLimits::entries);
+    for (index, (key, max)) in max.entries().into_iter().enumerate() {
+        let Some(node) = fields.get(key) else { continue };
+        let value = reader.integer(&node, max);
+        let highest = ceilings.and_then(|entries| entries.get(index).map(|(_, highest)| *highest));
+        if let (Some(value), Some(highest)) = (value, highest)
+            && value > highest
+        {
+            let message = format!("`{key}` of a grant is above the policy's own, which is {highest}");
+            let hint = format!("raise `{key}` in `[limits]` and lower it in the other grants, or lower it here");
+            reader.report(&node.place, "limit-above-ceiling", message, Some(hint));
+        }
+        let slot = match key {
+            "fuel" => &mut document.fuel,
+            "deadline_ms" => &mut document.deadline_ms,
+            "memory_bytes" => &mut document.memory_bytes,
+            "output_bytes" => &mut document.output_bytes,
+            "stdio_bytes" => &mut document.stdio_bytes,
+            "host_calls" => &mut document.host_calls,
+            _ => &mut document.trace_bytes,
+        };
+        *slot = value;
+    }
+    document
+}
+
+fn read_grants<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLimits) -> Vec<Grant> {
+    let Some(nodes) = reader.array(node, "tables, each written as `[[grant]]`") else { return Vec::new() };
+    if nodes.len() > limits::GRANTS_MAX {
+        let message = format!("there are {} grants; at most {} are read", nodes.len(), limits::GRANTS_MAX);
+        reader.report(&node.place, "too-many-grants", message, None);
+        return Vec::new();
+    }
+    let mut grants: Vec<Grant> = Vec::with_capacity(nodes.len());
+    // Where the grant of this index was not readable, those after it are not held against it.
+    let mut indices: Vec<usize> = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        let Some(grant) = read_grant(reader, node, ceilings) else { continue };
+        if let Some(earlier) = covered_by(&grants, &grant) {
+            let mut earlier: Vec<usize> = earlier.iter().filter_map(|at| indices.get(*at).copied()).collect();
+            earlier.sort_unstable();
+            earlier.dedup();
+            let names: Vec<String> = earlier.iter().map(ToString::to_string).collect();
+            let message =
+                format!("grant {index} never applies: grant {} names all its tools first", names.join(" and "));
+            let hint = "the first grant that names a tool applies alone: move this one up or remove it".to_owned();
+            reader.report(&node.place, "unreachable-grant", message, Some(hint));
+        }
+        grants.push(grant);
+        indices.push(index);
+    }
+    grants
+}
+
+/// The grants that together name everything that `grant` names; `None` where something is left for it.
+fn covered_by(earlier: &[Grant], grant: &Grant) -> Option<Vec<usize>> {
+    let mut found = Vec::new();
+    for skill in &grant.skills {
+        for tool in &grant.tools {
+            let covers = |other: &Grant| {
+                other.skills.iter().any(|pattern| pattern.covers(skill))
+                    && other.tools.iter().any(|pattern| pattern.covers(tool))
+            };
+            found.push(earlier.iter().position(covers)?);
+        }
+    }
+    if found.is_empty() { None } else { Some(found) }
+}
+
+fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLimits) -> Option<Grant> {
+    let fields = reader.table(node, &["skills", "tools", "filesystem", "clocks", "random", "env", "limits"], &LATER)?;
+    let skills = read_patterns(reader, &fields, "skills", 0);
+    let tools = read_patterns(reader, &fields, "tools", 1);
+    let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
+    let clocks = fields.get("clocks");
+    let clocks = clocks.and_then(|node| reader.one_of(&node, &[("virtual", Clocks::Virtual), ("real", Clocks::Real)]));
+    let random = fields.get("random");
+    let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
+    let env = fields.get("env").map(|node| read_env(reader, &node)).unwrap_or_default();
+    let own = fields.get("limits").map(|node| read_limits(reader, &node, &StepLimits::MAX, Some(&ceilings)));
+    Some(Grant {
+        skills: skills?,
+        tools: tools?,
+        filesystem,
+        clocks: clocks.unwrap_or_default(),
+        random: random.unwrap_or_default(),
+        env,
+        limits: ceilings.tightened(&own.unwrap_or_default()),
+    })
+}
+
+/// Reads `skills` or `tools`; a name may have `dots` dots.
+fn read_patterns<'t>(reader: &mut Reader<'t>, fields: &Fields<'_, 't>, key: &str, dots: usize) -> Option<Vec<Pattern>> {
+    let Some(node) = fields.get(key) else {
+        let hint = Some(format!("write `{key} = [\"*\"]` for all of them"));
+        reader.report(&fields.place, "missing-key", format!("the grant has no `{key}`"), hint);
+        return None;
+    };
+    let items = reader.array(&node, "names")?;
+    if items.is_empty() {
+        reader.report(&node.place, "empty-list", format!("`{key}` names nothing, so the grant never applies"), None);
+        return None;
+    }
+    let mut patterns = Vec::with_capacity(items.len());
+    for item in &items {
+        let text = reader.string(item)?;
+        match Pattern::read(text, dots) {
+            Some(pattern) => patterns.push(pattern),
+            None => {
+                let hint = "write a name, the beginning of names with a star (`read-*`), or `*`".to_owned();
+                reader.report(&item.place, "bad-pattern", format!("`{text}` is no pattern for `{key}`"), Some(hint));
+                return None;
+            }
+        }
+    }
+    Some(patterns)
+}
+
+impl Pattern {
+    fn read(text: &str, dots: usize) -> Option<Self> {
+        let (name, prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+        let parts: Vec<&str> = name.split('.').collect();
+        let plain = |part: &&str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let starts = |part: &str| part.starts_with(|first: char| first.is_ascii_alphabetic());
+        // Only the last part of a prefix may be cut before its first letter.
+        let whole = if prefix { parts.len() - 1 } else { parts.len() };
+        let sound = parts.iter().all(plain)
+            && parts.iter().take(whole).all(|part| starts(part))
+            && parts.last().is_none_or(|last| last.is_empty() || starts(last));
+        if !sound || parts.len() > dots + 1 || name.len() > limits::NAME_BYTES_MAX * 2 {
+            return None;
+        }
+        Some(if prefix { Self::Prefix(name.to_owned()) } else { Self::Exact(name.to_owned()) })
+    }
+
+    /// Whether this pattern names everything that `other` names.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix(prefix), Self::Exact(name) | Self::Prefix(name)) => name.starts_with(prefix.as_str()),
+            (Self::Exact(name), Self::Exact(other)) => name == other,
+            (Self::Exact(_), Self::Prefix(_)) => false,
+        }
+    }
+}
+
+fn read_filesystem<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<Preopen> {
+    let Some(items) = reader.array(node, "tables") else { return Vec::new() };
+    let mut preopens: Vec<Preopen> = Vec::with_capacity(items.len());
+    for item in &items {
+        let Some((preopen, place)) = read_preopen(reader, item) else { continue };
+        if let Some(other) = preopens.iter().find(|other| is_same_or_below(&other.guest, &preopen.guest)) {
+            let (message, hint) = if other.guest == preopen.guest {
+                (
+                    format!("the guest path `{}` is given twice", preopen.guest),
+                    "give each folder a guest path of its own",
+                )
+            } else {
+                let (one, two) = (&preopen.guest, &other.guest);
+                let message = format!("the guest paths `{one}` and `{two}` lie inside each other");
+                (message, "put them side by side: which of the two a path would mean depends on the guest's libc")
+            };
+            reader.report(&place, "ambiguous-guest-path", message, Some(hint.to_owned()));
+        }
+        preopens.push(preopen);
+    }
+    preopens
+}
+
+/// Whether one of two absolute paths is the other or leads to it.
+fn is_same_or_below(one: &str, other: &str) -> bool {
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    below(one, other) || below(other, one)
+}
+
+fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Preopen, Place)> {
+    let fields = reader.table(node, &["host", "guest", "access"], &[])?;
+    for key in ["host", "guest", "access"] {
+        if fields.get(key).is_none() {
+            let hint =
+                (key == "access").then(|| "write `access = \"read-only\"` or `access = \"read-write\"`".to_owned());
+            reader.report(&fields.place, "missing-key", format!("the folder has no `{key}`"), hint);
+        }
+    }
+    let host = fields.get("host").and_then(|node| {
+        let text = reader.string(&node)?;
+        check_host(text).map_err(|(message, hint)| reader.report(&node.place, "bad-host-path", message, hint)).ok()?;
+        Some(text.to_owned())
+    });
+    let guest_node = fields.get("guest");
+    let guest = guest_node.as_ref().and_then(|node| {
+        let text = reader.string(node)?;
+        check_guest(text)
+            .map_err(|(message, hint)| reader.report(&node.place, "bad-guest-path", message, hint))
+            .ok()?;
+        Some(text.to_owned())
+    });
+    let choices = [("read-only", Access::ReadOnly), ("read-write", Access::ReadWrite)];
+    let access = fields.get("access").and_then(|node| reader.one_of(&node, &choices));
+    Some((Preopen { host: host?, guest: guest?, access: access? }, guest_node?.place))
+}
+
+type Refusal = (String, Option<String>);
+
+fn check_host(text: &str) -> Result<(), Refusal> {
+    let hint = |hint: &str| Some(hint.to_owned());
+    if text.contains('\0') {
+        return Err(("a host path holds no NUL".to_owned(), None));
+    }
+    let path = if let Some(below) = text.strip_prefix(WORKSPACE) {
+        if !below.is_empty() && !below.starts_with('/') {
+            return Err((format!("`{text}` must go on with `/` after `{WORKSPACE}`"), None));
+        }
+        below
+    } else if text.starts_with('/') {
+        text
+    } else if text.starts_with('{') {
+        return Err((
+            format!("`{text}` starts with no known placeholder"),
+            hint("the only placeholder is `{workspace}`"),
+        ));
+    } else {
+        let message = format!("the host path `{text}` is relative");
+        return Err((message, hint("write an absolute path, or `{workspace}/…` for one in the workspace")));
+    };
+    if path.contains(['{', '}']) {
+        return Err((format!("`{text}` has braces inside"), hint("`{workspace}` may stand at the beginning alone")));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err((format!("the host path `{text}` has `..` in it"), hint("write the path without `..`")));
+    }
+    Ok(())
+}
+
+fn check_guest(text: &str) -> Result<(), Refusal> {
+    let Some(below) = text.strip_prefix('/') else {
+        let hint = Some(format!("write `/{}`", text.trim_start_matches("./")));
+        return Err((format!("the guest path `{text}` is relative"), hint));
+    };
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    if !below.is_empty() && !below.split('/').all(plain) {
+        let hint = Some("write it without `.`, `..`, double or final slashes".to_owned());
+        return Err((format!("the guest path `{}` is not in its simplest form", text.escape_debug()), hint));
+    }
+    Ok(())
+}
+
+fn read_env<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<String, String> {
+    let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
+    let mut env = BTreeMap::new();
+    for (name, node) in fields.entries() {
+        let Some(value) = reader.string(&node) else { continue };
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let message = format!("`{}` is no name of an environment variable", name.escape_debug());
+            reader.report(
+                &node.place,
+                "bad-env",
+                message,
+                Some("a name is not empty and holds no `=` and no NUL".to_owned()),
+            );
+        } else if value.contains('\0') {
+            reader.report(&node.place, "bad-env", format!("the value of `{name}` holds a NUL"), None);
+        } else {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,134 @@
-//! `skill.toml`.
+//! `skill.toml`: what a skill's author says of it. Annotations inform people and planners; no permission follows from them.
+
+use std::collections::BTreeMap;
+
+use super::Tool;
+use crate::id::SkillName;
+use crate::problem::{Problem, Problems, pointer_to, suggestion};
+use crate::toml_text::{self, Node, Reader};
+
+/// The schema name of the manifests that this version reads.
+pub const SCHEMA: &str = "skillhost.skill/1";
 
 /// What `skill.toml` says of the skill.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
+    /// `name`.
+    pub name: Option<String>,
     /// `version`.
     pub version: Option<String>,
     /// `description`.
     pub description: Option<String>,
+    /// `[tools.<tool>]`.
+    pub tools: BTreeMap<String, Annotations>,
 }
+
+impl Metadata {
+    /// Reads the text of a `skill.toml`.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in it, in the order of the text.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let document = toml_text::parse(text)?;
+        let mut reader = Reader::new(text);
+        let root = reader.root(&document, &["schema", "name", "version", "description", "tools"], &[]);
+        reader.schema(&root, SCHEMA);
+        let name = root.get("name").and_then(|node| read_name(&mut reader, &node));
+        let version = root.get("version").and_then(|node| reader.string(&node).map(str::to_owned));
+        for (key, missing) in [("name", root.get("name").is_none()), ("version", root.get("version").is_none())] {
+            if missing {
+                reader.report(&root.place, "missing-key", format!("the key `{key}` is missing"), None);
+            }
+        }
+        let description = root.get("description").and_then(|node| reader.string(&node).map(str::to_owned));
+        let tools = root.get("tools").map(|node| read_tools(&mut reader, &node)).unwrap_or_default();
+        let problems = reader.finish();
+        if problems.is_empty() { Ok(Self { name, version, description, tools }) } else { Err(problems) }
+    }
+
+    /// Holds the metadata against the tools that the component exports: every tool named must be one.
+    #[must_use]
+    pub fn check(&self, tools: &BTreeMap<String, Tool>) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        let hint = |name: &str| {
+            let known: Vec<&str> = tools.keys().map(String::as_str).collect();
+            suggestion(name, known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
+                [] => "the component exports no tools".to_owned(),
+                known => format!("its tools are {}", known.join(", ")),
+            })
+        };
+        for (name, annotations) in &self.tools {
+            let pointer = pointer_to("/tools", name);
+            if !tools.contains_key(name) {
+                let message = format!("the component exports no tool `{name}`");
+                problems.push(Problem::new("unknown-tool", pointer.clone(), message).with_hint(hint(name)));
+            }
+            if let Some(compensation) = &annotations.compensation
+                && !tools.contains_key(compensation)
+            {
+                let message = format!("the compensation `{compensation}` is no tool of the component");
+                let problem = Problem::new("unknown-tool", pointer_to(&pointer, "compensation"), message);
+                problems.push(problem.with_hint(hint(compensation)));
+            }
+        }
+        problems.into_vec()
+    }
+}
+
+fn read_name<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<String> {
+    let text = reader.string(node)?;
+    match SkillName::new(text) {
+        Ok(name) => Some(name.as_str().to_owned()),
+        Err(error) => {
+            reader.report(&node.place, "bad-name", error.to_string(), None);
+            None
+        }
+    }
+}
+
+fn read_tools<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<String, Annotations> {
+    let Some(tables) = reader.open_table(node) else { return BTreeMap::new() };
+    let mut tools = BTreeMap::new();
+    for (name, node) in tables.entries() {
+        if let Some(annotations) = read_tool(reader, name, &node) {
+            tools.insert(name.to_owned(), annotations);
+        }
+    }
+    tools
+}
+
+fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Option<Annotations> {
+    let keys = ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output"];
+    let fields = reader.table(node, &keys, &[])?;
+    let mut flag = |key| fields.get(key).and_then(|node| reader.boolean(&node)).unwrap_or_default();
+    let (read_only, idempotent, destructive) = (flag("read_only"), flag("idempotent"), flag("destructive"));
+    let annotations = Annotations {
+        description: fields.get("description").and_then(|node| reader.string(&node).map(str::to_owned)),
+        risk: fields.get("risk").and_then(|node| reader.one_of(&node, &RISKS)),
+        read_only,
+        idempotent,
+        destructive,
+        compensation: fields.get("compensation").and_then(|node| reader.string(&node).map(str::to_owned)),
+        output: fields.get("output").and_then(|node| reader.one_of(&node, &OUTPUTS)),
+    };
+    if read_only && destructive {
+        let message = format!("the tool `{name}` cannot be both read-only and destructive");
+        let hint = "remove `read_only` or `destructive`".to_owned();
+        reader.report(&fields.place, "contradiction", message, Some(hint));
+    }
+    if annotations.compensation.as_deref() == Some(name) {
+        let message = format!("the tool `{name}` cannot be its own compensation");
+        reader.report(&fields.place, "contradiction", message, None);
+    }
+    Some(annotations)
+}
+
+const RISKS: [(&str, Risk); 4] =
+    [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High), ("critical", Risk::Critical)];
+
+const OUTPUTS: [(&str, OutputKind); 4] =
+    [("text", OutputKind::Text), ("json", OutputKind::Json), ("bytes", OutputKind::Bytes), ("none", OutputKind::None)];
 
 /// What `skill.toml` says of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,4 +175,79 @@ pub enum OutputKind {
     Bytes,
     /// `none`.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "schema = \"skillhost.skill/1\"\nname = \"csv\"\nversion = \"1.2.0\"\n";
+
+    fn problems(text: &str) -> Vec<String> {
+        Metadata::parse(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = format!(
+            "{HEAD}description = \"d\"\n[tools.read]\ndescription = \"r\"\nrisk = \"low\"\nread_only = true\nidempotent = true\n\
+             output = \"bytes\"\n[tools.\"api.write\"]\nrisk = \"critical\"\ndestructive = true\ncompensation = \"read\"\n"
+        );
+        let metadata = Metadata::parse(&text).unwrap();
+        assert_eq!((metadata.name.as_deref(), metadata.version.as_deref()), (Some("csv"), Some("1.2.0")));
+        let read = &metadata.tools["read"];
+        assert_eq!(
+            (read.risk, read.read_only, read.idempotent, read.output),
+            (Some(Risk::Low), true, true, Some(OutputKind::Bytes))
+        );
+        let write = &metadata.tools["api.write"];
+        assert_eq!(
+            (write.risk, write.destructive, write.compensation.as_deref()),
+            (Some(Risk::Critical), true, Some("read"))
+        );
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_a_manifest() {
+        let docs = include_str!("../../../docs/skill-format.md");
+        let example = docs.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(Metadata::parse(example).unwrap().tools.len(), 2);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_with_their_lines() {
+        let text = "schema = \"skillhost.skill/2\"\nname = \"1x\"\nauthor = \"me\"\n[tools.a]\nrisk = \"hgh\"\nread_only = 1\n\
+                    [tools.b]\nread_only = true\ndestructive = true\n[tools.c]\ncompensation = \"c\"\n";
+        assert_eq!(
+            problems(text),
+            [
+                "line 1, column 1: the key `version` is missing",
+                "/schema (line 1, column 10): the schema `skillhost.skill/2` is not `skillhost.skill/1`",
+                "/name (line 2, column 8): `1x` is not a skill name: it must start with a letter and hold only letters, digits, `-` and `_`, at most 128 bytes",
+                "/author (line 3, column 1): there is no key `author`",
+                "/tools/a/risk (line 5, column 8): `hgh` is no value of `risk`",
+                "/tools/a/read_only (line 6, column 13): expected true or false, found an integer",
+                "/tools/b (line 7, column 1): the tool `b` cannot be both read-only and destructive",
+                "/tools/c (line 10, column 1): the tool `c` cannot be its own compensation",
+            ]
+        );
+        assert_eq!(Metadata::parse(text).unwrap_err()[4].hint.as_deref(), Some("did you mean `high`?"));
+    }
+
+    #[test]
+    fn syntax_errors_have_a_place() {
+        let found = problems("schema = \n[tools\n");
+        assert!(found[0].starts_with("line 1, column "), "{found:?}");
+        assert!(found.iter().all(|problem| !problem.contains('\n')));
+        assert!(problems(&format!("{HEAD}name = \"again\"\n"))[0].contains("duplicate key"));
+    }
+
+    #[test]
+    fn tools_that_do_not_exist_are_told() {
+        let metadata = Metadata::parse(&format!("{HEAD}[tools.raed]\ncompensation = \"undo\"\n")).unwrap();
+        let found = metadata.check(&BTreeMap::new());
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].to_string(), "/tools/raed: the component exports no tool `raed`");
+        assert_eq!(found[1].hint.as_deref(), Some("the component exports no tools"));
+    }
 }

@@ -1,0 +1,98 @@
+//! Reading a document's file: bounded, with errors that say what to do. The only place where documents meet the file system.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::problem::{Problem, shown};
+use crate::{json, limits};
+
+/// Reads a file of at most [`limits::DOCUMENT_BYTES_MAX`] bytes.
+///
+/// # Errors
+///
+/// A problem if there is no such file, it is a folder, it is too large or it cannot be read. A larger file is not read to its end.
+pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
+    read_bounded(path, limits::DOCUMENT_BYTES_MAX)
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+///
+/// # Errors
+///
+/// As [`read_limited`].
+pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
+    let name = shown(&path.display().to_string());
+    let failed = |error: &std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            Problem::new("no-such-file", "", format!("there is no file `{name}`")).with_hint("check the path and the current folder")
+        }
+        ErrorKind::PermissionDenied => {
+            Problem::new("unreadable-file", "", format!("no permission to read `{name}`")).with_hint("check the file's owner and mode")
+        }
+        ErrorKind::IsADirectory => not_a_file(&name),
+        _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
+    };
+    // Asked before opening: opening a named pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
+    if !metadata.is_file() {
+        return Err(not_a_file(&name));
+    }
+    let too_large = || {
+        let message = format!("`{name}` is larger than {bytes_max} bytes");
+        Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
+    };
+    if metadata.len() > bytes_max {
+        return Err(too_large());
+    }
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn not_a_file(name: &str) -> Problem {
+    Problem::new("not-a-file", "", format!("`{name}` is not a file")).with_hint("give the path of a document")
+}
+
+/// Reads a document: YAML if the file's name ends in `.yaml` or `.yml`, JSON otherwise.
+///
+/// # Errors
+///
+/// As [`read_limited`], and the first mistake in the text.
+pub fn read(path: &Path) -> Result<Value, Problem> {
+    let bytes = read_limited(path)?;
+    let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    if is_yaml { json::parse_yaml(&bytes) } else { json::parse(&bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_readable_file_is_named() {
+        let folder = std::env::temp_dir().join(format!("skillhost-document-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let large = folder.join("large.json");
+        File::create(&large).unwrap().set_len(1 << 30).unwrap();
+        std::fs::write(folder.join("a.yml"), "a: no").unwrap();
+        std::fs::write(folder.join("a.json"), "{\"a\": 1}").unwrap();
+        for (path, code) in [
+            (folder.join("absent.json"), "no-such-file"),
+            (folder.clone(), "not-a-file"),
+            (large, "document-too-large"),
+            (std::path::PathBuf::from("/dev/zero"), "not-a-file"),
+        ] {
+            assert_eq!(read_limited(&path).unwrap_err().code, code, "{path:?}");
+        }
+        assert_eq!(read(&folder.join("a.yml")).unwrap(), serde_json::json!({"a": "no"}));
+        assert_eq!(read(&folder.join("a.json")).unwrap(), serde_json::json!({"a": 1}));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+//! The facade: configuration in, reports out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::id::SkillName;
+use crate::observe::{Observer, Observers};
+use crate::plan::PlanDocument;
+use crate::policy::Policy;
+use crate::policy::explain::Explanation;
+use crate::problem::Problem;
+use crate::replay::{ReplayOptions, ReplayReport};
+use crate::report::Report;
+use crate::sandbox::component::ComponentCache;
+use crate::sandbox::engine::SandboxEngine;
+use crate::sandbox::{CancelToken, SandboxError};
+use crate::skill::Skill;
+use crate::skills::{SkillBytes, SkillLoader};
+use crate::store::{RunDir, RunStore, StoreError};
+use crate::trace::TraceError;
+use crate::{replay, run};
+
+/// Runs plans.
+///
+/// Made by [`SkillHost::builder`], which does no I/O; the engine starts with the first use. May be shared between threads; every run has
+/// its own sandbox. The methods block: in an async program, call them through its way to run blocking work.
+#[derive(Debug)]
+pub struct SkillHost {
+    pub(crate) policy: PolicyDocument,
+    pub(crate) workspace: PathBuf,
+    pub(crate) store: RunStore,
+    pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
+    pub(crate) observers: Observers,
+    pub(crate) cache: ComponentCache,
+    engine: OnceLock<Arc<SandboxEngine>>,
+}
+
+/// A policy with the bytes that it was read from, which every run keeps.
+#[derive(Debug, Clone)]
+pub struct PolicyDocument {
+    /// The policy.
+    pub policy: Policy,
+    /// Its text; empty where nothing was given and so nothing is granted.
+    pub text: String,
+}
+
+impl PolicyDocument {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the document.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Ok(Self { policy: Policy::parse(text)?, text: text.to_owned() })
+    }
+
+    /// The policy that grants nothing.
+    #[must_use]
+    pub fn deny_all() -> Self {
+        Self { policy: Policy::deny_all(), text: String::new() }
+    }
+}
+
+/// Configures a [`SkillHost`]. Where nothing is said:
+///
+/// - the policy grants nothing: every plan is denied;
+/// - the skills are the ones that are built in, and what a plan itself names;
+/// - `{workspace}` is `workspace` below the current folder, and state is kept in `.skillhost` below it;
+/// - a guest has no directory, no network, no environment, virtual clocks and seeded random bytes;
+/// - the limits are those of [`crate::limits::StepLimits::DEFAULT`].
+#[derive(Debug)]
+pub struct SkillHostBuilder {
+    policy: PolicyDocument,
+    workspace: PathBuf,
+    state: PathBuf,
+    skills: BTreeMap<SkillName, SkillBytes>,
+    observers: Observers,
+    cache: bool,
+}
+
+impl Default for SkillHostBuilder {
+    fn default() -> Self {
+        Self {
+            policy: PolicyDocument::deny_all(),
+            workspace: PathBuf::from("workspace"),
+            state: PathBuf::from(".skillhost"),
+            skills: BTreeMap::new(),
+            observers: Observers::default(),
+            cache: true,
+        }
+    }
+}
+
+impl SkillHostBuilder {
+    /// What tools may touch.
+    #[must_use]
+    pub fn policy(mut self, policy: PolicyDocument) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The directory that `{workspace}` means in the policy.
+    #[must_use]
+    pub fn workspace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.workspace = path.into();
+        self
+    }
+
+    /// The folder for runs and compiled components.
+    #[must_use]
+    pub fn state(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state = path.into();
+        self
+    }
+
+    /// Offers a skill under `name`, before what a plan names and what is built in.
+    #[must_use]
+    pub fn skill(mut self, name: SkillName, bytes: SkillBytes) -> Self {
+        self.skills.insert(name, bytes);
+        self
+    }
+
+    /// Adds an observer. Observers see events and change nothing.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.add(Arc::new(observer));
+        self
+    }
+
+    /// Whether compiled components are kept in the state folder. Default: yes.
+    #[must_use]
+    pub const fn cache(mut self, keep: bool) -> Self {
+        self.cache = keep;
+        self
+    }
+
+    /// The host. Does no I/O.
+    #[must_use]
+    pub fn build(self) -> SkillHost {
+        let cache = if self.cache { ComponentCache::at(self.state.join("cache")) } else { ComponentCache::none() };
+        SkillHost {
+            policy: self.policy,
+            workspace: self.workspace,
+            store: RunStore::at(self.state),
+            skills: self.skills,
+            observers: self.observers,
+            cache,
+            engine: OnceLock::new(),
+        }
+    }
+}
+
+/// What may be said for one run beside the plan. What is said here takes the place of what the host was configured with.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Values for inputs that the plan declares.
+    pub inputs: serde_json::Map<String, serde_json::Value>,
+    /// Ends the run from outside.
+    pub cancel: CancelToken,
+}
+
+impl SkillHost {
+    /// Starts to configure a host.
+    #[must_use]
+    pub fn builder() -> SkillHostBuilder {
+        SkillHostBuilder::default()
+    }
+
+    /// Runs a plan: validates all of it, asks the policy for every step, runs the steps, and records everything.
+    ///
+    /// A plan that is refused, denied or fails is a report, not an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the run could not be started or not be recorded.
+    pub fn run(&self, plan: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
+        detached(|| run::run(self, plan, options))
+    }
+
+    /// Validates a plan and nothing else: no guest code runs, nothing is written but compiled components.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sandbox`] where the engine cannot start. What is wrong with the plan is in the inner result.
+    pub fn check(&self, plan: &PlanDocument) -> Result<Result<run::Checked, Vec<Problem>>, Error> {
+        detached(|| run::check(self, plan, &serde_json::Map::new()))
+    }
+
+    /// What the policy says of each step of a valid plan.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SkillHost::check`].
+    pub fn explain(&self, plan: &PlanDocument) -> Result<Result<Vec<Explanation>, Vec<Problem>>, Error> {
+        Ok(self.check(plan)?.map(|checked| checked.explain(&self.policy.policy)))
+    }
+
+    /// What is known of a skill. Runs no guest code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sandbox`] when it cannot be loaded.
+    pub fn inspect(&self, name: &SkillName, skill: &SkillBytes) -> Result<Arc<Skill>, Error> {
+        let loader = SkillLoader::new(self.engine()?, &self.cache);
+        Ok(loader.load(name, skill)?.skill)
+    }
+
+    /// Replays a recorded run: same plan, policy and components, host calls answered from the record. Nothing acts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the record cannot be read or trusted; a divergence is in the report.
+    pub fn replay(&self, recorded: &RunDir, options: &ReplayOptions) -> Result<ReplayReport, Error> {
+        detached(|| replay::replay(self, recorded, options))
+    }
+
+    /// The recorded runs.
+    #[must_use]
+    pub const fn store(&self) -> &RunStore {
+        &self.store
+    }
+
+    /// The directory that `{workspace}` means.
+    #[must_use]
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    pub(crate) fn engine(&self) -> Result<Arc<SandboxEngine>, SandboxError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = SandboxEngine::new().map_err(|error| SandboxError::Engine { message: format!("{error:#}") })?;
+        Ok(Arc::clone(self.engine.get_or_init(|| Arc::new(engine))))
+    }
+}
+
+/// Runs `work` on a thread of its own where the caller is inside of an async runtime: ours could not start there.
+fn detached<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return work();
+    }
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// Why a run or replay could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine, a component or a granted directory.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A document of a recorded run is not what it was.
+    #[error("the recorded run is damaged: {what}")]
+    Damaged {
+        /// What is wrong.
+        what: String,
+    },
+    /// A reference of the plan cannot be resolved although it is valid: its text would be too long.
+    #[error("{0}")]
+    Resolve(Problem),
+    /// The workspace cannot be made.
+    #[error("cannot create the workspace `{path}`")]
+    Workspace {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+}

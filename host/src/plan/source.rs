@@ -1,0 +1,92 @@
+//! The document a plan is read from: its bytes are what a run keeps, its folder is what relative component paths start from.
+
+use std::path::{Path, PathBuf};
+
+use crate::document;
+use crate::id::Digest;
+use crate::plan::Plan;
+use crate::problem::Problem;
+
+/// A plan's text, not yet read.
+#[derive(Debug, Clone)]
+pub struct PlanDocument {
+    bytes: Vec<u8>,
+    format: PlanFormat,
+    base: PathBuf,
+}
+
+/// How a plan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// JSON.
+    Json,
+    /// YAML of the same shape.
+    Yaml,
+}
+
+impl PlanFormat {
+    /// The file name's ending.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Yaml => "yaml",
+        }
+    }
+}
+
+impl PlanDocument {
+    /// Takes a plan's text. Components that it names by relative paths are looked for below `base`.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>, format: PlanFormat, base: impl Into<PathBuf>) -> Self {
+        Self { bytes: bytes.into(), format, base: base.into() }
+    }
+
+    /// Reads a plan file: YAML where its name ends in `.yaml` or `.yml`, else JSON.
+    ///
+    /// # Errors
+    ///
+    /// A problem where there is no such file, it is too large or not readable. What is in it is not looked at.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let bytes = document::read_limited(path)?;
+        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let format = if yaml { PlanFormat::Yaml } else { PlanFormat::Json };
+        Ok(Self::new(bytes, format, path.parent().unwrap_or_else(|| Path::new(""))))
+    }
+
+    /// The text's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How it is written.
+    #[must_use]
+    pub const fn format(&self) -> PlanFormat {
+        self.format
+    }
+
+    /// Where relative component paths start.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The digest of the text.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+
+    /// Reads the plan.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the document.
+    pub fn plan(&self) -> Result<Plan, Vec<Problem>> {
+        match self.format {
+            PlanFormat::Json => Plan::from_json(&self.bytes),
+            PlanFormat::Yaml => Plan::from_yaml(&self.bytes),
+        }
+    }
+}

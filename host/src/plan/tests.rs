@@ -1,0 +1,165 @@
+//! Tests of reading plans.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn minimal() -> Value {
+    json!({"schema": SCHEMA, "name": "p", "steps": [{"id": "a", "tool": "s.f"}]})
+}
+
+/// [`minimal`] with one member of the plan set.
+fn with(key: &str, value: Value) -> Value {
+    let mut plan = minimal();
+    plan[key] = value;
+    plan
+}
+
+/// [`minimal`] with one member of its step set.
+fn with_step(key: &str, value: Value) -> Value {
+    let mut plan = minimal();
+    plan["steps"][0][key] = value;
+    plan
+}
+
+fn problems(document: &Value) -> Vec<(String, String)> {
+    let problems = Plan::from_value(document).err().unwrap_or_default();
+    problems.into_iter().map(|problem| (problem.code, problem.pointer)).collect()
+}
+
+#[test]
+fn a_plan_with_every_key() {
+    let digest = "ab".repeat(32);
+    let document = json!({
+        "schema": "skillhost.plan/1", "name": "monthly report", "version": "1.0.0-rc.1+5", "description": "d",
+        "inputs": {"month": "2026-10"}, "skills": {"csv": {"path": "skills/csv.wasm", "sha256": digest}},
+        "seed": 9007199254740991_u64, "start_time": "2026-01-01T02:00:00+02:00", "on_failure": "stop",
+        "steps": [
+            {"id": "read", "tool": "files.read-text", "description": "d", "input": {"path": "/w/{{inputs.month}}.csv"},
+             "limits": {"fuel": 1000, "deadline_ms": 5}},
+            {"id": "sum", "tool": "csv.summarise", "depends_on": ["read"], "input": {"text": "{{steps.read}}"}}],
+        "output": {"total": "{{steps.sum.total}}"}});
+    let plan = Plan::from_json(document.to_string().as_bytes()).unwrap();
+    assert_eq!((plan.seed, plan.start_time), ((1 << 53) - 1, START_TIME_DEFAULT));
+    assert_eq!(plan.steps[0].limits.fuel, Some(1000));
+    assert_eq!(plan.steps[1].depends_on, ["read"]);
+    assert_eq!(plan.steps[0].input.references().len(), 1);
+    assert_eq!(plan.skills.len(), 1);
+    assert_eq!(plan.digest, Digest::of(crate::canonical::to_string(&document).as_bytes()));
+
+    let yaml = "\
+schema: skillhost.plan/1
+name: p
+steps:
+  - id: a     # comments are fine
+    tool: s.f
+";
+    let from_yaml = Plan::from_yaml(yaml.as_bytes()).unwrap();
+    assert_eq!(from_yaml.digest, Plan::from_value(&minimal()).unwrap().digest);
+    assert_eq!((from_yaml.seed, from_yaml.start_time), (0, START_TIME_DEFAULT));
+}
+
+#[test]
+fn each_mistake_has_a_code_and_a_place() {
+    let unnamed = json!({"schema": SCHEMA, "steps": [{"id": "a", "tool": "s.f"}]});
+    for (document, code, pointer) in [
+        (json!([]), "wrong-type", ""),
+        (unnamed, "missing-key", "/name"),
+        (with("schema", json!("skillhost.plan/2")), "wrong-schema", "/schema"),
+        (with("schema", json!("other")), "wrong-schema", "/schema"),
+        (with("schema", json!(1)), "wrong-type", "/schema"),
+        (with("nmae", json!("x")), "unknown-key", "/nmae"),
+        (with("a/b", json!("x")), "unknown-key", "/a~1b"),
+        (with("name", json!("")), "bad-name", "/name"),
+        (with("name", json!("a\nb")), "bad-name", "/name"),
+        (with("name", json!(5)), "wrong-type", "/name"),
+        (with("version", json!("1.0")), "bad-version", "/version"),
+        (with("version", json!(null)), "wrong-type", "/version"),
+        (with("version", json!("01.0.0")), "bad-version", "/version"),
+        (with("inputs", json!([])), "wrong-type", "/inputs"),
+        (with("skills", json!({"1": {"path": "a"}})), "bad-name", "/skills/1"),
+        (with("skills", json!({"a": {}})), "missing-key", "/skills/a/path"),
+        (with("skills", json!({"a": "x.wasm"})), "wrong-type", "/skills/a"),
+        (with("skills", json!({"a": {"path": ""}})), "bad-path", "/skills/a/path"),
+        (with("skills", json!({"a": {"path": "x", "sha256": "AB"}})), "bad-digest", "/skills/a/sha256"),
+        (with("skills", json!({"a": {"path": "x", "url": "y"}})), "unknown-key", "/skills/a/url"),
+        (with("seed", json!(-1)), "out-of-range", "/seed"),
+        (with("seed", json!(1.5)), "out-of-range", "/seed"),
+        (with("seed", json!(9007199254740992_u64)), "out-of-range", "/seed"),
+        (with("seed", json!("1")), "wrong-type", "/seed"),
+        (with("start_time", json!("1969-12-31T23:59:59Z")), "bad-time", "/start_time"),
+        (with("start_time", json!("2026-01-01")), "bad-time", "/start_time"),
+        (with("start_time", json!("2026-02-30T00:00:00Z")), "bad-time", "/start_time"),
+        (with("start_time", json!("2026-01-01T00:00:60Z")), "bad-time", "/start_time"),
+        (with("start_time", json!("2026-01-01T00:00:00.5Z")), "bad-time", "/start_time"),
+        (with("start_time", json!("2026-01-01T00:00:00Z[UTC]")), "bad-time", "/start_time"),
+        (with("start_time", json!(0)), "wrong-type", "/start_time"),
+        (with("on_failure", json!("rollback")), "unknown-value", "/on_failure"),
+        (with("on_failure", json!("ignore")), "unknown-value", "/on_failure"),
+        (with("steps", json!([])), "no-steps", "/steps"),
+        (with("steps", json!({})), "wrong-type", "/steps"),
+        (with("steps", json!([5])), "wrong-type", "/steps/0"),
+        (with("output", json!({"a": "{{"})), "bad-template", "/output/a"),
+        (with_step("id", json!("9")), "bad-name", "/steps/0/id"),
+        (with_step("id", json!(9)), "wrong-type", "/steps/0/id"),
+        (with_step("tool", json!(null)), "wrong-type", "/steps/0/tool"),
+        (with_step("input", json!([])), "wrong-type", "/steps/0/input"),
+        (with_step("input", json!({"a": ["{{x}}"]})), "bad-template", "/steps/0/input/a/0"),
+        (with_step("depends_on", json!("a")), "wrong-type", "/steps/0/depends_on"),
+        (with_step("depends_on", json!([1])), "wrong-type", "/steps/0/depends_on/0"),
+        (with_step("depends_on", json!(["b", "b"])), "duplicate-dependency", "/steps/0/depends_on/1"),
+        (with_step("limits", json!({"fuel": 0})), "out-of-range", "/steps/0/limits/fuel"),
+        (with_step("limits", json!({"deadline_ms": 86_400_001})), "out-of-range", "/steps/0/limits/deadline_ms"),
+        (with_step("limits", json!({"fule": 1})), "unknown-key", "/steps/0/limits/fule"),
+        (with_step("limits", json!(1)), "wrong-type", "/steps/0/limits"),
+        (with_step("compensate", json!({})), "unknown-key", "/steps/0/compensate"),
+        (with_step("retry", json!(3)), "unknown-key", "/steps/0/retry"),
+        (with_step("when", json!("x")), "unknown-key", "/steps/0/when"),
+    ] {
+        assert_eq!(problems(&document), [(code.to_owned(), pointer.to_owned())], "{document}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_in_one_report() {
+    let document = json!({
+        "schema": SCHEMA, "nmae": "x", "seed": -1,
+        "steps": [{"tool": 5, "inptu": {}}, {"id": "a", "tool": "s.f", "limits": {"fuel": 0}, "input": {"x": "{{"}}]});
+    let found: Vec<String> = problems(&document).into_iter().map(|(_, pointer)| pointer).collect();
+    let expected = [
+        "/nmae", "/name", "/seed", "/steps/0/inptu", "/steps/0/id", "/steps/0/tool", "/steps/1/input/x", "/steps/1/limits/fuel",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_report_is_bounded() {
+    let document = with("steps", Value::Array(vec![json!(0); 1000]));
+    let found = Plan::from_value(&document).unwrap_err();
+    assert_eq!(found.len(), crate::limits::PROBLEMS_MAX + 1);
+    assert_eq!(found.last().unwrap().code, "more-problems");
+    assert_eq!(problems(&with("steps", Value::Array(vec![json!(0); 100_001])))[0].0, "too-many-steps");
+}
+
+#[test]
+fn only_declared_inputs_can_be_given() {
+    let plan = Plan::from_value(&with("inputs", json!({"month": "a", "n": 1}))).unwrap();
+    let digest = plan.digest;
+    let given = plan.clone().with_inputs(Map::from_iter([("month".to_owned(), json!("b"))])).unwrap();
+    assert_eq!((Value::Object(given.inputs), given.digest), (json!({"month": "b", "n": 1}), digest));
+    let found = plan.with_inputs(Map::from_iter([("moth".to_owned(), json!("b"))])).unwrap_err();
+    assert_eq!((found[0].code.as_str(), found[0].hint.as_deref()), ("unknown-input", Some("did you mean `month`?")));
+}
+
+proptest! {
+    #[test]
+    fn a_mutated_plan_is_read_or_refused(at in 0..300_usize, byte in any::<u8>()) {
+        let mut bytes = with_step("input", json!({"a": "{{inputs.b}} {{steps.a[\"x\"]}}"})).to_string().into_bytes();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        for found in [Plan::from_json(&bytes), Plan::from_yaml(&bytes)] {
+            if let Err(problems) = found { prop_assert!(!problems.is_empty()); }
+        }
+    }
+}

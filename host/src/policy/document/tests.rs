@@ -1,0 +1,310 @@
+use super::*;
+use crate::policy::{Decision, decide};
+use std::path::{Path, PathBuf};
+
+const HEAD: &str = "schema = \"skillhost.policy/1\"\n";
+const GRANT: &str = "[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n";
+
+fn parse(rest: &str) -> Policy {
+    Policy::parse(&format!("{HEAD}{rest}")).unwrap()
+}
+
+/// The messages with their places, and the hints.
+fn problems(rest: &str) -> Vec<(String, Option<String>)> {
+    let problems = Policy::parse(&format!("{HEAD}{rest}")).unwrap_err();
+    problems.into_iter().map(|problem| (problem.to_string(), problem.hint)).collect()
+}
+
+fn only(rest: &str) -> (String, String) {
+    let mut problems = problems(rest);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (message, hint) = problems.remove(0);
+    (message, hint.unwrap_or_default())
+}
+
+#[test]
+fn every_key_is_read() {
+    let policy = parse(
+        "[limits]\nfuel = 9_007_199_254_740_991\ndeadline_ms = 1\nmemory_bytes = 0x10000\n\
+         [[grant]]\nskills = [\"files\", \"x-*\"]\ntools = [\"read-*\", \"api.get\", \"api.*\"]\n\
+         filesystem = [{ host = \"{workspace}/in\", guest = \"/in\", access = \"read-only\" }, \
+                       { host = \"/srv\", guest = \"/out\", access = \"read-write\" }]\n\
+         clocks = \"real\"\nrandom = \"real\"\nenv = { LANG = \"C.UTF-8\", EMPTY = \"\" }\nlimits = { fuel = 7 }\n",
+    );
+    assert_eq!(
+        (policy.limits.fuel, policy.limits.deadline_ms, policy.limits.memory_bytes),
+        (limits::FUEL_MAX, 1, 65536)
+    );
+    assert_eq!(policy.limits.host_calls, limits::HOST_CALLS_DEFAULT);
+    let [grant] = policy.grants.as_slice() else { panic!("{policy:?}") };
+    assert_eq!(grant.skills, [Pattern::Exact("files".to_owned()), Pattern::Prefix("x-".to_owned())]);
+    assert_eq!(grant.tools[1], Pattern::Exact("api.get".to_owned()));
+    assert_eq!((grant.clocks, grant.random), (Clocks::Real, Random::Real));
+    assert_eq!(grant.env.len(), 2);
+    assert_eq!((grant.limits.fuel, grant.limits.deadline_ms), (7, 1));
+    assert_eq!(grant.filesystem[0].resolve_host(Path::new("/w")), PathBuf::from("/w/in"));
+    assert_eq!(grant.filesystem[1].resolve_host(Path::new("/w")), PathBuf::from("/srv"));
+    assert!(policy.has_document() && !Policy::deny_all().has_document());
+
+    let grant = &parse(GRANT).grants[0];
+    assert_eq!((grant.clocks, grant.random, grant.limits), (Clocks::Virtual, Random::Seeded, StepLimits::DEFAULT));
+    assert!(grant.filesystem.is_empty() && grant.env.is_empty());
+}
+
+#[test]
+fn a_policy_with_a_higher_ceiling_than_the_default_keeps_it() {
+    let policy = parse(&format!("[limits]\ndeadline_ms = 86_400_000\n{GRANT}"));
+    assert_eq!(policy.grants[0].limits.deadline_ms, limits::DEADLINE_MS_MAX);
+}
+
+#[test]
+fn the_document_itself_is_checked() {
+    let found = Policy::parse("").unwrap_err();
+    assert_eq!(found[0].to_string(), "line 1, column 1: the key `schema` is missing");
+    assert!(found[0].hint.as_deref().unwrap().contains("skillhost.policy/1"));
+    assert_eq!(
+        Policy::parse("schema = \"skillhost.policy/2\"").unwrap_err()[0].to_string(),
+        "/schema (line 1, column 10): the schema `skillhost.policy/2` is not `skillhost.policy/1`"
+    );
+    assert_eq!(Policy::parse("schema = 1").unwrap_err()[0].message, "expected a string, found an integer");
+    let syntax = Policy::parse("schema = \"a\nb\n[").unwrap_err();
+    assert!(
+        !syntax.is_empty() && syntax.iter().all(|problem| problem.code == "bad-toml" && problem.position.is_some())
+    );
+    assert_eq!(problems("[limits]\nfuel = 1\nfuel = 2\n")[0].0, "line 4, column 1: duplicate key");
+    let large = " ".repeat(usize::try_from(limits::DOCUMENT_BYTES_MAX).unwrap() + 1);
+    assert_eq!(Policy::parse(&large).unwrap_err()[0].code, "document-too-large");
+}
+
+#[test]
+fn unknown_keys_and_those_of_later_versions_are_refused() {
+    let (message, hint) = only("[limit]\n");
+    assert_eq!(message, "/limit (line 2, column 2): there is no key `limit`");
+    assert_eq!(hint, "did you mean `limits`?");
+    for (text, key) in [
+        ("rules = \"access.cedar\"\n".to_owned(), "rules"),
+        (format!("{GRANT}network = []\n"), "network"),
+        (format!("{GRANT}approval = \"required\"\n"), "approval"),
+    ] {
+        let (message, hint) = only(&text);
+        assert!(message.contains(&format!("`{key}` is not enforced and therefore refused")), "{message}");
+        assert!(hint.starts_with("not in this version"), "{hint}");
+    }
+    assert!(only(&format!("{GRANT}clock = \"real\"\n")).1.contains("`clocks`"));
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for (text, message) in [
+        ("[limits]\nfuel = 0\n", "/limits/fuel (line 3, column 8): `fuel` must be from 1 to 9007199254740991"),
+        ("[limits]\nfuel = -1\n", "/limits/fuel (line 3, column 8): `fuel` must be from 1 to 9007199254740991"),
+        (
+            "[limits]\ndeadline_ms = 86400001\n",
+            "/limits/deadline_ms (line 3, column 15): `deadline_ms` must be from 1 to 86400000",
+        ),
+        (
+            "[limits]\nmemory_bytes = 1e6\n",
+            "/limits/memory_bytes (line 3, column 16): expected an integer, found a float",
+        ),
+        (
+            "[limits]\nfuel = 99999999999999999999\n",
+            "/limits/fuel (line 3, column 8): `fuel` must be from 1 to 9007199254740991",
+        ),
+    ] {
+        assert_eq!(only(text).0, message);
+    }
+    let (message, hint) = only(&format!("{GRANT}limits = {{ fuel = 3_000_000_000 }}\n"));
+    assert_eq!(
+        message,
+        "/grant/0/limits/fuel (line 5, column 19): `fuel` of a grant is above the policy's own, which is 2000000000"
+    );
+    assert!(hint.starts_with("raise `fuel` in `[limits]`"));
+    assert!(only(&format!("{GRANT}clocks = \"reel\"\n")).1.contains("`real`"));
+}
+
+#[test]
+fn patterns_have_a_form() {
+    for good in ["*", "a*", "a-b", "A1", "x_y*"] {
+        parse(&format!("[[grant]]\nskills = [\"{good}\"]\ntools = [\"t\"]\n"));
+    }
+    for good in ["*", "iface.*", "iface.re*", "iface.read", "re*"] {
+        parse(&format!("[[grant]]\nskills = [\"s\"]\ntools = [\"{good}\"]\n"));
+    }
+    for bad in ["", "*a", "a*b", "**", "a.b", "1a", "a b", "é", "a.*"] {
+        let (message, hint) = only(&format!("[[grant]]\nskills = [\"{bad}\"]\ntools = [\"t\"]\n"));
+        assert!(message.contains("is no pattern for `skills`") && !hint.is_empty(), "{message}");
+    }
+    for bad in ["a.b.c", ".a", "a.", "a.*.b", "a..b", "a.1*"] {
+        assert!(
+            only(&format!("[[grant]]\nskills = [\"s\"]\ntools = [\"{bad}\"]\n")).0.contains("is no pattern"),
+            "{bad}"
+        );
+    }
+    assert!(only("[[grant]]\nskills = []\ntools = [\"t\"]\n").0.contains("names nothing"));
+    assert!(only("[[grant]]\nskills = [\"a\"]\n").1.contains("tools = [\"*\"]"));
+    assert!(
+        only("[[grant]]\nskills = \"a\"\ntools = [\"*\"]\n").0.ends_with("expected an array of names, found a string")
+    );
+    assert!(only("[grant]\nskills = [\"a\"]\ntools = [\"*\"]\n").0.contains("each written as `[[grant]]`"));
+}
+
+fn folders(list: &[(&str, &str)]) -> String {
+    let items = list.iter().map(|(host, guest)| format!("{{host={host:?},guest={guest:?},access=\"read-only\"}}"));
+    format!("{GRANT}filesystem = [{}]\n", items.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn paths_have_a_form() {
+    for good in ["/", "/a/b", "{workspace}", "{workspace}/", "{workspace}/a b", "/a/..b"] {
+        parse(&folders(&[(good, "/g")]));
+    }
+    for (bad, part) in [
+        ("", "is relative"),
+        ("a", "is relative"),
+        ("./a", "is relative"),
+        ("{workspace}a", "must go on with `/`"),
+        ("{workspace}/../b", "has `..`"),
+        ("/a/..", "has `..`"),
+        ("{home}/a", "no known placeholder"),
+        ("/a/{workspace}", "has braces"),
+        ("/a\0", "holds no NUL"),
+    ] {
+        let found = problems(&folders(&[(bad, "/g")]).replace("\\0", "\\u0000"));
+        assert!(found[0].0.contains(part), "{found:?}");
+    }
+    for good in ["/", "/g", "/g/h", "/..g"] {
+        parse(&folders(&[("/h", good)]));
+    }
+    for (bad, part) in [
+        ("g", "is relative"),
+        ("", "is relative"),
+        ("/g/", "not in its simplest form"),
+        ("//g", "not in its simplest form"),
+        ("/g/./h", "not in its simplest form"),
+        ("/g/../h", "not in its simplest form"),
+    ] {
+        assert!(only(&folders(&[("/h", bad)])).0.contains(part), "{bad}");
+    }
+    let (message, hint) = only(&format!("{GRANT}filesystem = [{{ host = \"/h\", guest = \"/g\" }}]\n"));
+    assert!(message.contains("the folder has no `access`") && hint.contains("read-only"));
+}
+
+#[test]
+fn guest_paths_do_not_overlap() {
+    parse(&folders(&[("/a", "/g"), ("/b", "/gg"), ("/b", "/h/g")]));
+    assert!(only(&folders(&[("/a", "/g"), ("/b", "/g")])).0.contains("the guest path `/g` is given twice"));
+    assert!(only(&folders(&[("/a", "/g"), ("/b", "/g/h")])).0.contains("`/g/h` and `/g` lie inside each other"));
+    assert!(only(&folders(&[("/a", "/g/h"), ("/b", "/g")])).0.contains("lie inside each other"));
+    assert!(only(&folders(&[("/a", "/"), ("/b", "/g")])).0.contains("lie inside each other"));
+}
+
+#[test]
+fn environment_names_have_a_form() {
+    for (bad, part) in [
+        ("\"A=B\" = \"\"", "`A=B` is no name"),
+        ("\"\" = \"\"", "`` is no name"),
+        ("A = \"\\u0000\"", "the value of `A` holds a NUL"),
+        ("A = 1", "expected a string, found an integer"),
+    ] {
+        assert!(only(&format!("{GRANT}env = {{ {bad} }}\n")).0.contains(part), "{bad}");
+    }
+}
+
+#[test]
+fn a_grant_that_never_applies_is_refused_with_both_indices() {
+    let grant = |skills: &str, tools: &str| format!("[[grant]]\nskills = [{skills}]\ntools = [{tools}]\n");
+    let (message, hint) = only(&format!("{}{}", grant("\"a\"", "\"*\""), grant("\"a\"", "\"read\"")));
+    assert_eq!(message, "/grant/1 (line 5, column 1): grant 1 never applies: grant 0 names all its tools first");
+    assert!(hint.contains("applies alone"));
+    // Together two earlier ones can cover a third.
+    let three = [grant("\"a\"", "\"*\""), grant("\"b\"", "\"r*\""), grant("\"b\", \"a\"", "\"read\"")].concat();
+    assert!(only(&three).0.contains("grant 2 never applies: grant 0 and 1 name"));
+    for reachable in [
+        [grant("\"a\"", "\"read\""), grant("\"a\"", "\"*\"")],
+        [grant("\"a*\"", "\"read\""), grant("\"a*\"", "\"re*\"")],
+        [grant("\"a\"", "\"*\""), grant("\"a\", \"b\"", "\"*\"")],
+    ] {
+        parse(&reachable.concat());
+    }
+}
+
+#[test]
+fn all_mistakes_come_in_one_report_in_the_order_of_the_text() {
+    let found =
+        problems("[limits]\nfuel = 0\nfoo = 1\n[[grant]]\nskills = [\"?\"]\ntools = [\"*\"]\nclocks = 1\nenv = []\n");
+    let places: Vec<&str> = found.iter().map(|(message, _)| message.split(':').next().unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "/limits/fuel (line 3, column 8)",
+            "/limits/foo (line 4, column 1)",
+            "/grant/0/skills/0 (line 6, column 11)",
+            "/grant/0/clocks (line 8, column 10)",
+            "/grant/0/env (line 9, column 7)",
+        ]
+    );
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_policy() {
+    let docs = include_str!("../../../../docs/policy-format.md");
+    let example = docs.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Policy::parse(example).unwrap().grants.len(), 2);
+    // Every key of the table exists, and the limits say what the code says.
+    for (key, limit) in StepLimits::DEFAULT.entries() {
+        let grouped = |value: u64| {
+            let digits = value.to_string();
+            let groups: Vec<&str> =
+                digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+            groups.join(" ")
+        };
+        assert!(docs.contains(&format!("| `{key}` | {} |", grouped(limit))), "{key} {limit}");
+    }
+    for (key, max) in StepLimits::MAX.entries().into_iter().skip(1) {
+        let digits: String = docs
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")))
+            .unwrap()
+            .split('|')
+            .nth(3)
+            .unwrap()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect();
+        assert_eq!(digits, max.to_string(), "{key}");
+    }
+}
+
+#[test]
+fn too_many_grants_are_refused() {
+    let many = "[[grant]]\n".repeat(limits::GRANTS_MAX + 1);
+    assert!(only(&many).0.contains("there are 10001 grants; at most 10000 are read"));
+}
+
+#[test]
+fn the_policies_that_come_with_the_host_say_what_their_names_say() {
+    let access = |text: &str, tool: &str| {
+        let policy = Policy::parse(text).unwrap();
+        match decide(&policy, &tool.parse().unwrap()) {
+            Decision::Allow { grant, .. } => {
+                let folders: Vec<Access> = grant.filesystem.iter().map(|preopen| preopen.access).collect();
+                assert_eq!((grant.clocks, grant.random, grant.env.len()), (Clocks::Virtual, Random::Seeded, 0));
+                Some(folders)
+            }
+            Decision::Deny { .. } => None,
+        }
+    };
+    let default = include_str!("../../../../policies/default.toml");
+    let read_only = include_str!("../../../../policies/read-only.toml");
+    let deny_all = include_str!("../../../../policies/deny-all.toml");
+    assert_eq!(access(default, "files.write-text"), Some(vec![Access::ReadWrite]));
+    assert_eq!(access(read_only, "files.write-text"), Some(vec![Access::ReadOnly]));
+    for tool in ["text.upper", "json.get", "csv.summarise"] {
+        assert_eq!(access(default, tool), Some(vec![]));
+        assert_eq!(access(read_only, tool), Some(vec![]));
+    }
+    for tool in ["files.read-text", "text.upper", "other.run"] {
+        assert_eq!(access(deny_all, tool), None);
+    }
+    assert_eq!(access(default, "other.run"), None);
+}

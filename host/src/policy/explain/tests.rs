@@ -1,0 +1,76 @@
+use super::*;
+use crate::id::{Digest, SkillName};
+use crate::skill::{Import, Metadata};
+
+fn skill(imports: &[&str]) -> Skill {
+    let import = |name: &&str| Import { name: (*name).to_owned(), needs: crate::skill::need_of(name) };
+    Skill {
+        name: SkillName::new("files").unwrap(),
+        digest: Digest::of(b""),
+        size_bytes: 0,
+        tools: std::collections::BTreeMap::new(),
+        not_tools: Vec::new(),
+        imports: imports.iter().map(import).collect(),
+        metadata: Metadata::default(),
+    }
+}
+
+fn explain_one(policy: &str, skill: Option<&Skill>) -> Explanation {
+    let policy = Policy::parse(&format!("schema = \"skillhost.policy/1\"\n{policy}")).unwrap();
+    let (step, tool) = (StepId::new("s").unwrap(), "files.read".parse().unwrap());
+    explain(&policy, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)]).remove(0)
+}
+
+#[test]
+fn an_allowed_step_shows_all_that_it_may_touch() {
+    let policy = "[[grant]]\nskills = [\"files\"]\ntools = [\"*\"]\nenv = { SECRET = \"hunter2\" }\n\
+                  filesystem = [{ host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" }]\n";
+    let found = explain_one(policy, Some(&skill(&["wasi:filesystem/types@0.2.3", "wasi:cli/environment@0.2.3"])));
+    assert_eq!(
+        found.to_string(),
+        "s: files.read is allowed by grant 0\n  directory: /workspace = {workspace} (read-write)\n  clocks: virtual, random: seeded\n  \
+         environment: SECRET\n  limits: fuel 9, deadline_ms 30000, memory_bytes 134217728, output_bytes 16777216, \
+         stdio_bytes 1048576, host_calls 10000000, trace_bytes 4294967296\n"
+    );
+    assert_eq!(found.to_json()["limits"]["fuel"], 9);
+    assert!(!found.to_json().to_string().contains("hunter2"));
+}
+
+#[test]
+fn what_does_not_fit_the_skill_is_noted() {
+    let notes = |policy: &str, imports: &[&str]| match explain_one(policy, Some(&skill(imports))).verdict {
+        Verdict::Allowed(allowed) => allowed.notes,
+        Verdict::Denied { reason, .. } => panic!("{reason}"),
+    };
+    let plain = "[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n";
+    assert_eq!(
+        notes(plain, &["wasi:filesystem/types@0.2.3", "wasi:sockets/tcp@0.2.0"]),
+        [
+            "the skill imports `wasi:filesystem/types@0.2.3`, but the grant has no directory: it sees no files",
+            "the skill imports `wasi:sockets/tcp@0.2.0`, which is not provided: it cannot be loaded",
+        ]
+    );
+    let rich = format!(
+        "{plain}clocks = \"real\"\nrandom = \"real\"\nenv = {{ A = \"\" }}\n\
+         filesystem = [{{ host = \"/h\", guest = \"/g\", access = \"read-only\" }}]\n"
+    );
+    assert_eq!(notes(&rich, &[]).len(), 4);
+    let all = [
+        "wasi:filesystem/types@0.2.3",
+        "wasi:clocks/wall-clock@0.2.3",
+        "wasi:random/random@0.2.3",
+        "wasi:cli/environment@0.2.3",
+    ];
+    assert!(notes(&rich, &all).is_empty());
+}
+
+#[test]
+fn a_denied_step_has_reason_and_hint() {
+    let found = explain_one("", None);
+    assert!(
+        found
+            .to_string()
+            .starts_with("s: files.read is denied\n  reason: no grant of the policy names the skill `files`\n  hint: ")
+    );
+    assert_eq!(found.to_json()["allowed"], false);
+}

@@ -1,0 +1,305 @@
+//! Runs a recorded run again without any effect: the same pipeline, with the record where the sandbox would act. Ends in a match or in the
+//! first divergence.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use crate::canonical;
+use crate::host::{Error, SkillHost};
+use crate::id::{Digest, SkillName};
+use crate::outcome::{Outcome, RunOutcome};
+use crate::plan::{Plan, PlanDocument};
+use crate::policy::Policy;
+use crate::problem::Problem;
+use crate::run::{Prepared, Stage, StepLog, Steps, header_with, prepare_with};
+use crate::sandbox::tape::Tape;
+use crate::sandbox::{CancelToken, Divergence};
+use crate::skills::{Loaded, SkillBytes, SkillLoader};
+use crate::store::RunDir;
+use crate::trace::event::{Event, Header, Kind, StepBegin, StepEnd};
+use crate::trace::reader::Reader;
+use crate::trace::replay::ReplayReader;
+
+/// What may be changed for a replay.
+#[derive(Debug, Clone, Default)]
+pub struct ReplayOptions {
+    /// Components to take instead of the recorded ones: does a changed component still behave the same on recorded answers? Of these
+    /// neither digest nor fuel is compared.
+    pub skills: BTreeMap<SkillName, SkillBytes>,
+}
+
+/// What a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Steps that were replayed to their end.
+    pub steps: u64,
+    /// Host calls that were answered from the record.
+    pub calls: u64,
+    /// The first divergence; `None` where everything matched.
+    pub divergence: Option<Diverged>,
+}
+
+/// Where and how a replay left the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diverged {
+    /// The step, where it was in one.
+    pub step: Option<String>,
+    /// The event that should have been matched, where there is one.
+    pub seq: Option<u64>,
+    /// What is different: lower case, no final period.
+    pub what: String,
+}
+
+/// Replays a run.
+pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOptions) -> Result<ReplayReport, Error> {
+    let overview = Overview::read(recorded)?;
+    let document = recorded.plan_document()?;
+    let text = recorded.policy_text()?;
+    let policy = if text.is_empty() { Ok(Policy::deny_all()) } else { Policy::parse(&text) };
+    let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
+    let engine = host.engine()?;
+    let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
+    let load = |plan: &Plan| load_recorded(&loader, plan, recorded, &overview.header, options);
+    let prepared = prepare_with(engine, &document, &overview.header.inputs, &policy, load)?;
+
+    let mut log = Replaying {
+        reader: Some(Box::new(ReplayReader::open(recorded.path())?)),
+        ends: overview.ends,
+        outcome: overview.outcome,
+        replaced: options.skills.keys().cloned().collect(),
+        step_is_replaced: false,
+        steps: 0,
+        calls: 0,
+    };
+    let divergence = match compare_header(&mut log, policy.digest, &document, &prepared)? {
+        Some(divergence) => Some((None, divergence)),
+        None => drive(host, &prepared, &mut log)?,
+    };
+    let divergence = divergence.map(|(step, Divergence { seq, what })| Diverged { step, seq, what });
+    Ok(ReplayReport { steps: log.steps, calls: log.calls, divergence })
+}
+
+type Found = Option<(Option<String>, Divergence)>;
+
+/// Makes the events that the plan leads to and compares each with the record.
+fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<Found, Error> {
+    let (outcome, output, begun) = match &prepared.stage {
+        Stage::Refused { problems } => {
+            if let Some(divergence) = log.expect(&Event::Refused { problems: problems.clone() })? {
+                return Ok(Some((None, divergence)));
+            }
+            (RunOutcome::Refused, Value::Null, 0)
+        }
+        Stage::Denied { denials, .. } => {
+            for denial in denials {
+                let event =
+                    Event::Denied { step: denial.step.clone(), tool: denial.tool.clone(), reason: denial.reason.clone() };
+                if let Some(divergence) = log.expect(&event)? {
+                    return Ok(Some((None, divergence)));
+                }
+            }
+            (RunOutcome::Denied, Value::Null, 0)
+        }
+        Stage::Ready { checked, authorized } => {
+            // A cancellation came from outside: it is replayed by the record, not by a token.
+            let cancel = CancelToken::new();
+            let steps = Steps::new(host, prepared, checked, authorized, &cancel)?;
+            let done = steps.run_all(log)?;
+            if let Some((step, divergence)) = done.divergence {
+                return Ok(Some((Some(step), divergence)));
+            }
+            let begun = done.steps.iter().filter(|step| step.outcome.is_some()).count() as u64;
+            (done.outcome, done.output, begun)
+        }
+    };
+    let end = Event::RunEnd { outcome, output, steps: begun };
+    if let Some(divergence) = log.expect(&end)? {
+        return Ok(Some((None, divergence)));
+    }
+    Ok(None)
+}
+
+/// What a replay has to know before it begins: the header, and how each step ended.
+struct Overview {
+    header: Header,
+    ends: VecDeque<StepEnd>,
+    outcome: Option<RunOutcome>,
+}
+
+impl Overview {
+    fn read(recorded: &RunDir) -> Result<Self, Error> {
+        let mut reader = Reader::open(&recorded.trace())?;
+        let Some((_, Event::Header(header))) = reader.next_event()? else {
+            return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
+        };
+        let mut overview = Self { header, ends: VecDeque::new(), outcome: None };
+        while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
+            match kind {
+                Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
+                    Some((_, Event::StepEnd(end))) => overview.ends.push_back(end),
+                    Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
+                    _ => {}
+                },
+                _ => {
+                    reader.next_line()?;
+                }
+            }
+        }
+        Ok(overview)
+    }
+}
+
+/// Loads the components that the run kept, and only those.
+fn load_recorded(
+    loader: &SkillLoader<'_>,
+    plan: &Plan,
+    recorded: &RunDir,
+    header: &Header,
+    options: &ReplayOptions,
+) -> Result<Loaded, (Loaded, Vec<Problem>)> {
+    let mut given = BTreeMap::new();
+    for (name, digest) in &header.skills {
+        given.insert(name.clone(), SkillBytes::File(recorded.component(digest)));
+    }
+    given.extend(options.skills.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
+    let mut plan = plan.clone();
+    // A pin says which component the run had to use; what the run kept is compared with the header instead.
+    for source in plan.skills.values_mut() {
+        source.sha256 = None;
+    }
+    loader.for_plan(&plan, recorded.path(), &given)
+}
+
+fn damaged(what: &str, problems: &[Problem]) -> Error {
+    let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+    Error::Damaged { what: format!("{what}: {problem}") }
+}
+
+fn compare_header(
+    log: &mut Replaying,
+    policy: Digest,
+    document: &PlanDocument,
+    prepared: &Prepared,
+) -> Result<Option<Divergence>, Error> {
+    let mut made = header_with(policy, document, prepared);
+    let Some((seq, Event::Header(mut recorded))) = log.next()? else {
+        return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
+    };
+    for name in &log.replaced {
+        made.skills.remove(name);
+        recorded.skills.remove(name);
+    }
+    // Another version of this program replays as long as the engine is the same.
+    made.host.clone_from(&recorded.host);
+    Ok(difference(seq, &Event::Header(recorded), &Event::Header(made)))
+}
+
+/// Compares the events of a replay with the record.
+struct Replaying {
+    /// `None` while a step has it.
+    reader: Option<Box<ReplayReader>>,
+    ends: VecDeque<StepEnd>,
+    outcome: Option<RunOutcome>,
+    replaced: Vec<SkillName>,
+    /// Whether the step that runs has a component that was not recorded.
+    step_is_replaced: bool,
+    steps: u64,
+    calls: u64,
+}
+
+impl Replaying {
+    fn reader(&mut self) -> Result<&mut ReplayReader, Error> {
+        self.reader
+            .as_deref_mut()
+            .ok_or_else(|| Error::Damaged { what: "a step did not give its trace back".to_owned() })
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, Event)>, Error> {
+        Ok(self.reader()?.next_event()?)
+    }
+
+    /// Takes the next recorded event, which must equal `made`.
+    fn expect(&mut self, made: &Event) -> Result<Option<Divergence>, Error> {
+        match self.next()? {
+            Some((seq, recorded)) => Ok(difference(seq, &recorded, made)),
+            None => {
+                let what = format!("the record ends where the replay has a `{}`", made.kind().name());
+                Ok(Some(Divergence { seq: None, what }))
+            }
+        }
+    }
+}
+
+impl StepLog for Replaying {
+    fn is_cancelled_here(&self) -> bool {
+        self.ends.is_empty() && self.outcome == Some(RunOutcome::Cancelled)
+    }
+
+    fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error> {
+        let replaced = self.replaced.contains(begin.tool.skill());
+        self.step_is_replaced = replaced;
+        let divergence = match self.next()? {
+            Some((seq, Event::StepBegin(mut recorded))) => {
+                if replaced {
+                    recorded.skill = begin.skill;
+                }
+                difference(seq, &Event::StepBegin(recorded), &Event::StepBegin(begin.clone()))
+            }
+            Some((seq, recorded)) => difference(seq, &recorded, &Event::StepBegin(begin.clone())),
+            None => Some(Divergence { seq: None, what: format!("the record ends before step `{}`", begin.step) }),
+        };
+        if let Some(divergence) = divergence {
+            return Ok(Err(divergence));
+        }
+        let outcome = self.ends.front().map(|end| end.outcome.clone());
+        let Some(outcome) = outcome else {
+            return Err(Error::Damaged { what: format!("step `{}` began and never ended", begin.step) });
+        };
+        let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
+        Ok(Ok(Tape::Replay { source, outcome }))
+    }
+
+    fn end(&mut self, tape: Tape, end: &StepEnd) -> Result<Result<(), Divergence>, Error> {
+        if let Tape::Replay { source, .. } = tape {
+            let source: Box<dyn Any> = source;
+            self.reader = source.downcast().ok();
+        }
+        let missed = self.reader()?.skip_calls()?;
+        if missed > 0 {
+            let what = format!("the replayed step ended where the record has {missed} more host calls");
+            return Ok(Err(Divergence { seq: None, what }));
+        }
+        self.ends.pop_front();
+        self.calls += end.calls;
+        let divergence = match self.next()? {
+            Some((seq, Event::StepEnd(mut recorded))) => {
+                if self.step_is_replaced {
+                    recorded.fuel = end.fuel;
+                }
+                difference(seq, &Event::StepEnd(recorded), &Event::StepEnd(end.clone()))
+            }
+            Some((seq, recorded)) => difference(seq, &recorded, &Event::StepEnd(end.clone())),
+            None => Some(Divergence { seq: None, what: format!("the record ends before step `{}` ended", end.step) }),
+        };
+        match divergence {
+            Some(divergence) => Ok(Err(divergence)),
+            None => {
+                self.steps += 1;
+                Ok(Ok(()))
+            }
+        }
+    }
+}
+
+/// The first member in which two events differ.
+fn difference(seq: u64, recorded: &Event, made: &Event) -> Option<Divergence> {
+    let difference = crate::trace::diff::events(recorded, made)?;
+    let short = |value: &Option<Value>| match value {
+        Some(value) => canonical::to_string(value).chars().take(200).collect(),
+        None => "nothing".to_owned(),
+    };
+    let (was, is) = (short(&difference.left), short(&difference.right));
+    Some(Divergence { seq: Some(seq), what: format!("`{}` is {is}; recorded is {was}", difference.pointer) })
+}

@@ -1,0 +1,69 @@
+//! What the user is told about a run: a value folded from what happened, and its renderings as text and JSON. Pure.
+
+pub mod human;
+pub mod json;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::id::{Digest, StepId, ToolName};
+use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::Denial;
+use crate::problem::Problem;
+
+/// What happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The plan's name; empty where it could not be read.
+    pub plan: String,
+    /// How the run ended.
+    pub outcome: RunOutcome,
+    /// The plan's output; `null` unless it completed.
+    pub output: Value,
+    /// Every step of a valid plan, in the order in which they run.
+    pub steps: Vec<StepReport>,
+    /// Why the plan was refused.
+    pub problems: Vec<Problem>,
+    /// Why the plan was denied.
+    pub denials: Vec<Denial>,
+    /// The hash of the trace's last event: equal for equal runs.
+    pub head: Digest,
+    /// The number of events.
+    pub events: u64,
+    /// Where the time went: (phase, microseconds), in order. A wall-clock fact.
+    pub phases: Vec<(&'static str, u64)>,
+    /// What a person may want to know although the run is right.
+    pub warnings: Vec<String>,
+}
+
+/// What happened to one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// The step.
+    pub id: StepId,
+    /// Its tool.
+    pub tool: ToolName,
+    /// How it ended; `None` where it did not run.
+    pub outcome: Option<Outcome>,
+    /// Host calls.
+    pub calls: u64,
+    /// Fuel; `None` where it is not known.
+    pub fuel: Option<u64>,
+    /// The most linear memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Wall time in microseconds.
+    pub duration_us: u64,
+}
+
+impl Report {
+    /// The step that ended the run, if one did.
+    #[must_use]
+    pub fn failed_step(&self) -> Option<&StepReport> {
+        self.steps.iter().find(|step| step.outcome.as_ref().is_some_and(|outcome| !outcome.is_completed()))
+    }
+}

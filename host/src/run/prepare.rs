@@ -1,0 +1,170 @@
+//! From a plan's text to a plan that may run: nothing of a guest runs here.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::host::{Error, SkillHost};
+use crate::id::Digest;
+use crate::plan::{Plan, PlanDocument};
+use crate::policy::explain::{Explanation, explain};
+use crate::policy::{Access, AuthorizedPlan, Denial, Policy, WORKSPACE, authorize};
+use crate::problem::Problem;
+use crate::sandbox::engine::{self, SandboxEngine};
+use crate::skills::{Loaded, SkillLoader};
+use crate::trace::event::Header;
+use crate::validate::{ValidPlan, validate};
+
+/// How far a plan came.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// It is not valid.
+    Refused {
+        /// Why.
+        problems: Vec<Problem>,
+    },
+    /// It is valid; the policy does not allow all of it.
+    Denied {
+        /// The plan.
+        checked: Checked,
+        /// Why.
+        denials: Vec<Denial>,
+    },
+    /// It may run.
+    Ready {
+        /// The plan.
+        checked: Checked,
+        /// What each step was granted.
+        authorized: AuthorizedPlan,
+    },
+}
+
+/// A valid plan.
+#[derive(Debug)]
+pub struct Checked {
+    /// The plan.
+    pub plan: ValidPlan,
+}
+
+impl Checked {
+    pub(crate) fn explain(&self, policy: &Policy) -> Vec<Explanation> {
+        explain(policy, self.plan.steps().map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
+    }
+}
+
+/// A plan with its skills.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) engine: Arc<SandboxEngine>,
+    pub(crate) loaded: Loaded,
+    pub(crate) stage: Stage,
+    /// The plan's name and digest where it could be read.
+    read: Option<Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    name: String,
+    digest: Digest,
+    inputs: Map<String, Value>,
+    seed: u64,
+    start_time: u64,
+}
+
+impl Prepared {
+    pub(crate) fn plan_name(&self) -> &str {
+        self.read.as_ref().map_or("", |read| read.name.as_str())
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.loaded.skills.values().filter_map(|loaded| loaded.warning.clone()).collect()
+    }
+}
+
+/// Reads, loads, validates and authorizes.
+pub(crate) fn prepare(
+    host: &SkillHost,
+    document: &PlanDocument,
+    inputs: &Map<String, Value>,
+) -> Result<Prepared, Error> {
+    let engine = host.engine()?;
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
+    prepare_with(engine, document, inputs, &host.policy.policy, |plan| loader.for_plan(plan, document.base(), &host.skills))
+}
+
+/// The same with skills from elsewhere: a replay loads those that the run kept.
+pub(crate) fn prepare_with(
+    engine: Arc<SandboxEngine>,
+    document: &PlanDocument,
+    inputs: &Map<String, Value>,
+    policy: &Policy,
+    load: impl FnOnce(&Plan) -> Result<Loaded, (Loaded, Vec<Problem>)>,
+) -> Result<Prepared, Error> {
+    let refused = |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
+    let plan = match document.plan() {
+        Ok(plan) => plan,
+        Err(problems) => return Ok(refused(engine, Loaded::default(), None, problems)),
+    };
+    let read = |plan: &Plan| Read {
+        name: plan.name.clone(),
+        digest: plan.digest,
+        inputs: plan.inputs.clone(),
+        seed: plan.seed,
+        start_time: plan.start_time,
+    };
+    let declared = read(&plan);
+    let plan = match plan.with_inputs(inputs.clone()) {
+        Ok(plan) => plan,
+        Err(problems) => return Ok(refused(engine, Loaded::default(), Some(declared), problems)),
+    };
+    let read = read(&plan);
+    // A skill that cannot be loaded makes every step that uses it wrong as well: what is wrong with the skill is said alone.
+    let (loaded, unloadable) = match load(&plan) {
+        Ok(loaded) => (loaded, Vec::new()),
+        Err((loaded, problems)) => (loaded, problems),
+    };
+    if !unloadable.is_empty() {
+        return Ok(refused(engine, loaded, Some(read), unloadable));
+    }
+    let plan = match validate(plan, &loaded.catalog) {
+        Ok(plan) => plan,
+        Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
+    };
+    let authorized = authorize(policy, plan.steps().map(|step| (step.id, &step.tool.name, step.limits)));
+    let stage = match authorized {
+        Ok(authorized) => Stage::Ready { checked: Checked { plan }, authorized },
+        Err(denials) => Stage::Denied { checked: Checked { plan }, denials },
+    };
+    Ok(Prepared { engine, loaded, read: Some(read), stage })
+}
+
+/// The header of the run's trace.
+pub(crate) fn header(host: &SkillHost, document: &PlanDocument, prepared: &Prepared) -> Header {
+    header_with(host.policy.policy.digest, document, prepared)
+}
+
+pub(crate) fn header_with(policy: Digest, document: &PlanDocument, prepared: &Prepared) -> Header {
+    let read = prepared.read.as_ref();
+    Header {
+        plan_name: prepared.plan_name().to_owned(),
+        plan: read.map_or_else(|| document.digest(), |read| read.digest),
+        policy,
+        skills: prepared.loaded.catalog.iter().map(|(name, skill)| (name.clone(), skill.digest)).collect(),
+        inputs: read.map(|read| read.inputs.clone()).unwrap_or_default(),
+        seed: read.map_or(0, |read| read.seed),
+        start_time: read.map_or(0, |read| read.start_time),
+        host: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: engine::identity(),
+    }
+}
+
+/// Creates the workspace where a step may write into it, so that a first run needs no preparation. Happens after the plan was found valid
+/// and allowed, and never for another directory of a grant.
+pub(crate) fn create_workspace(host: &SkillHost, authorized: &AuthorizedPlan) -> Result<(), Error> {
+    let mut preopens = authorized.steps().iter().flat_map(|step| &step.grant.filesystem);
+    if preopens.any(|preopen| preopen.host.starts_with(WORKSPACE) && preopen.access == Access::ReadWrite) {
+        let path = host.workspace.clone();
+        std::fs::create_dir_all(&path).map_err(|source| Error::Workspace { path, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The state of one invocation: the `T` of its `wasmtime::Store<T>`.
+
+use std::collections::BTreeMap;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::clock::Stopwatch;
+use crate::limits::{self, LimitKind};
+use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Stdio, StepContext};
+use crate::sandbox::stop::LimitHit;
+use crate::sandbox::tape::Gate;
+
+/// What host functions see: the gate, and in a live run what acts behind it.
+#[derive(Debug)]
+pub(crate) struct SkillCtx {
+    pub(crate) gate: Gate,
+    /// `None` in a replay: there is then no directory, clock, randomness or WASI implementation that a missed wrapper could reach.
+    pub(crate) live: Option<Box<Live>>,
+    pub(crate) limiter: Limiter,
+}
+
+/// What acts in a live run.
+pub(crate) struct Live {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) clock: GuestClock,
+    pub(crate) random: GuestRandom,
+    pub(crate) stdio: Stdio,
+    pub(crate) directories: Vec<Directory>,
+    pub(crate) descriptors: Descriptors,
+    /// When the virtual timers are due, by pollable.
+    pub(crate) timers: BTreeMap<u32, u64>,
+    pub(crate) context: StepContext,
+    pub(crate) started: Stopwatch,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("directories", &self.directories)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    pub(crate) fn new(
+        directories: Vec<Directory>,
+        clock: GuestClock,
+        random: GuestRandom,
+        stdio: Stdio,
+        context: StepContext,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        // Twice the handles of a guest: pollables and streams keep a hidden entry beside their own.
+        table.set_max_capacity(2 * limits::HANDLES_MAX);
+        Self {
+            wasi: WasiCtx::builder().allow_blocking_current_thread(true).build(),
+            table,
+            clock,
+            random,
+            stdio,
+            directories,
+            descriptors: Descriptors::default(),
+            timers: BTreeMap::new(),
+            context,
+            started: Stopwatch::start(),
+        }
+    }
+}
+
+impl WasiView for Live {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The error of a host function that would act where nothing may.
+pub(crate) fn nothing_acts() -> wasmtime::Error {
+    wasmtime::format_err!("a host call would have acted in a replay")
+}
+
+/// Bounds linear memory, summed over all memories, and tables. Growth beyond is the end of the step, not an answer to the guest: what a
+/// guest does with a failed growth depends on its allocator, and the person who reads the report wants to know the limit.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: u64,
+    memory_bytes: u64,
+    table_elements: usize,
+}
+
+impl Limiter {
+    pub(crate) const fn new(memory_bytes_max: u64) -> Self {
+        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0 }
+    }
+
+    /// The most linear memory that was in use.
+    pub(crate) const fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
+        let sum = self.memory_bytes.saturating_add(more);
+        if sum > self.memory_bytes_max {
+            return Err(LimitHit::new(LimitKind::Memory, self.memory_bytes_max).into());
+        }
+        self.memory_bytes = sum;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let sum = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if sum > limits::TABLE_ELEMENTS_MAX {
+            return Err(LimitHit::count(LimitKind::Table, limits::TABLE_ELEMENTS_MAX).into());
+        }
+        self.table_elements = sum;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        limits::INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        limits::INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        limits::INSTANCES_MAX
+    }
+}

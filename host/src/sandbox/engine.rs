@@ -1,0 +1,190 @@
+//! The engine: every option that matters is written out, so that an upgrade cannot change one silently, and only what can be replayed
+//! is switched on.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+
+use crate::clock;
+use crate::id::Digest;
+use crate::limits;
+use crate::sandbox::ctx::SkillCtx;
+use crate::sandbox::interfaces;
+
+/// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a step
+/// runs and none otherwise.
+const EPOCH: Duration = Duration::from_millis(10);
+
+/// Components that may be instantiated at one time. Address space is reserved for each, memory only for what is used.
+const POOL_INSTANCES: u32 = 64;
+/// Core memories of all of them.
+const POOL_MEMORIES: u32 = 256;
+/// Linear memory that stays mapped between two invocations of a slot, so that small guests need no system call to start clean.
+const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// The metadata of one instance; language interpreters have the largest.
+const INSTANCE_BYTES: usize = 16 << 20;
+
+/// The engine and the linker, made once, with the ticker that drives epochs while a step runs.
+pub(crate) struct SandboxEngine {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<SkillCtx>,
+    ticker: Ticker,
+}
+
+impl std::fmt::Debug for SandboxEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SandboxEngine").finish_non_exhaustive()
+    }
+}
+
+impl SandboxEngine {
+    /// Makes the engine and links every wrapped interface.
+    ///
+    /// # Errors
+    ///
+    /// What wasmtime says: the machine cannot reserve the address space, or the CPU lacks a feature.
+    pub(crate) fn new() -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config())?;
+        let mut linker = Linker::new(&engine);
+        interfaces::add_to_linker(&mut linker)?;
+        let ticker = Ticker::start(&engine)?;
+        Ok(Self { engine, linker, ticker })
+    }
+
+    /// Epochs advance while the guard lives.
+    pub(crate) fn ticking(&self) -> Ticking<'_> {
+        self.ticker.shared.change(|running| *running += 1);
+        Ticking(&self.ticker)
+    }
+}
+
+/// The engine's version and the digest of its configuration, as a trace header names it. Fuel and behaviour are comparable only where it
+/// is equal. It does not depend on the machine: what the compiler does with the CPU's features changes neither.
+#[must_use]
+pub fn identity() -> String {
+    let options = format!("{OPTIONS} stack={} wasi={WASI_VERSION}", limits::GUEST_STACK_BYTES);
+    let digest = Digest::of(options.as_bytes()).to_string();
+    format!("wasmtime {WASMTIME_VERSION} {}", digest.get(..16).unwrap_or_default())
+}
+
+/// The pinned version, as in `Cargo.toml`; a test compares it with `Cargo.lock`.
+pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
+/// The WASI 0.2 patch version up to which imports are provided.
+const WASI_VERSION: &str = "0.2.12";
+/// The options of [`config`] that a guest can observe.
+const OPTIONS: &str = "cranelift fuel epoch nan-canonical relaxed-simd-deterministic no-threads no-async no-memory64";
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.strategy(Strategy::Cranelift);
+    config.cranelift_opt_level(OptLevel::Speed);
+    // Determinism: what the specification leaves open is closed.
+    config.cranelift_nan_canonicalization(true);
+    config.wasm_relaxed_simd(true);
+    config.relaxed_simd_deterministic(true);
+    config.wasm_simd(true);
+    config.wasm_memory64(false);
+    // Stops.
+    config.consume_fuel(true);
+    config.epoch_interruption(true);
+    config.max_wasm_stack(limits::GUEST_STACK_BYTES);
+    config.async_stack_size(limits::FIBER_STACK_BYTES);
+    // Components.
+    config.wasm_component_model(true);
+    config.wasm_component_model_map(true);
+    config.wasm_component_model_fixed_length_lists(true);
+    // Errors.
+    config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(limits::BACKTRACE_FRAMES_MAX));
+    config.generate_address_map(true);
+    // Speed: instances come from a pool and start copy-on-write.
+    config.memory_init_cow(true);
+    config.parallel_compilation(true);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config
+}
+
+fn pool() -> PoolingAllocationConfig {
+    let in_u32 = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(POOL_INSTANCES);
+    pool.total_core_instances(POOL_MEMORIES * 4);
+    pool.total_memories(POOL_MEMORIES);
+    pool.total_tables(POOL_MEMORIES * 4);
+    pool.total_stacks(POOL_INSTANCES);
+    pool.max_component_instance_size(INSTANCE_BYTES);
+    pool.max_core_instance_size(INSTANCE_BYTES);
+    pool.max_core_instances_per_component(in_u32(limits::INSTANCES_MAX));
+    pool.max_memories_per_component(in_u32(limits::INSTANCES_MAX));
+    pool.max_tables_per_component(in_u32(limits::INSTANCES_MAX));
+    pool.max_memories_per_module(in_u32(limits::INSTANCES_MAX));
+    pool.max_tables_per_module(in_u32(limits::INSTANCES_MAX));
+    pool.table_elements(limits::TABLE_ELEMENTS_MAX);
+    pool.max_memory_size(usize::try_from(limits::MEMORY_BYTES_MAX).unwrap_or(usize::MAX));
+    pool.linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    pool.table_keep_resident(64 << 10);
+    pool.async_stack_keep_resident(64 << 10);
+    pool
+}
+
+/// A thread that advances the engine's epoch while at least one step runs. It ends with the engine.
+struct Ticker {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// How many steps run; `None` when the thread shall end.
+    running: Mutex<Option<usize>>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn change(&self, change: impl FnOnce(&mut usize)) {
+        if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            change(running);
+        }
+        self.changed.notify_one();
+    }
+}
+
+impl Ticker {
+    fn start(engine: &Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { running: Mutex::new(Some(0)), changed: Condvar::new() });
+        let (engine, seen) = (engine.weak(), Arc::clone(&shared));
+        std::thread::Builder::new().name("epochs".to_owned()).spawn(move || {
+            loop {
+                let running = seen.running.lock().unwrap_or_else(PoisonError::into_inner);
+                let idle = |running: &mut Option<usize>| *running == Some(0);
+                let running = seen.changed.wait_while(running, idle).unwrap_or_else(PoisonError::into_inner);
+                if running.is_none() {
+                    return;
+                }
+                drop(running);
+                clock::pause(EPOCH);
+                match engine.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
+            }
+        })?;
+        Ok(Self { shared })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.changed.notify_one();
+    }
+}
+
+/// Keeps epochs advancing.
+pub(crate) struct Ticking<'a>(&'a Ticker);
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.shared.change(|running| *running = running.saturating_sub(1));
+    }
+}

@@ -1,0 +1,31 @@
+//! The interfaces a guest can import: one file each, every function behind the gate. What is linked is exactly what is wrapped here.
+
+mod cli;
+mod clocks;
+mod filesystem;
+mod io;
+mod random;
+mod skill;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::sandbox::ctx::SkillCtx;
+
+pub(crate) use cli::{Output, Stdio};
+pub(crate) use clocks::GuestClock;
+pub(crate) use filesystem::{Descriptors, Directory};
+pub(crate) use random::GuestRandom;
+pub(crate) use skill::StepContext;
+
+/// Links every wrapped interface. Sockets, name look-up and HTTP are not wrapped, so a component that imports them cannot be linked.
+pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
+    cli::add_to_linker(linker)?;
+    clocks::add_to_linker(linker)?;
+    filesystem::add_to_linker(linker)?;
+    io::add_to_linker(linker)?;
+    random::add_to_linker(linker)?;
+    skill::add_to_linker(linker)
+}
+
+/// The type parameter with which the generated `add_to_linker` functions take `SkillCtx` itself.
+type Own = HasSelf<SkillCtx>;

@@ -1,0 +1,204 @@
+//! `wasi:cli`: environment, arguments, exit and stdio. All ours: the guest sees what the policy and the step say, nothing of the
+//! process it runs in, and there is never a terminal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmtime::Result;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::cli::{
+    environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr, terminal_stdin,
+    terminal_stdout,
+};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::bytes::Bytes;
+use wasmtime_wasi_io::poll::Pollable;
+use wasmtime_wasi_io::streams::{
+    DynInputStream, DynOutputStream, InputStream, OutputStream, StreamError, StreamResult,
+};
+
+use super::Own;
+use crate::limits::{self, LimitKind};
+use crate::sandbox::ctx::{Live, SkillCtx};
+use crate::sandbox::stop::LimitHit;
+use crate::sandbox::table::{gated, table};
+
+pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
+    environment::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    exit::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    stdin::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    stdout::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    stderr::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    terminal_input::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    terminal_output::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    terminal_stdin::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    terminal_stdout::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    terminal_stderr::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)
+}
+
+/// What a guest sees of the command line it seems to run on.
+#[derive(Debug, Default)]
+pub(crate) struct Stdio {
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) args: Vec<String>,
+    pub(crate) stdin: Bytes,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+}
+
+/// What a guest wrote to one of its outputs, shared by all streams it opened on it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    limit_bytes: u64,
+}
+
+impl Output {
+    pub(crate) fn bounded(limit_bytes: u64) -> Self {
+        Self { bytes: Arc::default(), limit_bytes }
+    }
+
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut written = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if (written.len() as u64).saturating_add(bytes.len() as u64) > self.limit_bytes {
+            return Err(StreamError::Trap(LimitHit::new(LimitKind::Stdio, self.limit_bytes).into()));
+        }
+        written.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    /// Not what is left: a guest that writes more shall be stopped by the limit, not wait for room that never comes.
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(limits::READ_BYTES_MAX)
+    }
+}
+
+/// The bytes of stdin that were not read yet.
+struct Input(Bytes);
+
+#[async_trait]
+impl Pollable for Input {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl InputStream for Input {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if self.0.is_empty() {
+            return Err(StreamError::Closed);
+        }
+        let size = size.min(self.0.len()).min(limits::READ_BYTES_MAX);
+        Ok(self.0.split_to(size))
+    }
+}
+
+impl Live {
+    fn environment(&mut self) -> Result<Vec<(String, String)>> {
+        Ok(self.stdio.env.clone())
+    }
+
+    fn arguments(&mut self) -> Result<Vec<String>> {
+        Ok(self.stdio.args.clone())
+    }
+
+    fn initial_cwd(&mut self) -> Result<Option<String>> {
+        // The first granted directory, so that relative paths of a program mean something.
+        Ok(self.directories.first().map(|directory| directory.guest.clone()))
+    }
+
+    fn stdin(&mut self) -> Result<Resource<DynInputStream>> {
+        let stream: DynInputStream = Box::new(Input(self.stdio.stdin.clone()));
+        Ok(self.table.push(stream)?)
+    }
+
+    fn stdout(&mut self) -> Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = Box::new(self.stdio.stdout.clone());
+        Ok(self.table.push(stream)?)
+    }
+
+    fn stderr(&mut self) -> Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = Box::new(self.stdio.stderr.clone());
+        Ok(self.table.push(stream)?)
+    }
+
+    fn no_terminal<T>(&mut self) -> Result<Option<Resource<T>>> {
+        Ok(None)
+    }
+
+    fn drop_terminal<T: Send + 'static>(&mut self, terminal: Resource<T>) -> Result<()> {
+        self.table.delete(terminal)?;
+        Ok(())
+    }
+}
+
+table! { impl environment::Host as "wasi:cli/environment#" via |live| live.cli();
+    ours(environment) fn get_environment = "get-environment"() -> Result<Vec<(String, String)>>;
+    ours(arguments) fn get_arguments = "get-arguments"() -> Result<Vec<String>>;
+    ours(initial_cwd) fn initial_cwd = "initial-cwd"() -> Result<Option<String>>;
+}
+
+table! { impl stdin::Host as "wasi:cli/stdin#" via |live| live.cli();
+    ours(stdin) fn get_stdin = "get-stdin"() -> Result<Resource<DynInputStream>>;
+}
+
+table! { impl stdout::Host as "wasi:cli/stdout#" via |live| live.cli();
+    ours(stdout) fn get_stdout = "get-stdout"() -> Result<Resource<DynOutputStream>>;
+}
+
+table! { impl stderr::Host as "wasi:cli/stderr#" via |live| live.cli();
+    ours(stderr) fn get_stderr = "get-stderr"() -> Result<Resource<DynOutputStream>>;
+}
+
+impl terminal_input::Host for SkillCtx {}
+table! { impl terminal_input::HostTerminalInput as "wasi:cli/terminal-input#[resource-drop]" via |live| live.cli();
+    ours(drop_terminal) fn drop = "terminal-input"(this "self": Resource<terminal_input::TerminalInput>) -> Result<()>;
+}
+
+impl terminal_output::Host for SkillCtx {}
+table! { impl terminal_output::HostTerminalOutput as "wasi:cli/terminal-output#[resource-drop]" via |live| live.cli();
+    ours(drop_terminal) fn drop = "terminal-output"(this "self": Resource<terminal_output::TerminalOutput>) -> Result<()>;
+}
+
+table! { impl terminal_stdin::Host as "wasi:cli/terminal-stdin#" via |live| live.cli();
+    ours(no_terminal) fn get_terminal_stdin = "get-terminal-stdin"() -> Result<Option<Resource<terminal_input::TerminalInput>>>;
+}
+
+table! { impl terminal_stdout::Host as "wasi:cli/terminal-stdout#" via |live| live.cli();
+    ours(no_terminal) fn get_terminal_stdout = "get-terminal-stdout"() -> Result<Option<Resource<terminal_output::TerminalOutput>>>;
+}
+
+table! { impl terminal_stderr::Host as "wasi:cli/terminal-stderr#" via |live| live.cli();
+    ours(no_terminal) fn get_terminal_stderr = "get-terminal-stderr"() -> Result<Option<Resource<terminal_output::TerminalOutput>>>;
+}
+
+/// Exits are recorded as calls that end the guest: the record has the code in the parameters, so a replay exits as well.
+impl exit::Host for SkillCtx {
+    fn exit(&mut self, status: Result<(), ()>) -> Result<()> {
+        let recorded: Result<()> = gated!(self, "wasi:cli/exit#exit", [status "status"], |_live| Ok(()));
+        recorded?;
+        Err(wasmtime::format_err!(I32Exit(i32::from(status.is_err()))))
+    }
+
+    fn exit_with_code(&mut self, status_code: u8) -> Result<()> {
+        let recorded: Result<()> =
+            gated!(self, "wasi:cli/exit#exit-with-code", [status_code "status-code"], |_live| Ok(()));
+        recorded?;
+        Err(wasmtime::format_err!(I32Exit(i32::from(status_code))))
+    }
+}

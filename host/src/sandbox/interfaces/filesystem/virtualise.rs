@@ -1,0 +1,305 @@
+//! The filesystem functions that we answer ourselves, around wasmtime-wasi's.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Result;
+use wasmtime::component::Resource;
+use wasmtime_wasi::filesystem::{Descriptor, Dir, FsPerms, OpenMode, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::types::{self as fs, HostDescriptor as _, HostDirectoryEntryStream as _};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, InputStream, OutputStream, Pollable};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::bytes::Bytes;
+use wasmtime_wasi_io::streams::{StreamError, StreamResult};
+
+use super::{Entries, Fd};
+use crate::limits::{self, LimitKind};
+use crate::sandbox::ctx::Live;
+use crate::sandbox::stop::LimitHit;
+
+/// A file stream whose every operation is finished when its call returns. wasmtime-wasi's starts work in the background and says "not
+/// yet" until it is done; how often it says so depends on the machine, and a write could land after the guest was stopped.
+struct Settled<S>(S);
+
+/// Drives a future that is known to finish at once: file operations run on this thread (`allow_blocking_current_thread`).
+fn at_once<T>(future: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(StreamError::trap("a file operation did not finish on its thread")),
+    }
+}
+
+#[async_trait]
+impl<S: Send + 'static> Pollable for Settled<S> {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl InputStream for Settled<DynInputStream> {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if size == 0 {
+            return Ok(Bytes::new());
+        }
+        at_once(self.0.blocking_read(size))
+    }
+}
+
+#[async_trait]
+impl OutputStream for Settled<DynOutputStream> {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        at_once(self.0.blocking_write_and_flush(bytes))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.0.check_write()
+    }
+}
+
+/// A stream that is in the table only while the real one is being wrapped.
+struct Nothing;
+
+#[async_trait]
+impl Pollable for Nothing {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl InputStream for Nothing {
+    fn read(&mut self, _size: usize) -> StreamResult<Bytes> {
+        Err(StreamError::Closed)
+    }
+}
+
+#[async_trait]
+impl OutputStream for Nothing {
+    fn write(&mut self, _bytes: Bytes) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Err(StreamError::Closed)
+    }
+}
+
+impl Live {
+    pub(super) fn preopens(&mut self) -> Result<Vec<(Fd, String)>> {
+        let mut preopens = Vec::with_capacity(self.directories.len());
+        for directory in &self.directories {
+            let mode = match directory.perms {
+                FsPerms::ReadOnly => OpenMode::READ,
+                FsPerms::ReadWrite => OpenMode::READ | OpenMode::WRITE,
+            };
+            let handle = directory.handle.try_clone()?.into_std_file();
+            let fd = self.table.push(Descriptor::Dir(Dir::new(handle, directory.perms, mode, true)))?;
+            self.descriptors.paths.insert(fd.rep(), directory.guest.clone());
+            preopens.push((fd, directory.guest.clone()));
+        }
+        Ok(preopens)
+    }
+
+    pub(super) fn file_input(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynInputStream>> {
+        let stream = self.filesystem().read_via_stream(fd, offset)?;
+        let slot = self.table.get_mut(&stream)?;
+        let inner = std::mem::replace(slot, Box::new(Nothing));
+        *slot = Box::new(Settled(inner));
+        Ok(stream)
+    }
+
+    pub(super) fn file_output(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.filesystem().write_via_stream(fd, offset)?;
+        self.settled(stream)
+    }
+
+    pub(super) fn file_append(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.filesystem().append_via_stream(fd)?;
+        self.settled(stream)
+    }
+
+    fn settled(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
+        let slot = self.table.get_mut(&stream)?;
+        let inner = std::mem::replace(slot, Box::new(Nothing));
+        *slot = Box::new(Settled(inner));
+        Ok(stream)
+    }
+
+    pub(super) async fn file_read(&mut self, fd: Fd, length: u64, offset: u64) -> FsResult<(Vec<u8>, bool)> {
+        self.filesystem().read(fd, length.min(limits::READ_BYTES_MAX as u64), offset).await
+    }
+
+    /// Opens only what cannot block for ever: a pipe or device that lies in a granted directory is refused, since opening one waits for
+    /// its other side and no deadline could end that.
+    pub(super) async fn open_at(
+        &mut self,
+        fd: Fd,
+        path_flags: fs::PathFlags,
+        path: String,
+        open_flags: fs::OpenFlags,
+        flags: fs::DescriptorFlags,
+    ) -> FsResult<Fd> {
+        let at = self.path_below(&fd, &path);
+        if let Ok(stat) = self.filesystem().stat_at(borrowed(&fd), path_flags, path.clone()).await
+            && !matches!(
+                stat.type_,
+                fs::DescriptorType::RegularFile | fs::DescriptorType::Directory | fs::DescriptorType::SymbolicLink
+            )
+        {
+            return Err(fs::ErrorCode::Unsupported.into());
+        }
+        let opened = self.filesystem().open_at(fd, path_flags, path, open_flags, flags).await?;
+        self.descriptors.paths.insert(opened.rep(), at);
+        Ok(opened)
+    }
+
+    pub(super) fn drop_descriptor(&mut self, fd: Fd) -> Result<()> {
+        self.descriptors.paths.remove(&fd.rep());
+        fs::HostDescriptor::drop(&mut self.filesystem(), fd)
+    }
+
+    pub(super) async fn stat(&mut self, fd: Fd) -> FsResult<fs::DescriptorStat> {
+        let stat = self.filesystem().stat(fd).await?;
+        Ok(self.timeless(stat))
+    }
+
+    pub(super) async fn stat_at(&mut self, fd: Fd, flags: fs::PathFlags, path: String) -> FsResult<fs::DescriptorStat> {
+        let stat = self.filesystem().stat_at(fd, flags, path).await?;
+        Ok(self.timeless(stat))
+    }
+
+    /// Times are the machine's unless real clocks are granted; a directory's size and link count are its filesystem's business.
+    fn timeless(&self, mut stat: fs::DescriptorStat) -> fs::DescriptorStat {
+        if self.clock.virtual_ns().is_some() {
+            stat.data_access_timestamp = None;
+            stat.data_modification_timestamp = None;
+            stat.status_change_timestamp = None;
+        }
+        if stat.type_ == fs::DescriptorType::Directory {
+            stat.size = 0;
+            stat.link_count = 1;
+        }
+        stat
+    }
+
+    pub(super) async fn set_times(
+        &mut self,
+        fd: Fd,
+        accessed: fs::NewTimestamp,
+        modified: fs::NewTimestamp,
+    ) -> FsResult<()> {
+        let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
+        self.filesystem().set_times(fd, accessed, modified).await
+    }
+
+    pub(super) async fn set_times_at(
+        &mut self,
+        fd: Fd,
+        flags: fs::PathFlags,
+        path: String,
+        accessed: fs::NewTimestamp,
+        modified: fs::NewTimestamp,
+    ) -> FsResult<()> {
+        let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
+        self.filesystem().set_times_at(fd, flags, path, accessed, modified).await
+    }
+
+    /// `now` is the guest's now.
+    fn new_time(&self, time: fs::NewTimestamp) -> fs::NewTimestamp {
+        match (&time, self.clock.virtual_wall()) {
+            (fs::NewTimestamp::Now, Some(now)) => fs::NewTimestamp::Timestamp(now),
+            _ => time,
+        }
+    }
+
+    /// Lists the whole directory and sorts it: the order of a filesystem is not the guest's business and differs between machines.
+    pub(super) async fn read_directory(&mut self, fd: Fd) -> FsResult<Entries> {
+        let entries = self.filesystem().read_directory(fd).await?;
+        let mut listing = Vec::new();
+        loop {
+            let again = Resource::new_borrow(entries.rep());
+            match self.filesystem().read_directory_entry(again).await? {
+                Some(_) if listing.len() >= limits::DIRECTORY_ENTRIES_MAX => {
+                    return Err(FsError::trap(LimitHit::count(
+                        LimitKind::DirectoryEntries,
+                        limits::DIRECTORY_ENTRIES_MAX,
+                    )));
+                }
+                Some(entry) => listing.push(entry),
+                None => break,
+            }
+        }
+        listing.sort_by(|a, b| a.name.cmp(&b.name));
+        self.descriptors.listings.insert(entries.rep(), VecDeque::from(listing));
+        Ok(entries)
+    }
+
+    pub(super) async fn next_entry(&mut self, entries: Entries) -> FsResult<Option<fs::DirectoryEntry>> {
+        Ok(self.descriptors.listings.get_mut(&entries.rep()).and_then(VecDeque::pop_front))
+    }
+
+    pub(super) fn drop_entries(&mut self, entries: Entries) -> Result<()> {
+        self.descriptors.listings.remove(&entries.rep());
+        fs::HostDirectoryEntryStream::drop(&mut self.filesystem(), entries)
+    }
+
+    pub(super) async fn metadata_hash(&mut self, fd: Fd) -> FsResult<fs::MetadataHashValue> {
+        let path = self.path_below(&fd, "");
+        let stat = self.filesystem().stat(fd).await?;
+        Ok(hash(&path, &stat))
+    }
+
+    pub(super) async fn metadata_hash_at(
+        &mut self,
+        fd: Fd,
+        flags: fs::PathFlags,
+        path: String,
+    ) -> FsResult<fs::MetadataHashValue> {
+        let at = self.path_below(&fd, &path);
+        let stat = self.filesystem().stat_at(fd, flags, path).await?;
+        Ok(hash(&at, &stat))
+    }
+
+    /// The guest path of `path` below an open directory, without `.` and with `..` applied as text.
+    fn path_below(&self, fd: &Fd, path: &str) -> String {
+        let base = self.descriptors.paths.get(&fd.rep()).map(String::as_str).unwrap_or_default();
+        let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        format!("/{}", parts.join("/"))
+    }
+}
+
+fn borrowed(fd: &Fd) -> Fd {
+    Resource::new_borrow(fd.rep())
+}
+
+/// What a program takes for inode and device: the guest path with kind and size. It changes when a file is replaced by one of another
+/// size, and is the same for the same files in another folder or on another machine.
+fn hash(path: &str, stat: &fs::DescriptorStat) -> fs::MetadataHashValue {
+    let size = if stat.type_ == fs::DescriptorType::Directory { 0 } else { stat.size };
+    let mut hash = Sha256::new();
+    hash.update(b"skillhost metadata 1");
+    hash.update(format!("{:?}", stat.type_));
+    hash.update(size.to_le_bytes());
+    hash.update(path);
+    let bytes: [u8; 32] = hash.finalize().into();
+    let (lower, rest) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    let upper = rest.first_chunk().unwrap_or(&[0; 8]);
+    fs::MetadataHashValue { lower: u64::from_le_bytes(*lower), upper: u64::from_le_bytes(*upper) }
+}

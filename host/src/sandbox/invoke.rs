@@ -1,0 +1,469 @@
+//! One invocation: fresh store, fresh instance, one call, one outcome.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use serde_json::{Value, json};
+use wasmtime::Store;
+use wasmtime::component::{Func, Val};
+use wasmtime_wasi::filesystem::FsPerms;
+
+use crate::canonical;
+use crate::id::{SkillName, StepId};
+use crate::limits::{self, LimitKind, StepLimits};
+use crate::outcome::Outcome;
+use crate::problem::Problem;
+use crate::policy::{Access, Clocks, Grant, Random};
+use crate::sandbox::cancel::CancelToken;
+use crate::sandbox::component::LoadError;
+use crate::sandbox::convert::{self, ConvertError};
+use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
+use crate::sandbox::engine::SandboxEngine;
+use crate::sandbox::interfaces::{Directory, GuestClock, GuestRandom, Output, Stdio, StepContext};
+use crate::sandbox::program::{ExportedFunction, Program};
+use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
+use crate::sandbox::tape::{Gate, Tape};
+use crate::skill::{Export, Tool};
+use crate::trace::TraceError;
+
+/// The part of a second that a fiber runs before it lets the deadline be looked at, in epochs.
+const YIELD_EPOCHS: u64 = 1;
+
+/// What to call, with what, under which grant.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation<'a> {
+    /// The tool.
+    pub tool: &'a Tool,
+    /// Its resolved input.
+    pub input: &'a Value,
+    /// What it was granted.
+    pub grant: &'a Grant,
+    /// What `{workspace}` means in the grant.
+    pub workspace: &'a Path,
+    /// The limits that apply.
+    pub limits: StepLimits,
+    /// The plan's name, for the guest's context.
+    pub plan: &'a str,
+    /// The step.
+    pub step: &'a StepId,
+    /// One-based.
+    pub attempt: u32,
+    /// The plan's seed.
+    pub seed: u64,
+    /// Where virtual clocks start.
+    pub start_time: u64,
+}
+
+/// What became of an invocation.
+#[derive(Debug)]
+pub struct Invoked {
+    /// How the step ended, or where a replay diverged.
+    pub end: Result<Outcome, Divergence>,
+    /// Host calls.
+    pub calls: u64,
+    /// Fuel; `None` where the end was not deterministic.
+    pub fuel: Option<u64>,
+    /// The most linear memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// The tape, for the next step.
+    pub tape: Tape,
+}
+
+/// Where a replay left the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divergence {
+    /// The event that the guest should have matched; `None` where the record has no more.
+    pub seq: Option<u64>,
+    /// What it did instead: lower case, no final period.
+    pub what: String,
+}
+
+/// Why a step could not be run at all. Nothing of the guest ran.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The engine cannot be made on this machine.
+    #[error("the WebAssembly engine cannot start: {message}")]
+    Engine {
+        /// What wasmtime says.
+        message: String,
+    },
+    /// A component's file cannot be read.
+    #[error("skill `{skill}`: {problem}")]
+    Unreadable {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        problem: Problem,
+    },
+    /// A component was not loaded.
+    #[error("skill `{skill}`: {source}")]
+    Load {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        #[source]
+        source: LoadError,
+    },
+    /// A component imports what the host does not provide.
+    #[error("skill `{skill}` cannot be linked: {message}")]
+    Link {
+        /// The skill.
+        skill: SkillName,
+        /// What wasmtime says.
+        message: String,
+    },
+    /// A granted directory cannot be opened.
+    #[error("the granted directory `{path}` cannot be opened")]
+    Directory {
+        /// Its path on the host.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The machine gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Entropy(#[source] std::io::Error),
+    /// The input does not fit the tool's parameters.
+    #[error("the input of `{tool}` does not fit: {source}")]
+    Input {
+        /// The tool.
+        tool: String,
+        /// What does not fit.
+        #[source]
+        source: ConvertError,
+    },
+    /// The trace cannot be written or read: the run must not go on.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+}
+
+impl SandboxError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { problem, .. } => problem.hint.clone(),
+            Self::Load { source, .. } => Some(source.hint()),
+            Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
+            Self::Trace(error) => error.hint(),
+            Self::Engine { .. } | Self::Link { .. } | Self::Entropy(_) | Self::Input { .. } => None,
+        }
+    }
+
+    /// What is wrong with a skill, as problems of the plan that uses it; `pointer` is where the plan names it.
+    #[must_use]
+    pub fn problems(&self, pointer: &str) -> Vec<Problem> {
+        if let Self::Load { source, .. } = self {
+            return source.problems(pointer);
+        }
+        let problem = Problem::new("skill-unreadable", pointer, self.to_string());
+        vec![match self.hint() {
+            Some(hint) => problem.with_hint(hint),
+            None => problem,
+        }]
+    }
+}
+
+impl SandboxEngine {
+    /// Invokes a tool once and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] where the step could not be run or not be recorded; whatever the guest did is an outcome.
+    pub(crate) async fn invoke(
+        &self,
+        program: &Program,
+        invocation: Invocation<'_>,
+        tape: Tape,
+        cancel: &CancelToken,
+    ) -> Result<Invoked, SandboxError> {
+        let limits = invocation.limits;
+        let call = Prepared::new(program, &invocation)?;
+        // A replay ends where the record ends. Only where that is no place in the record does wall time still end it.
+        let (recorded, deadline_applies) = match &tape {
+            Tape::Record(_) => (None, true),
+            Tape::Replay { outcome, .. } => (Some(outcome.clone()), is_untimed_end(outcome)),
+        };
+        let live = match &tape {
+            Tape::Record(_) => Some(Box::new(live(&invocation, &call)?)),
+            Tape::Replay { .. } => None,
+        };
+        let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
+        let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
+        let mut store = Store::new(&self.engine, ctx);
+        let prepared = store.set_fuel(limits.fuel);
+        prepared.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
+        store.limiter(|ctx| &mut ctx.limiter);
+        store.set_epoch_deadline(YIELD_EPOCHS);
+        store.epoch_deadline_async_yield_and_update(YIELD_EPOCHS);
+        store.set_hostcall_fuel(limits::HOST_CALL_ARGUMENT_BYTES_MAX);
+        store.set_max_component_handles(limits::HANDLES_MAX);
+
+        let ended = {
+            let _ticking = self.ticking();
+            let guest = call.run(program, &mut store);
+            let deadline = deadline_applies.then(|| Duration::from_millis(limits.deadline_ms));
+            stopped(guest, deadline, cancel).await
+        };
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let memory_bytes = store.data().limiter.memory_bytes();
+        let gate = store.into_data().gate;
+        let calls = gate.calls();
+        let mut fuel = Some(limits.fuel.saturating_sub(fuel_left));
+        let end = match ended {
+            Ended::Deadline => Ok(LimitHit::new(LimitKind::Deadline, limits.deadline_ms).outcome(Vec::new())),
+            Ended::Cancelled => Ok(Outcome::Cancelled),
+            Ended::Returned(Ok(values)) => Ok(call.outcome(&values, output, recorded.as_ref())),
+            Ended::Returned(Err(error)) => match classify(error, &limits) {
+                Stop::Outcome(outcome) => Ok(outcome),
+                Stop::Exit(code) => Ok(call.exited(code, output, recorded.as_ref())),
+                Stop::RecordedEnd => Ok(recorded.clone().unwrap_or(Outcome::Cancelled)),
+                Stop::Diverged(Diverged { seq, what }) => Err(Divergence { seq, what }),
+                Stop::Trace(error) => return Err(error.into()),
+            },
+        };
+        // An end by the clock comes at no certain place: the record then stands for it wherever the replayed guest is.
+        let end = match (end, recorded) {
+            (Ok(_), Some(recorded)) if is_untimed_end(&recorded) => Ok(recorded),
+            (end, _) => end,
+        };
+        if end.as_ref().is_ok_and(is_untimed_end) {
+            fuel = None;
+        }
+        let end = end.map(|outcome| within(outcome, &limits));
+        Ok(Invoked { end, calls, fuel, memory_bytes, tape: gate.into_tape() })
+    }
+}
+
+/// Whether the outcome came from outside at a moment that the guest's own steps do not tell.
+const fn is_untimed_end(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Cancelled | Outcome::LimitExceeded { limit: LimitKind::Deadline, .. })
+}
+
+/// Bounds the output.
+fn within(outcome: Outcome, limits: &StepLimits) -> Outcome {
+    let value = match &outcome {
+        Outcome::Completed { output } => output,
+        Outcome::Failed { error } => error,
+        _ => return outcome,
+    };
+    if canonical::to_vec(value).len() as u64 > limits.output_bytes {
+        return LimitHit::new(LimitKind::Output, limits.output_bytes).outcome(Vec::new());
+    }
+    outcome
+}
+
+enum Ended<T> {
+    Returned(T),
+    Deadline,
+    Cancelled,
+}
+
+/// Waits for the guest, the deadline or a cancellation. The loser is dropped: a guest at its next epoch, a blocked host call at once.
+async fn stopped<T>(guest: impl Future<Output = T>, deadline: Option<Duration>, cancel: &CancelToken) -> Ended<T> {
+    let timed = async {
+        match deadline {
+            Some(deadline) => tokio::time::timeout(deadline, guest).await.map_or(Ended::Deadline, Ended::Returned),
+            None => Ended::Returned(guest.await),
+        }
+    };
+    let mut timed = std::pin::pin!(timed);
+    let mut cancelled = std::pin::pin!(cancel.cancelled());
+    std::future::poll_fn(|context| {
+        if cancelled.as_mut().poll(context).is_ready() {
+            return std::task::Poll::Ready(Ended::Cancelled);
+        }
+        timed.as_mut().poll(context)
+    })
+    .await
+}
+
+/// A call whose input was converted.
+struct Prepared<'a> {
+    tool: &'a Tool,
+    function: &'a ExportedFunction,
+    arguments: Vec<Val>,
+    /// What a command-line program is given.
+    command: Option<Command>,
+}
+
+#[derive(Default)]
+struct Command {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    stdin: Vec<u8>,
+    exit_codes: Vec<u64>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(program: &'a Program, invocation: &Invocation<'a>) -> Result<Self, SandboxError> {
+        let tool = invocation.tool;
+        let wrong = |source| SandboxError::Input { tool: tool.name.to_string(), source };
+        let function = program.exports.get(tool.name.function()).ok_or_else(|| SandboxError::Link {
+            skill: tool.name.skill().clone(),
+            message: format!("it has no function for `{}`", tool.name),
+        })?;
+        let (arguments, command) = match tool.export {
+            Export::Function { .. } => {
+                let params = function.params.iter().map(|(name, ty)| (name.as_str(), ty.clone()));
+                (convert::params_to_vals(invocation.input, params).map_err(wrong)?, None)
+            }
+            Export::Command { .. } => (Vec::new(), Some(Command::new(tool, invocation.input))),
+        };
+        Ok(Self { tool, function, arguments, command })
+    }
+
+    async fn run(&self, program: &Program, store: &mut Store<SkillCtx>) -> wasmtime::Result<Vec<Val>> {
+        let instance = program.pre.instantiate_async(&mut *store).await?;
+        let function: Func = instance
+            .get_func(&mut *store, self.function.index)
+            .ok_or_else(|| wasmtime::format_err!("`{}` is not a function", self.tool.name))?;
+        let mut results = vec![Val::Bool(false); usize::from(self.function.result.is_some())];
+        function.call_async(&mut *store, &self.arguments, &mut results).await?;
+        Ok(results)
+    }
+
+    /// The outcome of a function that returned.
+    fn outcome(&self, values: &[Val], output: Option<(Output, Output)>, recorded: Option<&Outcome>) -> Outcome {
+        if self.command.is_some() {
+            let failed = matches!(values, [Val::Result(Err(_))]);
+            return self.exited(u8::from(failed), output, recorded);
+        }
+        let (Some(value), Some(ty)) = (values.first(), &self.function.result) else {
+            return Outcome::Completed { output: Value::Null };
+        };
+        let converted = match (value, ty) {
+            (Val::Result(result), wasmtime::component::Type::Result(ty)) => {
+                let (payload, ty, failed) = match result {
+                    Ok(payload) => (payload, ty.ok(), false),
+                    Err(payload) => (payload, ty.err(), true),
+                };
+                let value = match (payload, ty) {
+                    (Some(payload), Some(ty)) => convert::from_val(payload, &ty),
+                    _ => Ok(Value::Null),
+                };
+                value.map(|value| (value, failed))
+            }
+            (value, ty) => convert::from_val(value, ty).map(|value| (value, false)),
+        };
+        match converted {
+            Ok((output, false)) => Outcome::Completed { output },
+            Ok((error, true)) => Outcome::Failed { error },
+            // A value of the function's own type always converts; only its size can be too much.
+            Err(_) => LimitHit::count(LimitKind::Values, limits::VALUES_MAX).outcome(Vec::new()),
+        }
+    }
+
+    /// The outcome of a program that exited. Its outputs are the bytes of its writes; in a replay those were compared with the record
+    /// call by call, so equal exits mean the recorded outcome.
+    fn exited(&self, code: u8, output: Option<(Output, Output)>, recorded: Option<&Outcome>) -> Outcome {
+        let Some(command) = &self.command else {
+            let message = format!("the guest called `exit` with code {code} inside of the tool `{}`", self.tool.name);
+            return Outcome::Trapped { message, backtrace: Vec::new() };
+        };
+        let accepted = command.exit_codes.contains(&u64::from(code));
+        let value = match (output, recorded) {
+            (None, Some(Outcome::Completed { output: value } | Outcome::Failed { error: value })) => {
+                let mut value = value.clone();
+                if let Some(recorded) = value.get_mut("exit_code") {
+                    *recorded = json!(code);
+                }
+                value
+            }
+            (output, _) => {
+                let (stdout, stderr) = output.unwrap_or_default();
+                let (stdout, stderr) = (stdout.take(), stderr.take());
+                let bytes = std::str::from_utf8(&stdout).is_err().then(|| base64(&stdout));
+                json!({
+                    "exit_code": code,
+                    "stdout": String::from_utf8_lossy(&stdout),
+                    "stderr": String::from_utf8_lossy(&stderr),
+                    "stdout_bytes": bytes,
+                })
+            }
+        };
+        if accepted { Outcome::Completed { output: value } } else { Outcome::Failed { error: value } }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+impl Command {
+    /// Reads an input that was checked against the parameters of `run`.
+    fn new(tool: &Tool, input: &Value) -> Self {
+        let texts = |value: &Value| -> Vec<String> {
+            value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let member = |name: &str| input.get(name).unwrap_or(&Value::Null);
+        let mut args = vec![tool.name.skill().to_string()];
+        args.extend(texts(member("args")));
+        let env = member("env").as_object().into_iter().flatten();
+        let env = env.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        let exit_codes = match member("exit_codes") {
+            Value::Array(codes) => codes.iter().filter_map(Value::as_u64).collect(),
+            _ => vec![0],
+        };
+        Self { args, env, stdin: member("stdin").as_str().unwrap_or_default().into(), exit_codes }
+    }
+}
+
+/// Opens what the grant names and nothing else.
+fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Result<Live, SandboxError> {
+    let Invocation { grant, limits, step, .. } = *invocation;
+    let mut directories = Vec::with_capacity(grant.filesystem.len());
+    for preopen in &grant.filesystem {
+        let path = preopen.resolve_host(invocation.workspace);
+        let handle = Dir::open_ambient_dir(&path, ambient_authority());
+        let handle = handle.map_err(|source| SandboxError::Directory { path, source })?;
+        let perms = match preopen.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        directories.push(Directory { guest: preopen.guest.clone(), handle, perms });
+    }
+    let clock = match grant.clocks {
+        Clocks::Virtual => GuestClock::Virtual { start_time: invocation.start_time, elapsed_ns: 0 },
+        Clocks::Real => GuestClock::Real,
+    };
+    let random = match grant.random {
+        Random::Seeded => GuestRandom::seeded(&[
+            &invocation.seed.to_le_bytes(),
+            step.as_str().as_bytes(),
+            &invocation.attempt.to_le_bytes(),
+        ]),
+        Random::Real => GuestRandom::real().map_err(SandboxError::Entropy)?,
+    };
+    let mut env = grant.env.clone();
+    let mut stdio = Stdio {
+        stdout: Output::bounded(limits.stdio_bytes),
+        stderr: Output::bounded(limits.stdio_bytes),
+        ..Stdio::default()
+    };
+    match &call.command {
+        Some(command) => {
+            env.extend(command.env.iter().cloned());
+            stdio.args.clone_from(&command.args);
+            stdio.stdin = command.stdin.clone().into();
+        }
+        None => stdio.args = vec![invocation.tool.name.skill().to_string()],
+    }
+    stdio.env = env.into_iter().collect();
+    let context = StepContext {
+        plan: invocation.plan.to_owned(),
+        step: step.to_string(),
+        tool: invocation.tool.name.to_string(),
+        attempt: invocation.attempt,
+        deadline_ms: limits.deadline_ms,
+    };
+    Ok(Live::new(directories, clock, random, stdio, context))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Invocations of real and hand-written components against a tape in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::*;
+use crate::id::Digest;
+use crate::policy::Preopen;
+use crate::sandbox::component::{ComponentCache, load};
+use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
+
+type Calls = Vec<(String, Vec<u8>, Vec<u8>)>;
+
+/// Calls and blobs in memory; clones share them.
+#[derive(Default, Clone)]
+struct Memory(Arc<Mutex<(Calls, BTreeMap<Digest, Vec<u8>>)>>);
+
+impl TraceSink for Memory {
+    fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
+        self.0.lock().unwrap().0.push((call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
+        Ok(())
+    }
+
+    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
+        self.0.lock().unwrap().1.insert(digest, bytes.to_vec());
+        Ok(())
+    }
+
+    fn bytes_in_step(&self) -> u64 {
+        0
+    }
+}
+
+struct Playback(Memory, usize);
+
+impl TraceSource for Playback {
+    fn next_call(&mut self) -> Result<Option<RecordedCall>, TraceError> {
+        let memory = self.0.0.lock().unwrap();
+        let Some((function, params, result)) = memory.0.get(self.1).cloned() else { return Ok(None) };
+        let result = serde_json::from_slice(&result).unwrap();
+        self.1 += 1;
+        Ok(Some(RecordedCall { seq: self.1 as u64, function, params, result }))
+    }
+
+    fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError> {
+        Ok(self.0.0.lock().unwrap().1[&digest].clone())
+    }
+}
+
+struct Bench {
+    sandbox: SandboxEngine,
+    program: Program,
+    grant: Grant,
+    limits: StepLimits,
+    folder: tempfile::TempDir,
+}
+
+fn bench(name: &str, bytes: &[u8]) -> Bench {
+    let sandbox = SandboxEngine::new().unwrap();
+    let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
+    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component).unwrap();
+    let grant = Grant {
+        skills: vec![],
+        tools: vec![],
+        filesystem: vec![Preopen {
+            host: "{workspace}".to_owned(),
+            guest: "/workspace".to_owned(),
+            access: Access::ReadWrite,
+        }],
+        clocks: Clocks::Virtual,
+        random: Random::Seeded,
+        env: BTreeMap::new(),
+        limits: StepLimits::DEFAULT,
+    };
+    Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap() }
+}
+
+impl Bench {
+    fn invoke(&self, tool: &str, input: &Value, tape: Tape) -> Invoked {
+        let step = "s".parse().unwrap();
+        let invocation = Invocation {
+            tool: self.program.skill().tool(tool).unwrap(),
+            input,
+            grant: &self.grant,
+            workspace: self.folder.path(),
+            limits: self.limits,
+            plan: "p",
+            step: &step,
+            attempt: 1,
+            seed: 7,
+            start_time: 1_767_225_600,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime
+            .block_on(self.sandbox.invoke(&self.program, invocation, tape, &CancelToken::new()))
+            .unwrap()
+    }
+
+    /// Runs live, then replays with the workspace gone; both must end alike.
+    fn both(&self, tool: &str, input: &Value) -> (Outcome, Calls) {
+        let memory = Memory::default();
+        let live = self.invoke(tool, input, Tape::Record(Box::new(memory.clone())));
+        let outcome = live.end.unwrap();
+        let replayed =
+            Tape::Replay { source: Box::new(Playback(memory.clone(), 0)), outcome: outcome.clone() };
+        let replayed = self.invoke(tool, input, replayed);
+        assert_eq!(replayed.end.as_ref(), Ok(&outcome));
+        assert_eq!((replayed.calls, replayed.fuel), (live.calls, live.fuel));
+        let calls = memory.0.lock().unwrap().0.clone();
+        for (function, params, result) in &calls {
+            for bytes in [params, result] {
+                let value: Value = serde_json::from_slice(bytes).unwrap();
+                assert_eq!(canonical::to_vec(&value), *bytes, "{function} is canonical");
+            }
+        }
+        (outcome, calls)
+    }
+}
+
+const FILES: &[u8] = include_bytes!("../../../../guest-skills/components/files.wasm");
+
+#[test]
+fn a_file_is_written_read_and_listed_and_each_replays_without_the_folder() {
+    let bench = bench("files", FILES);
+    let text = "grüße ".repeat(20_000);
+    let (outcome, _) = bench.both("write-text", &json!({"path": "/workspace/a.txt", "text": text}));
+    assert!(outcome.is_completed(), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(bench.folder.path().join("a.txt")).unwrap(), text);
+    let (outcome, calls) = bench.both("read-text", &json!({"path": "/workspace/a.txt"}));
+    assert_eq!(outcome, Outcome::Completed { output: json!(text) });
+    for (f, p, r) in &calls {
+        println!("{f} {} -> {}", String::from_utf8_lossy(p), String::from_utf8_lossy(r));
+    }
+    let (outcome, _) = bench.both("list", &json!({"path": "/workspace"}));
+    assert!(outcome.is_completed(), "{outcome:?}");
+    let (outcome, _) = bench.both("read-text", &json!({"path": "/workspace/none.txt"}));
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+}

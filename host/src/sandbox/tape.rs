@@ -1,0 +1,243 @@
+//! The gate that every host call passes: recorded while it acts, or answered from the record while nothing acts.
+
+use serde_json::Value;
+
+use wasmtime::component::{ResourceTable, ResourceTableError};
+
+use crate::limits::{self, LimitKind, StepLimits};
+use crate::outcome::Outcome;
+use crate::sandbox::stop::{Diverged, LimitHit, RecordedEnd, RecordedTrap, TraceFailed};
+use crate::sandbox::wire::{Decode, Encode, Encoder, Malformed};
+use crate::trace::{Call, TraceSink, TraceSource};
+
+/// Where host calls are written to or read from.
+pub enum Tape {
+    /// Calls act and are appended.
+    Record(Box<dyn TraceSink>),
+    /// Calls are compared and answered; nothing acts.
+    Replay {
+        /// The recorded calls of this step.
+        source: Box<dyn TraceSource>,
+        /// How the recorded step ended. Where that was from outside of the guest (a limit, a cancellation), the replayed one ends where
+        /// the calls end; otherwise a call beyond the record is a divergence.
+        outcome: Outcome,
+    },
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Record(_) => "Tape::Record",
+            Self::Replay { .. } => "Tape::Replay",
+        })
+    }
+}
+
+/// What a host call has to do.
+pub(crate) enum Begun {
+    /// Act, then [`Gate::end`].
+    Live,
+    /// Give this recorded answer.
+    Recorded(Value),
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("tape", &self.tape).field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// The tape with the counts and buffers of one invocation.
+pub(crate) struct Gate {
+    tape: Tape,
+    limits: StepLimits,
+    calls: u64,
+    /// Reused for every call, so that recording allocates nothing.
+    params: Vec<u8>,
+    result: Vec<u8>,
+}
+
+impl Gate {
+    pub(crate) const fn new(tape: Tape, limits: StepLimits) -> Self {
+        Self { tape, limits, calls: 0, params: Vec::new(), result: Vec::new() }
+    }
+
+    /// Host calls that were completed.
+    pub(crate) const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    pub(crate) fn into_tape(self) -> Tape {
+        self.tape
+    }
+
+    /// Takes note of a call before anything acts.
+    pub(crate) fn begin(
+        &mut self,
+        function: &'static str,
+        params: &mut [(&'static str, &dyn Encode)],
+    ) -> wasmtime::Result<Begun> {
+        if self.calls >= self.limits.host_calls {
+            return Err(LimitHit::new(LimitKind::HostCalls, self.limits.host_calls).into());
+        }
+        self.params.clear();
+        params.sort_unstable_by_key(|(name, _)| *name);
+        let mut to = Encoder { out: &mut self.params, sink: None, failed: None };
+        to.raw(b"{");
+        for (index, (name, value)) in params.iter().enumerate() {
+            if index > 0 {
+                to.raw(b",");
+            }
+            to.raw(b"\"");
+            to.raw(name.as_bytes());
+            to.raw(b"\":");
+            value.encode(&mut to);
+        }
+        to.raw(b"}");
+        match &mut self.tape {
+            Tape::Record(sink) => {
+                if sink.bytes_in_step() > self.limits.trace_bytes {
+                    return Err(LimitHit::new(LimitKind::Trace, self.limits.trace_bytes).into());
+                }
+                Ok(Begun::Live)
+            }
+            Tape::Replay { source, outcome } => {
+                let ended_from_outside = matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled);
+                let answer = compare(source.as_mut(), ended_from_outside, function, &self.params)?;
+                self.calls += 1;
+                Ok(Begun::Recorded(answer))
+            }
+        }
+    }
+
+    /// Appends the call with its result. A limit that was hit inside of the call is not its result: the step ends there.
+    pub(crate) fn end<R: Answer>(&mut self, function: &'static str, result: R) -> R {
+        let Tape::Record(sink) = &mut self.tape else { return result };
+        self.result.clear();
+        let mut to = Encoder { out: &mut self.result, sink: Some(sink.as_mut()), failed: None };
+        let result = match result.put(&mut to) {
+            Ok(result) => result,
+            Err(limit) => return R::trap(limit.into()),
+        };
+        if let Some(error) = to.failed {
+            return R::trap(TraceFailed(error).into());
+        }
+        self.calls += 1;
+        match sink.call(Call { function, params: &self.params, result: &self.result }) {
+            Ok(()) => result,
+            Err(error) => R::trap(TraceFailed(error).into()),
+        }
+    }
+
+    /// Decodes a recorded answer.
+    pub(crate) fn answer<R: Answer>(&mut self, value: &Value) -> R {
+        match &mut self.tape {
+            Tape::Replay { source, .. } => R::get(value, source.as_mut()),
+            Tape::Record(_) => R::trap(wasmtime::format_err!("no answer is recorded while recording")),
+        }
+    }
+}
+
+fn compare(
+    source: &mut dyn TraceSource,
+    ended_from_outside: bool,
+    function: &str,
+    params: &[u8],
+) -> wasmtime::Result<Value> {
+    let shown = || format!("`{function}` {}", String::from_utf8_lossy(params));
+    let Some(call) = source.next_call().map_err(TraceFailed)? else {
+        if ended_from_outside {
+            return Err(RecordedEnd.into());
+        }
+        let what = format!("the guest called {} where the record has no more calls", shown());
+        return Err(Diverged { seq: None, what }.into());
+    };
+    if call.function != function || call.params != params {
+        let recorded = format!("`{}` {}", call.function, String::from_utf8_lossy(&call.params));
+        let what = format!("the guest called {}; recorded is {recorded}", shown());
+        return Err(Diverged { seq: Some(call.seq), what }.into());
+    }
+    Ok(call.result)
+}
+
+/// The return type of a host function: a value, an error that the guest sees, or a trap.
+pub(crate) trait Answer: Sized {
+    /// A trap.
+    fn trap(error: wasmtime::Error) -> Self;
+    /// Puts what the answer refers to into the table, so that it has a handle before it is recorded.
+    #[must_use]
+    fn settle(self, _table: &mut ResourceTable) -> Self {
+        self
+    }
+    /// Writes `{"ok": …}`, `{"err": …}` or `{"trap": …}` and gives the answer on.
+    ///
+    /// # Errors
+    ///
+    /// The limit that ended the call: that is the step's end, not the call's result.
+    fn put(self, to: &mut Encoder<'_>) -> Result<Self, LimitHit>;
+    /// Reads it back.
+    fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self;
+}
+
+pub(crate) fn put_trap(error: &wasmtime::Error, to: &mut Encoder<'_>) {
+    to.raw(b"{\"trap\":");
+    error.to_string().encode(to);
+    to.raw(b"}");
+}
+
+pub(crate) fn put_ok<T: Encode>(value: &T, to: &mut Encoder<'_>) {
+    to.raw(b"{\"ok\":");
+    value.encode(to);
+    to.raw(b"}");
+}
+
+/// Reads `{"ok": …}` or `{"trap": …}`; `Ok(None)` is neither.
+pub(crate) fn get_ok<T: Decode>(value: &Value, blobs: &mut dyn TraceSource) -> wasmtime::Result<Option<T>> {
+    if let Some(ok) = value.get("ok") {
+        return T::decode(ok, blobs).map(Some).map_err(|error| unreadable(error).into());
+    }
+    match value.get("trap").and_then(Value::as_str) {
+        Some(trap) => Err(RecordedTrap(trap.to_owned()).into()),
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn unreadable(error: Malformed) -> Diverged {
+    Diverged { seq: None, what: error.to_string() }
+}
+
+/// The limit that `error` stands for, if it does.
+pub(crate) fn limit_in(error: &wasmtime::Error) -> Option<LimitHit> {
+    if let Some(hit) = error.downcast_ref::<LimitHit>() {
+        return Some(*hit);
+    }
+    match error.downcast_ref() {
+        Some(ResourceTableError::Full) => Some(LimitHit::count(LimitKind::Handles, limits::HANDLES_MAX)),
+        _ => None,
+    }
+}
+
+impl<T: Encode + Decode> Answer for wasmtime::Result<T> {
+    fn trap(error: wasmtime::Error) -> Self {
+        Err(error)
+    }
+
+    fn put(self, to: &mut Encoder<'_>) -> Result<Self, LimitHit> {
+        match &self {
+            Ok(value) => put_ok(value, to),
+            Err(error) => match limit_in(error) {
+                Some(limit) => return Err(limit),
+                None => put_trap(error, to),
+            },
+        }
+        Ok(self)
+    }
+
+    fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self {
+        get_ok(value, blobs)?.ok_or_else(|| not_an_answer(value))
+    }
+}
+
+pub(crate) fn not_an_answer(value: &Value) -> wasmtime::Error {
+    Diverged { seq: None, what: format!("the recorded result `{value}` is not an answer of this function") }.into()
+}
