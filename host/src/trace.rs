@@ -12,6 +12,8 @@ pub mod line;
 pub mod reader;
 pub mod recorder;
 pub mod replay;
+#[cfg(test)]
+pub(crate) mod samples;
 mod scan;
 pub mod show;
 pub mod verify;
@@ -157,7 +159,9 @@ impl TraceError {
                 _ => return None,
             },
             Self::Schema { .. } => "read it with the version of the host that wrote it, or a newer one".to_owned(),
-            Self::Event { .. } => "the trace was edited or damaged: compare it with a copy, or run the plan again".to_owned(),
+            Self::Event { .. } => {
+                "the trace was edited or damaged: compare it with a copy, or run the plan again".to_owned()
+            }
             Self::Torn { .. } | Self::Truncated { .. } => {
                 "the run did not end: what is there can be shown, and the plan can be run again".to_owned()
             }

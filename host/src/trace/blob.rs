@@ -78,7 +78,9 @@ impl BlobStore {
         let wrong = |what: &str| TraceError::Blob { digest, what: what.to_owned() };
         let file = match fs::File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(wrong("it is missing from the run's folder")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(wrong("it is missing from the run's folder"));
+            }
             Err(error) => return Err(io_error("read", &path)(error)),
         };
         let mut bytes = Vec::new();

@@ -119,19 +119,7 @@ const fn members_of(kind: Kind) -> (&'static [Member], Option<Member>) {
         Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], None),
         Kind::Denied => (&[M::Hash, M::Kind, M::Prev, M::Reason, M::Seq, M::Step, M::Tool], None),
         Kind::StepBegin => (
-            &[
-                M::Attempt,
-                M::Grant,
-                M::Hash,
-                M::Input,
-                M::Kind,
-                M::Limits,
-                M::Prev,
-                M::Seq,
-                M::Skill,
-                M::Step,
-                M::Tool,
-            ],
+            &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
             None,
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], None),
@@ -196,7 +184,8 @@ impl Index {
             return Err(fault("`hash` and `prev` must be 64 lower-case hex digits"));
         }
         if kind == Kind::Call {
-            let answered = |text: &str| ["{\"ok\":", "{\"err\":", "{\"trap\":"].iter().any(|start| text.starts_with(start));
+            let answered =
+                |text: &str| ["{\"ok\":", "{\"err\":", "{\"trap\":"].iter().any(|start| text.starts_with(start));
             if !matches!(shapes.0, Some(Shape::Object(_))) {
                 return Err(fault("`params` must be an object"));
             }
@@ -424,15 +413,8 @@ impl<'a> Line<'a> {
         enum Traced {
             Completed(Value),
             Failed(Value),
-            Trapped {
-                message: String,
-                backtrace: Vec<String>,
-            },
-            LimitExceeded {
-                limit: String,
-                allowed: u64,
-                backtrace: Vec<String>,
-            },
+            Trapped { message: String, backtrace: Vec<String> },
+            LimitExceeded { limit: String, allowed: u64, backtrace: Vec<String> },
             Cancelled(()),
         }
         Ok(match self.json(Member::Outcome)? {

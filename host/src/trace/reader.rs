@@ -222,3 +222,73 @@ impl Reader {
         TraceError::Event { seq: self.seq, line: self.seq.saturating_add(1), what: what.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, reader};
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_they_were_written() {
+        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome()]) {
+            let bytes = samples::recorded(&events);
+            let mut reader = reader(&bytes);
+            for (seq, event) in events.iter().enumerate() {
+                assert_eq!(reader.peek().unwrap().map(|line| line.kind()), Some(event.kind()));
+                assert_eq!(reader.next_event().unwrap(), Some((seq as u64, event.clone())));
+            }
+            assert!(reader.next_line().unwrap().is_none());
+            assert!(reader.next_line().unwrap().is_none());
+            assert_eq!(reader.bytes(), bytes.len() as u64);
+        }
+    }
+
+    fn first_error(bytes: &[u8]) -> TraceError {
+        let mut reader = reader(bytes);
+        loop {
+            match reader.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("no error"),
+                Err(error) => {
+                    assert!(reader.next_line().is_err(), "an error is the end");
+                    return error;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_line_names_the_last_whole_event() {
+        let bytes = samples::recorded(&samples::every_outcome());
+        let last = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 - 1;
+        let torn = first_error(&bytes[..bytes.len() - 1]);
+        assert!(matches!(torn, TraceError::Torn { last_whole: Some(whole), .. } if whole == last - 1), "{torn}");
+        let torn = first_error(&bytes[..5]);
+        assert!(matches!(torn, TraceError::Torn { last_whole: None, bytes: 5 }), "{torn}");
+    }
+
+    #[test]
+    fn a_newer_version_is_named_even_when_its_header_has_other_members() {
+        let header = b"{\"hash\":\"?\",\"new\":true,\"schema\":\"skillhost.trace/2\"}\n";
+        let error = first_error(header);
+        assert_eq!(
+            error.to_string(),
+            "the trace has schema `skillhost.trace/2`; this program reads `skillhost.trace/1`"
+        );
+        assert!(error.hint().is_some());
+        assert!(matches!(first_error(b"[1]\n"), TraceError::Event { seq: 0, line: 1, .. }));
+        assert!(matches!(first_error(b"\n"), TraceError::Event { seq: 0, .. }));
+        assert!(matches!(first_error(b"\xff\n"), TraceError::Event { seq: 0, .. }));
+    }
+
+    #[test]
+    fn unknown_kinds_and_members_are_refused() {
+        let text = String::from_utf8(samples::recorded(&samples::every_outcome())).unwrap();
+        for (from, to) in [("step-begin", "step-start"), ("\"grant\":", "\"gramt\":"), ("\"tool\":", "\"toolx\":")] {
+            let mut unchained = reader(text.replacen(from, to, 1).as_bytes()).unchained();
+            unchained.next_line().unwrap();
+            let error = unchained.next_line().map(|_| ()).unwrap_err();
+            assert!(matches!(error, TraceError::Event { seq: 1, line: 2, .. }), "{error}");
+        }
+    }
+}

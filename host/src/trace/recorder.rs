@@ -138,7 +138,9 @@ impl Recorder {
         let line_at = self.buffer.len();
         let line = encode::event(&mut self.buffer, self.seq, &self.prev, event);
         let written = self.buffer.get(line_at..).unwrap_or_default();
-        let index = std::str::from_utf8(written).map_err(|_| "it is not UTF-8").and_then(|line| Index::of(line).map_err(|f| f.what));
+        let index = std::str::from_utf8(written)
+            .map_err(|_| "it is not UTF-8")
+            .and_then(|line| Index::of(line).map_err(|f| f.what));
         if let Err(what) = index {
             self.buffer.truncate(line_at);
             let error = TraceError::Event { seq: self.seq, line: self.seq + 1, what: what.to_owned() };
@@ -250,5 +252,98 @@ impl Drop for Recorder {
         if self.failure.is_none() && !self.buffer.is_empty() {
             self.flush().ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_line_is_canonical_and_its_hash_covers_it() {
+        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome()]) {
+            let text = String::from_utf8(samples::recorded(&events)).unwrap();
+            let mut prev = "0".repeat(64);
+            for (seq, line) in text.lines().enumerate() {
+                let value: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(crate::canonical::to_string(&value), line);
+                assert_eq!(value["seq"], json!(seq));
+                assert_eq!(value["prev"], json!(prev));
+                let member = format!("\"hash\":{},", value["hash"]);
+                assert_eq!(line.find("\"hash\":\""), line.find(&member), "the first `hash` is the chain's");
+                prev = Digest::of(line.replacen(&member, "", 1).as_bytes()).to_string();
+                assert_eq!(value["hash"], json!(prev));
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_handed_over_as_bytes_is_the_same_event() {
+        let mut events = vec![samples::header(), samples::begin("one", json!({}))];
+        let params = json!({"self": {"handle": "descriptor#3"}, "text": "\"\u{1}é"});
+        let function = "wasi:random/random#get-random-bytes";
+        let output = MemoryOutput::default();
+        let mut recorder = Recorder::new(Box::new(output.clone()), "memory", None);
+        for event in &events {
+            recorder.append(event).unwrap();
+        }
+        let params_bytes = crate::canonical::to_vec(&params);
+        recorder.call(Call { function, params: &params_bytes, result: b"{\"ok\":null}" }).unwrap();
+        assert_eq!(recorder.head().0, 3);
+        assert!(recorder.bytes_in_step() > 150);
+        recorder.sync().unwrap();
+        events.push(samples::call(function, params, json!({"ok": null})));
+        assert_eq!(output.bytes(), samples::recorded(&events));
+    }
+
+    #[test]
+    fn the_end_of_a_step_reaches_the_output_at_once() {
+        let output = MemoryOutput::default();
+        let mut recorder = Recorder::new(Box::new(output.clone()), "memory", None);
+        let whole = |output: &MemoryOutput| output.bytes().iter().filter(|byte| **byte == b'\n').count();
+        recorder.append(&samples::header()).unwrap();
+        recorder.append(&samples::begin("one", json!(1))).unwrap();
+        assert_eq!(whole(&output), 2);
+        assert_eq!(recorder.bytes_in_step(), 0);
+        recorder.append(&samples::call("a:b/c#d", json!({}), json!({"ok": 1}))).unwrap();
+        assert_eq!(whole(&output), 2);
+        recorder.append(&samples::end("one", crate::outcome::Outcome::Cancelled, 1)).unwrap();
+        assert_eq!(whole(&output), 4);
+    }
+
+    #[test]
+    fn a_failure_stays() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        impl Output for Full {
+            fn sync(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut recorder = Recorder::new(Box::new(Full), "full", None);
+        assert!(matches!(recorder.append(&samples::header()), Err(TraceError::Io { .. })));
+        let again = recorder.append(&samples::header()).unwrap_err();
+        assert!(again.hint().is_some(), "{again:?}");
+        assert!(recorder.call(Call { function: "a", params: b"{}", result: b"{\"ok\":1}" }).is_err());
+        assert!(recorder.blob(Digest::of(b""), b"").is_err());
+        assert!(recorder.sync().is_err());
+    }
+
+    #[test]
+    fn what_readers_would_refuse_is_not_written() {
+        let deep = (0..130).fold(json!(1), |value, _| json!([value]));
+        let mut recorder = Recorder::new(Box::new(io::sink()), "sink", None);
+        recorder.append(&samples::header()).unwrap();
+        let refused = recorder.append(&samples::begin("one", deep)).unwrap_err();
+        assert!(matches!(refused, TraceError::Event { seq: 1, .. }), "{refused}");
     }
 }

@@ -86,3 +86,39 @@ impl TraceSource for ReplayReader {
         self.blobs.get(digest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn calls_end_where_the_step_ends() {
+        const fn movable<T: Send + 'static>(_: &T) {}
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("trace.jsonl"), samples::recorded(&samples::every_outcome())).unwrap();
+        let mut replay = ReplayReader::open(folder.path()).unwrap();
+        movable(&replay);
+        assert!(replay.next_call().unwrap().is_none(), "the header is not a call");
+        let mut counts = Vec::new();
+        while let Some((_, event)) = replay.next_event().unwrap() {
+            if event.kind() == Kind::StepBegin {
+                let mut count = 0;
+                if counts.len() == 4 {
+                    count = replay.skip_calls().unwrap();
+                }
+                while let Some(call) = replay.next_call().unwrap() {
+                    assert_eq!(
+                        call.params,
+                        format!("{{\"buffer\":\"AAAA\",\"offset\":{count},\"self\":{{\"handle\":\"descriptor#3\"}}}}")
+                            .into_bytes()
+                    );
+                    count += 1;
+                }
+                assert!(replay.next_call().unwrap().is_none());
+                counts.push(count);
+            }
+        }
+        assert_eq!(counts, [0, 1, 2, 3, 4]);
+    }
+}
