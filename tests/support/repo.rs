@@ -48,8 +48,8 @@ pub fn dependency(name: &str) -> PathBuf {
 pub fn scratch() -> PathBuf {
     // target/debug/deps/integration-… -> target
     let program = std::env::current_exe().expect("this program has a path");
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).expect("below target/");
-    target.join("tmp")
+    let profile = program.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent);
+    profile.and_then(Path::parent).expect("below target/").join("tmp")
 }
 
 /// The Rust files below a folder of the repository, sorted, with their paths from the root.

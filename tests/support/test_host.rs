@@ -186,7 +186,6 @@ impl Run {
     }
 
     /// The same run, which must have completed.
-    #[must_use]
     pub fn completed(self) -> Self {
         assert_eq!(self.report.outcome, RunOutcome::Completed, "{:#?}", self.report);
         self

@@ -8,7 +8,7 @@ use host_tests::repo;
 /// those that stand before it or are listed in [`PEERS`].
 const LAYERS: [&[&str]; 5] = [
     &[
-        "limits", "problem", "document", "canonical", "clock", "id", "json", "outcome", "types", "toml_text",
+        "limits", "problem", "canonical", "clock", "id", "json", "document", "outcome", "types", "toml_text",
     ],
     &["skill", "plan", "validate", "policy", "trace"],
     &["sandbox", "store", "report"],
