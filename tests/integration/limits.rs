@@ -22,7 +22,6 @@ const HIT: &[LimitKind] = &[
     LimitKind::Trace,
     LimitKind::Stack,
     LimitKind::Table,
-    LimitKind::Instances,
     LimitKind::Arguments,
     LimitKind::Random,
     LimitKind::Handles,
@@ -228,9 +227,11 @@ fn instances(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn instances_end_a_component_of_many() {
-    let host = host("", "", &instances(limits::INSTANCES_MAX + 1));
-    hits(LimitKind::Instances, limits::INSTANCES_MAX as u64, &host);
+fn a_component_of_too_many_instances_is_refused() {
+    let run = host("", "", &instances(limits::INSTANCES_MAX + 1)).call("guest.go", json!({}));
+    assert_eq!(run.report.outcome.name(), "refused");
+    assert_eq!(run.problem_codes(), ["component-unsupported"]);
+    assert!(run.report.problems[0].message.contains("101 core module instances"), "{:?}", run.report.problems);
 }
 
 #[test]
@@ -300,8 +301,8 @@ fn pollables_end_a_poll_of_many() {
           (local.set $p (call $in (i64.const 1)))
           (loop $l
             (i32.store offset=1024 (i32.mul (local.get $i) (i32.const 4)) (local.get $p))
-            (br_if $l (i32.le_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 10000))))
-          (call $poll (i32.const 1024) (i32.const 10001) (i32.const 8)))"#;
+            (br_if $l (i32.le_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 4000))))
+          (call $poll (i32.const 1024) (i32.const 4001) (i32.const 8)))"#;
     let guest = Guest { imports: SLEEPER, exports: "export go: func();", core }.build();
     hits(LimitKind::Pollables, limits::POLLABLES_MAX as u64, &host("", "", &guest));
 }
@@ -338,6 +339,17 @@ fn directory_entries_end_a_guest_that_keeps_listings() {
         allowed.write(&format!("{index}"), "");
     }
     allowed.call("guest.go", json!({})).completed();
+}
+
+/// Lists of many values are no arguments of a host call: what is allowed for those does not bound a result.
+#[test]
+fn a_large_result_completes() {
+    let core = r#"(func (export "go") (result i32)
+        (drop (memory.grow (i32.const 100)))
+        (i32.store (i32.const 8) (i32.const 1024)) (i32.store (i32.const 12) (i32.const 3900000)) (i32.const 8))"#;
+    let guest = Guest { imports: &[], exports: "export go: func() -> list<u8>;", core }.build();
+    let run = host("", "", &guest).call("guest.go", json!({})).completed();
+    assert_eq!(run.output().as_str().unwrap().len(), 5_200_000);
 }
 
 #[test]

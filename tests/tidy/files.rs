@@ -46,8 +46,8 @@ fn files_are_modules() {
         let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
         assert_ne!(name, "mod", "{path}: name the file after its module");
         let folder = file.parent().expect("a folder");
-        // Roots of crates: lib.rs, main.rs, and what a manifest names.
-        if matches!(name, "lib" | "main" | "build") || is_named_in_a_manifest(file) {
+        // Roots of crates: lib.rs, main.rs, examples, and what a manifest names.
+        if matches!(name, "lib" | "main" | "build") || folder.ends_with("examples") || is_named_in_a_manifest(file) {
             continue;
         }
         let parents = [
