@@ -15,6 +15,15 @@ use crate::{json, limits};
 ///
 /// A problem if there is no such file, it is a folder, it is too large or it cannot be read. A larger file is not read to its end.
 pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
+    read_bounded(path, limits::DOCUMENT_BYTES_MAX)
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+///
+/// # Errors
+///
+/// As [`read_limited`].
+pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     let name = shown(&path.display().to_string());
     let failed = |error: &std::io::Error| match error.kind() {
         ErrorKind::NotFound => {
@@ -32,16 +41,16 @@ pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
         return Err(not_a_file(&name));
     }
     let too_large = || {
-        let message = format!("`{name}` is larger than {} bytes", limits::DOCUMENT_BYTES_MAX);
+        let message = format!("`{name}` is larger than {bytes_max} bytes");
         Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
     };
-    if metadata.len() > limits::DOCUMENT_BYTES_MAX {
+    if metadata.len() > bytes_max {
         return Err(too_large());
     }
     let file = File::open(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
-    file.take(limits::DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-    if bytes.len() as u64 > limits::DOCUMENT_BYTES_MAX {
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > bytes_max {
         return Err(too_large());
     }
     Ok(bytes)

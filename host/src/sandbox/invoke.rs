@@ -15,6 +15,7 @@ use crate::canonical;
 use crate::id::{SkillName, StepId};
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
+use crate::problem::Problem;
 use crate::policy::{Access, Clocks, Grant, Random};
 use crate::sandbox::cancel::CancelToken;
 use crate::sandbox::component::LoadError;
@@ -89,6 +90,14 @@ pub enum SandboxError {
         /// What wasmtime says.
         message: String,
     },
+    /// A component's file cannot be read.
+    #[error("skill `{skill}`: {problem}")]
+    Unreadable {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        problem: Problem,
+    },
     /// A component was not loaded.
     #[error("skill `{skill}`: {source}")]
     Load {
@@ -130,6 +139,33 @@ pub enum SandboxError {
     /// The trace cannot be written or read: the run must not go on.
     #[error(transparent)]
     Trace(#[from] TraceError),
+}
+
+impl SandboxError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { problem, .. } => problem.hint.clone(),
+            Self::Load { source, .. } => Some(source.hint()),
+            Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
+            Self::Trace(error) => error.hint(),
+            Self::Engine { .. } | Self::Link { .. } | Self::Entropy(_) | Self::Input { .. } => None,
+        }
+    }
+
+    /// What is wrong with a skill, as problems of the plan that uses it; `pointer` is where the plan names it.
+    #[must_use]
+    pub fn problems(&self, pointer: &str) -> Vec<Problem> {
+        if let Self::Load { source, .. } = self {
+            return source.problems(pointer);
+        }
+        let problem = Problem::new("skill-unreadable", pointer, self.to_string());
+        vec![match self.hint() {
+            Some(hint) => problem.with_hint(hint),
+            None => problem,
+        }]
+    }
 }
 
 impl SandboxEngine {
