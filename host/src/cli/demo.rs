@@ -146,7 +146,7 @@ impl Demo {
         let after = files("read")?;
         let (actual, mut as_expected) = (case.judge)(&report, &before, &after);
         let artifact = self.keep(case, &report)?;
-        let copy = RunDir::open(artifact.with_file_name(case.name))?;
+        let copy = RunDir::open(&artifact.with_file_name(case.name))?;
         let replayed = host.replay(&copy, &ReplayOptions::default())?;
         as_expected &= replayed.divergence.is_none();
         let replay = crate::cli::replay::line(&replayed);

@@ -273,3 +273,14 @@ impl From<TraceError> for Error {
         }
     }
 }
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint();
+        let error = Self::new(Exit::Internal, chain(&error));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
