@@ -15,7 +15,7 @@ use crate::id::Digest;
 use crate::outcome::RunOutcome;
 use crate::replay::ReplayOptions;
 use crate::report::human::{Look, Tone, bytes, counted, thousands};
-use crate::report::{Report, json as report_json};
+use crate::report::{Report, human, json as report_json};
 use crate::store::RunDir;
 use crate::{PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
 
@@ -154,7 +154,7 @@ impl Demo {
     }
 
     /// Copies the run beside a summary of it.
-    fn keep(&self, case: &Case, report: &Report) -> Result<PathBuf, Error> {
+    fn keep(&self, case: &Case, report: &Report) -> Result<(PathBuf, RunDir), Error> {
         let artifacts = self.workspace.join("artifacts");
         let summary = artifacts.join(format!("trace_{}.json", case.name));
         let copy = artifacts.join(case.name);
@@ -170,12 +170,11 @@ impl Demo {
             "denials": report.denials.iter().map(report_json::denial).collect::<Vec<_>>(),
             "run": format!("{}/", case.name),
         });
-        let written = fs::create_dir_all(&artifacts)
-            .and_then(|()| remove_old_copy(&copy))
-            .and_then(|()| copy_folder(&report.folder, &copy))
-            .and_then(|()| fs::write(&summary, format!("{}\n", crate::report::human::pretty(&document))));
-        written.map_err(|error| cannot("write", &artifacts, &error))?;
-        Ok(summary)
+        let failed = |error: io::Error| cannot("write", &artifacts, &error);
+        fs::create_dir_all(&artifacts).and_then(|()| remove_old_copy(&copy)).map_err(failed)?;
+        let copy = RunDir::open(&report.folder)?.copy_to(&copy)?;
+        fs::write(&summary, format!("{}\n", human::pretty(&document))).map_err(failed)?;
+        Ok((summary, copy))
     }
 }
 
@@ -252,20 +251,6 @@ fn remove_old_copy(copy: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     fs::remove_dir_all(copy)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {

@@ -276,8 +276,12 @@ impl From<TraceError> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::NoSuchRun { .. } | StoreError::NotARun { .. } => Exit::Request,
+            StoreError::Io { .. } => Exit::Internal,
+        };
         let hint = error.hint();
-        let error = Self::new(Exit::Internal, chain(&error));
+        let error = Self::new(kind, chain(&error));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

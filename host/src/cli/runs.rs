@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_json;
 use crate::cli::reply::Reply;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, SkillArgs};
+use crate::outcome::RunOutcome;
+use crate::report::human::{Align, Table, Tone};
 use crate::store::{RunDir, RunStore};
 use crate::trace::TRACE_FILE;
 
@@ -20,13 +22,49 @@ pub(crate) struct Runs {
     limit: usize,
 }
 
-/// The name of the newest run.
-const LAST: &str = "last";
-
 impl Runs {
-    pub(crate) fn execute(&self, _session: &Session) -> Result<Reply, Error> {
-        Ok(Reply::default())
+    pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        let host = session.builder(&SkillArgs::default()).build();
+        let runs = host.store().list(self.limit)?;
+        let columns = [("run", Align::Left), ("plan", Align::Left), ("outcome", Align::Left), ("steps", Align::Right)];
+        let mut table = Table::new(&columns).and(&[("started (UTC)", Align::Left)]);
+        let mut list: Vec<Value> = Vec::new();
+        for run in &runs {
+            let (outcome, tone) = match (&run.damage, run.outcome) {
+                (Some(_), _) => ("damaged", Tone::Bad),
+                (None, None) => ("not ended", Tone::Note),
+                (None, Some(RunOutcome::Completed)) => ("completed", Tone::Good),
+                (None, Some(outcome)) => (outcome.name(), Tone::Bad),
+            };
+            let started = started(&run.id);
+            let started = started.as_deref();
+            table.row(&[&run.id, &run.plan, outcome, &run.steps.to_string(), started.unwrap_or_default()], Some((2, tone)));
+            list.push(json!({
+                "run": run.id,
+                "plan": run.plan,
+                "outcome": run.outcome.map(RunOutcome::name),
+                "steps": run.steps,
+                "started": started,
+                "damage": run.damage,
+            }));
+        }
+        let text = match runs.as_slice() {
+            [] => String::new(),
+            _ => table.render(&session.output.look),
+        };
+        if runs.is_empty() {
+            session.note(&format!("no run is recorded in `{}`", session.state().display()));
+        }
+        Ok(Reply::new(text, json!({ "runs": list })))
     }
+}
+
+/// When a run began, from its id: `2026-01-31 12:00:00`.
+fn started(id: &str) -> Option<String> {
+    let part = |from: usize, to: usize| id.get(from..to).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(9, 11)?, part(11, 13)?, part(13, 15)?);
+    Some(format!("{year}-{month}-{day} {hour}:{minute}:{second}"))
 }
 
 /// The run that `name` names: a folder, a file that belongs to a run, an id or the beginning of one, or `last`.
@@ -38,30 +76,10 @@ pub(crate) fn find_run(store: &RunStore, name: &str) -> Result<RunDir, Error> {
     if path.is_file() {
         return folder(&folder_of_file(path)?);
     }
-    let runs = store.runs()?;
-    let matching = |run: &&RunDir| name == LAST || run.id().starts_with(name);
-    let mut found = runs.iter().filter(matching);
-    match (found.next(), found.next()) {
-        (Some(run), _) if name == LAST || run.id() == name => Ok(run.clone()),
-        (Some(run), None) => Ok(run.clone()),
-        (Some(_), Some(_)) => {
-            let count = 2 + found.count();
-            Err(Error::new(Exit::Request, format!("`{name}` is the beginning of {count} runs")).hint("give more of the id"))
-        }
-        (None, _) => Err(no_run(name, runs.is_empty())),
-    }
-}
-
-fn no_run(name: &str, none: bool) -> Error {
-    let error = Error::new(Exit::Request, format!("there is no run and no file `{name}`"));
-    error.hint(if none { "no run is recorded in this state folder; `--state` names another" } else { "`host runs` lists them" })
+    Ok(store.find(name)?)
 }
 
 fn folder(path: &Path) -> Result<RunDir, Error> {
-    if !path.join(TRACE_FILE).is_file() {
-        let message = format!("`{}` is not the folder of a run: it has no `{TRACE_FILE}`", path.display());
-        return Err(Error::new(Exit::Request, message));
-    }
     Ok(RunDir::open(path)?)
 }
 
@@ -77,4 +95,27 @@ fn folder_of_file(path: &Path) -> Result<PathBuf, Error> {
         return Err(Error::new(Exit::Request, message).hint("give a run's id, its folder, or a `trace_*.json` of the demo"));
     };
     Ok(beside.join(run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_read_from_the_id() {
+        assert_eq!(started("20260131T120105123Z-0a1b2c3d").as_deref(), Some("2026-01-31 12:01:05"));
+        assert_eq!(started("success"), None);
+        assert_eq!(started(""), None);
+    }
+
+    #[test]
+    fn a_file_leads_to_its_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifact = folder.path().join("trace_x.json");
+        std::fs::write(&artifact, r#"{"run": "x/"}"#).unwrap();
+        assert_eq!(folder_of_file(&artifact).unwrap(), folder.path().join("x"));
+        assert_eq!(folder_of_file(&folder.path().join("r/trace.jsonl")).unwrap(), folder.path().join("r"));
+        std::fs::write(&artifact, "{}").unwrap();
+        assert!(folder_of_file(&artifact).is_err());
+    }
 }
