@@ -45,3 +45,11 @@ pub fn entropy() -> Result<[u8; 16], std::io::Error> {
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
     Ok(bytes)
 }
+
+/// The time now as `20260131T120000Z`: sorts by time, names folders.
+#[must_use]
+pub fn utc_compact() -> String {
+    let seconds = i64::try_from(since_epoch().as_secs()).unwrap_or_default();
+    let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    now.strftime("%Y%m%dT%H%M%SZ").to_string()
+}

@@ -26,12 +26,10 @@ pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
 pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     let name = shown(&path.display().to_string());
     let failed = |error: &std::io::Error| match error.kind() {
-        ErrorKind::NotFound => {
-            Problem::new("no-such-file", "", format!("there is no file `{name}`")).with_hint("check the path and the current folder")
-        }
-        ErrorKind::PermissionDenied => {
-            Problem::new("unreadable-file", "", format!("no permission to read `{name}`")).with_hint("check the file's owner and mode")
-        }
+        ErrorKind::NotFound => Problem::new("no-such-file", "", format!("there is no file `{name}`"))
+            .with_hint("check the path and the current folder"),
+        ErrorKind::PermissionDenied => Problem::new("unreadable-file", "", format!("no permission to read `{name}`"))
+            .with_hint("check the file's owner and mode"),
         ErrorKind::IsADirectory => not_a_file(&name),
         _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
     };

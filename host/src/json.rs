@@ -45,7 +45,9 @@ fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     let start = Position { line: 1, column: 1 };
     if bytes.len() as u64 > limits::DOCUMENT_BYTES_MAX {
         let message = format!("the document is larger than {} bytes", limits::DOCUMENT_BYTES_MAX);
-        return Err(Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read"));
+        return Err(
+            Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
+        );
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         let problem = Problem::new("byte-order-mark", "", "the document begins with a byte order mark");
@@ -80,7 +82,8 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
     let message = message.strip_prefix("recursion limit exceeded").map_or(message, |_| "nested too deep");
     if error.classify() == Category::Eof {
         let hint = if text.trim().is_empty() { "the document is empty" } else { "it may have been cut off" };
-        return Problem::new("bad-json", "", format!("the JSON text ends too early: {}", message.to_lowercase())).with_hint(hint);
+        return Problem::new("bad-json", "", format!("the JSON text ends too early: {}", message.to_lowercase()))
+            .with_hint(hint);
     }
     if message.starts_with("number out of range") {
         let problem = Problem::new("number-out-of-range", "", "a number is out of the range of a double");
@@ -257,7 +260,7 @@ mod tests {
         for (text, code, pointer, line, column) in [
             ("", "bad-json", "", 1, 1),
             ("{\"a\": 1,\n \"a\": 2}", "duplicate-key", "/a", 2, 4),
-            ("{\"ä\": {\"x/y\": [0, {\"b\": 1, \"b\": 2}]}}", "duplicate-key", "/ä/x~1y/1/b", 1, 31),
+            ("{\"ä\": {\"x/y\": [0, {\"b\": 1, \"b\": 2}]}}", "duplicate-key", "/ä/x~1y/1/b", 1, 30),
             ("[NaN]", "not-a-number", "", 1, 2),
             ("[-Infinity]", "not-a-number", "", 1, 3),
             ("[1e999]", "number-out-of-range", "", 1, 6),
@@ -284,6 +287,15 @@ mod tests {
     fn the_deepest_accepted_document() {
         let text = format!("{}{}", "[".repeat(64), "]".repeat(64));
         assert!(parse(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn large_documents_are_read_in_one_pass() {
+        let steps = (0..10_000).map(|n| format!("{{\"id\": \"s{n}\", \"input\": {{\"a\": [1, 2.5, null]}}}}"));
+        let text = format!("[{}]", steps.collect::<Vec<_>>().join(",\n"));
+        let value = parse(text.as_bytes()).unwrap();
+        assert_eq!(value, parse_yaml(text.as_bytes()).unwrap());
+        assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub const BACKTRACE_FRAMES_MAX: usize = 32;
 pub const INLINE_BYTES_MAX: usize = 256;
 /// The same for strings.
 pub const INLINE_STRING_BYTES_MAX: usize = 4 << 10;
+/// One blob: what one host call may hand over or read, with room for the longest listing.
+pub const BLOB_BYTES_MAX: usize = 64 << 20;
 /// One line of a trace. Outputs are bounded by [`OUTPUT_BYTES_MAX`]; escaping can make text six times as long.
 pub const TRACE_LINE_BYTES_MAX: usize = 2 << 30;
 

@@ -112,6 +112,10 @@ impl Plan {
     pub fn with_inputs(mut self, overrides: Map<String, Value>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         for (name, value) in overrides {
+            if problems.is_full() {
+                problems.skip();
+                break;
+            }
             match self.inputs.get_mut(&name) {
                 Some(input) => *input = value,
                 None => {

@@ -75,6 +75,7 @@ pub fn pointer_to(parent: &str, key: &str) -> String {
 pub struct Problems {
     list: Vec<Problem>,
     dropped: usize,
+    skipped: bool,
 }
 
 impl Problems {
@@ -93,10 +94,15 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// Whether no more are listed: what is found from here on is only counted, so looking for more is not worth much work.
+    /// Whether no more are listed. Looking for more is of no use then: stop, and say so with [`Self::skip`].
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.list.len() >= limits::PROBLEMS_MAX
+    }
+
+    /// Takes note that there may be problems that were not looked for.
+    pub const fn skip(&mut self) {
+        self.skipped = true;
     }
 
     /// How many were found, the dropped ones included.
@@ -108,8 +114,12 @@ impl Problems {
     /// The problems in the order in which they were found. Where some were dropped, a last one says how many.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<Problem> {
-        if self.dropped > 0 {
-            let message = format!("{} more problems are not listed", self.dropped);
+        if self.dropped > 0 || self.skipped {
+            let message = match (self.dropped, self.skipped) {
+                (0, _) => "there may be more problems, which have not been looked for".to_owned(),
+                (dropped, true) => format!("at least {dropped} more problems are not listed"),
+                (dropped, false) => format!("{dropped} more problems are not listed"),
+            };
             self.list.push(Problem::new("more-problems", "", message));
         }
         self.list
@@ -122,15 +132,16 @@ impl Problems {
 #[must_use]
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const CANDIDATES_MAX: usize = 1_000;
-    if name.len() > 2 * limits::NAME_BYTES_MAX {
+    const BYTES_MAX: usize = 64;
+    if name.len() > BYTES_MAX {
         return None;
     }
     known
         .into_iter()
         .filter(|candidate| name.len().abs_diff(candidate.len()) <= 4 * (1 + candidate.len() / 4))
-        .filter(|candidate| candidate.len() <= 2 * limits::NAME_BYTES_MAX)
+        .filter(|candidate| candidate.len() <= BYTES_MAX)
         .take(CANDIDATES_MAX)
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))

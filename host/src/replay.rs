@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::canonical;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName};
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::RunOutcome;
 use crate::plan::{Plan, PlanDocument};
 use crate::policy::Policy;
 use crate::problem::Problem;

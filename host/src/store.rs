@@ -1,1 +1,274 @@
-//! To be written.
+//! The runs on disk: a folder for each, complete after every step, readable after `kill -9`, and self-contained, so that it can be copied
+//! to another machine and replayed there. A seam: what is behind it may change, plain Rust types are in front of it.
+//!
+//! Files are for their owner alone (0600, folders 0700): a trace holds what the tools saw.
+
+mod run_dir;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::clock;
+use crate::outcome::RunOutcome;
+use crate::trace::event::{Event, Kind};
+use crate::trace::reader::Reader;
+
+pub use run_dir::{Phase, RunDir};
+
+/// The folder of runs below the state folder.
+const RUNS: &str = "runs";
+/// The folder of components that runs share, below the state folder.
+pub(crate) const COMPONENTS: &str = "components";
+/// How often a new run's folder is tried under another name.
+const NAMES_TRIED_MAX: usize = 100;
+
+/// The runs below one state folder. Making one does no I/O.
+#[derive(Debug, Clone)]
+pub struct RunStore {
+    state: PathBuf,
+}
+
+/// What a list of runs says of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    /// Its id.
+    pub id: String,
+    /// The plan's name; empty where it could not be read.
+    pub plan: String,
+    /// How it ended; `None` where it did not: it runs, or it was killed.
+    pub outcome: Option<RunOutcome>,
+    /// Steps that ended.
+    pub steps: u64,
+    /// Why its trace cannot be read to the end, where that is so.
+    pub damage: Option<String>,
+}
+
+/// Why the state folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading or writing failed.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// `read`, `write`, `create` …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// No run has that id, or it is the beginning of several.
+    #[error("{message}")]
+    NoSuchRun {
+        /// What was looked for and found.
+        message: String,
+    },
+    /// A run's folder lacks a file that it must have.
+    #[error("`{path}` is not a run's folder: it has no `{missing}`")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What it lacks.
+        missing: &'static str,
+    },
+}
+
+impl StoreError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("choose another state folder with `--state`".to_owned())
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or choose another state folder with `--state`".to_owned())
+            }
+            Self::NoSuchRun { .. } => Some("`host runs` lists the runs there are".to_owned()),
+            Self::Io { .. } | Self::NotARun { .. } => None,
+        }
+    }
+}
+
+impl RunStore {
+    /// The runs below `state`, which is created with the first run.
+    #[must_use]
+    pub fn at(state: impl Into<PathBuf>) -> Self {
+        Self { state: state.into() }
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Makes the folder of a new run. Its id is the time and some randomness: it names the folder and appears in no trace.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn create_run(&self) -> Result<RunDir, StoreError> {
+        let runs = self.state.join(RUNS);
+        create_folder(&runs).map_err(failed("create", &runs))?;
+        let time = clock::utc_compact();
+        let mut last = None;
+        for _ in 0..NAMES_TRIED_MAX {
+            let entropy = clock::entropy().map_err(failed("create", &runs))?;
+            let [a, b, c, d, ..] = entropy;
+            let id = format!("{time}-{:08x}", u32::from_be_bytes([a, b, c, d]));
+            let path = runs.join(&id);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return RunDir::create(path, id, self.state.join(COMPONENTS)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
+                Err(error) => return Err(failed("create", &path)(error)),
+            }
+        }
+        Err(failed("create", &runs)(last.unwrap_or_else(|| io::Error::other("no free name"))))
+    }
+
+    /// All runs, the newest first. A damaged one is listed as such.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] when the folder of runs cannot be read; a state folder without one has no runs.
+    pub fn list(&self) -> Result<Vec<RunSummary>, StoreError> {
+        Ok(self.ids()?.into_iter().map(|id| summary(&self.state.join(RUNS).join(&id), id)).collect())
+    }
+
+    /// The ids of all runs, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::list`].
+    pub fn ids(&self) -> Result<Vec<String>, StoreError> {
+        let runs = self.state.join(RUNS);
+        let entries = match fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &runs)(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("read", &runs))?;
+            if entry.path().is_dir() {
+                ids.extend(entry.file_name().into_string().ok());
+            }
+        }
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(ids)
+    }
+
+    /// The run whose id begins with `prefix`; `last` is the newest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchRun`] where none or more than one does.
+    pub fn find(&self, prefix: &str) -> Result<RunDir, StoreError> {
+        let ids = self.ids()?;
+        let found: Vec<&String> = match prefix {
+            "last" => ids.iter().take(1).collect(),
+            prefix => match ids.iter().find(|id| *id == prefix) {
+                Some(exact) => vec![exact],
+                None => ids.iter().filter(|id| id.starts_with(prefix)).collect(),
+            },
+        };
+        match found.as_slice() {
+            [id] => RunDir::open(&self.state.join(RUNS).join(id)),
+            [] if prefix == "last" => Err(StoreError::NoSuchRun { message: "there are no runs yet".to_owned() }),
+            [] => Err(StoreError::NoSuchRun { message: format!("no run has an id that begins with `{prefix}`") }),
+            several => {
+                let message = format!("`{prefix}` is the beginning of {} runs", several.len());
+                Err(StoreError::NoSuchRun { message })
+            }
+        }
+    }
+}
+
+fn summary(path: &Path, id: String) -> RunSummary {
+    let mut summary = RunSummary { id, plan: String::new(), outcome: None, steps: 0, damage: None };
+    if let Err(error) = summarise(path, &mut summary) {
+        summary.damage = Some(error.to_string());
+    }
+    summary
+}
+
+fn summarise(path: &Path, summary: &mut RunSummary) -> Result<(), crate::trace::TraceError> {
+    let mut reader = Reader::open(&path.join(crate::trace::TRACE_FILE))?;
+    while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
+        match kind {
+            Kind::Header => {
+                if let Some((_, Event::Header(header))) = reader.next_event()? {
+                    summary.plan = header.plan_name;
+                }
+            }
+            Kind::RunEnd => {
+                if let Some((_, Event::RunEnd { outcome, .. })) = reader.next_event()? {
+                    summary.outcome = Some(outcome);
+                }
+            }
+            kind => {
+                summary.steps += u64::from(kind == Kind::StepEnd);
+                reader.next_line()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it, for the owner alone.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens a file for writing from its beginning, for the owner alone.
+pub(crate) fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// The same for a file that must not be there.
+pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_found_by_unique_prefixes() {
+        let state = tempfile::tempdir().unwrap();
+        let store = RunStore::at(state.path().join("state"));
+        assert_eq!(store.ids().unwrap(), Vec::<String>::new());
+        assert!(matches!(store.find("last"), Err(StoreError::NoSuchRun { .. })));
+        let first = store.create_run().unwrap();
+        let second = store.create_run().unwrap();
+        assert_ne!(first.id(), second.id());
+        for run in [&first, &second] {
+            run.keep_plan("json", b"{}").unwrap();
+            fs::write(run.trace(), b"").unwrap();
+            assert_eq!(store.find(run.id()).unwrap().id(), run.id());
+        }
+        assert!(matches!(store.find("2"), Err(StoreError::NoSuchRun { .. })));
+        assert_eq!(store.list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let state = tempfile::tempdir().unwrap();
+        let run = RunStore::at(state.path().join("state")).create_run().unwrap();
+        run.keep_plan("json", b"{}").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(run.path()), 0o700);
+        assert_eq!(mode(&run.path().join("plan.json")), 0o600);
+    }
+}

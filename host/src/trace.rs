@@ -6,13 +6,21 @@
 
 pub mod blob;
 pub mod diff;
+mod encode;
 pub mod event;
+pub mod line;
 pub mod reader;
 pub mod recorder;
+pub mod replay;
+#[cfg(test)]
+pub(crate) mod samples;
+mod scan;
 pub mod show;
 pub mod verify;
 
+use std::any::Any;
 use std::io;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -20,6 +28,10 @@ use crate::id::Digest;
 
 /// The schema name of traces that this version writes and reads.
 pub const SCHEMA: &str = "skillhost.trace/1";
+/// The name of the trace in a run's folder.
+pub const TRACE_FILE: &str = "trace.jsonl";
+/// The name of the folder of blobs in a run's folder.
+pub const BLOBS_FOLDER: &str = "blobs";
 
 /// A host call as the sandbox hands it over, both sides already canonical JSON.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +58,7 @@ pub struct RecordedCall {
 }
 
 /// Where the sandbox puts host calls while it records.
-pub trait TraceSink: Send {
+pub trait TraceSink: Any + Send {
     /// Appends one host call.
     ///
     /// # Errors
@@ -66,7 +78,7 @@ pub trait TraceSink: Send {
 }
 
 /// Where the sandbox takes host calls from while it replays one step.
-pub trait TraceSource: Send {
+pub trait TraceSource: Any + Send {
     /// The next host call of the step, or `None` when the step has no more.
     ///
     /// # Errors
@@ -103,7 +115,7 @@ pub enum TraceError {
         found: String,
     },
     /// A line is not a canonical event, or its place in the chain is wrong.
-    #[error("event {seq} (line {line}): {what}")]
+    #[error("event {seq} of the trace (line {line}): {what}")]
     Event {
         /// The first bad seq.
         seq: u64,
@@ -134,4 +146,32 @@ pub enum TraceError {
         /// What is wrong.
         what: String,
     },
+}
+
+impl TraceError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull => "free some space on the disk and run again".to_owned(),
+                io::ErrorKind::NotFound => "check the path; `host runs` lists the runs there are".to_owned(),
+                _ => return None,
+            },
+            Self::Schema { .. } => "read it with the version of the host that wrote it, or a newer one".to_owned(),
+            Self::Event { .. } => {
+                "the trace was edited or damaged: compare it with a copy, or run the plan again".to_owned()
+            }
+            Self::Torn { .. } | Self::Truncated { .. } => {
+                "the run did not end: what is there can be shown, and the plan can be run again".to_owned()
+            }
+            Self::Blob { .. } => "copy the run's folder again from where it was recorded, `blobs` included".to_owned(),
+        })
+    }
+}
+
+/// Makes an I/O error that says what was done to which file.
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TraceError {
+    let path = path.display().to_string();
+    move |source| TraceError::Io { action, path, source }
 }

@@ -126,9 +126,9 @@ fn step_into<'t>(ty: &'t Ty, segment: &str) -> Result<&'t Ty, Mismatch> {
             Some(at) if u64::try_from(at).is_ok_and(|at| at < u64::from(*length)) => Ok(item),
             _ => Err(nothing().hint(format!("it has {length} elements, from index 0"))),
         },
-        Ty::Tuple(items) => index(segment).and_then(|at| items.get(at)).ok_or_else(|| {
-            nothing().hint(format!("it has {} elements, from index 0", items.len()))
-        }),
+        Ty::Tuple(items) => index(segment)
+            .and_then(|at| items.get(at))
+            .ok_or_else(|| nothing().hint(format!("it has {} elements, from index 0", items.len()))),
         Ty::Map(key, value) if **key == Ty::String => Ok(value),
         Ty::Option(_) => Err(nothing().hint("it may be null: pass the whole value to a tool that takes an option")),
         Ty::Variant(_) | Ty::Result(..) => {
@@ -149,7 +149,8 @@ pub fn index(segment: &str) -> Option<usize> {
 pub(crate) fn one_of<'a>(prefix: &str, names: impl Iterator<Item = &'a str>) -> String {
     const NAMES_MAX: usize = 10;
     let names: Vec<&str> = names.collect();
-    let listed: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{}`", crate::problem::shown(name))).collect();
+    let listed: Vec<String> =
+        names.iter().take(NAMES_MAX).map(|name| format!("`{}`", crate::problem::shown(name))).collect();
     match names.len().checked_sub(NAMES_MAX) {
         _ if names.is_empty() => format!("{prefix} none"),
         Some(more) if more > 0 => format!("{prefix} {} and {more} more", listed.join(", ")),
@@ -260,3 +261,6 @@ fn wrap<'t>(out: &mut String, open: &str, items: impl IntoIterator<Item = &'t Ty
     }
     out.push('>');
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::id::{StepId, ToolName};
 use crate::limits::LimitsDocument;
-use crate::plan::template::{Lookup, Reference, Root, Scope};
 pub use crate::plan::template::Outputs;
+use crate::plan::template::{Lookup, Reference, Root, Scope};
 use crate::plan::{Plan, PlanStep};
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::skill::{Catalog, Skill, Tool};
@@ -53,7 +53,7 @@ pub struct ValidStep<'p> {
     /// The steps that run before it, as positions in the plan, ascending: its `depends_on` and what its references imply.
     pub dependencies: &'p [usize],
     /// What its `limits` ask for.
-    pub limits: LimitsDocument,
+    pub limits: &'p LimitsDocument,
     step: &'p PlanStep,
 }
 
@@ -112,7 +112,7 @@ impl ValidPlan {
     pub fn step(&self, index: usize) -> Option<ValidStep<'_>> {
         let (step, bound) = (self.plan.steps.get(index)?, self.bound.get(index)?);
         let Bound { tool, skill, dependencies } = bound;
-        Some(ValidStep { index, id: &step.id, tool, skill, dependencies, limits: step.limits, step })
+        Some(ValidStep { index, id: &step.id, tool, skill, dependencies, limits: &step.limits, step })
     }
 
     /// The step of that id.
@@ -249,7 +249,8 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
         return Err(Mismatch::new(format!("there is no skill `{}`", tool_name.skill())).hint(hint));
     };
     let Some(tool) = skill.tool(tool_name.function()) else {
-        let mismatch = Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
+        let mismatch =
+            Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
         if let Some((_, reason)) = skill.not_tools.iter().find(|(function, _)| function == tool_name.function()) {
             return Err(mismatch.hint(format!("it is exported but not a tool: {reason}")));
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use crate::bindings::{Entry, Error, ErrorCode, Made};
-use crate::error::{check_path, fail, from_io};
+use crate::error::{check_path, fail, from_io, kind as error_kind};
 use crate::info::{kind, size};
 use crate::limits::MAX_RESULTS;
 
@@ -33,7 +33,7 @@ pub(crate) fn make(path: &str, parents: bool) -> Result<Made, Error> {
     match fs::metadata(path) {
         Ok(facts) if facts.is_dir() => return Ok(made(false)),
         Ok(_) => return Err(fail(ErrorCode::AlreadyExists, path, "a file is there: delete it, or give another path")),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error_kind(&error) == ErrorKind::NotFound => {}
         Err(error) => return Err(from_io(path, &error)),
     }
     let result = if parents { fs::create_dir_all(path) } else { fs::create_dir(path) };

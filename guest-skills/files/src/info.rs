@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::UNIX_EPOCH;
 
 use crate::bindings::{Error, Facts, Kind};
-use crate::error::{check_path, from_io};
+use crate::error::{check_path, from_io, kind as error_kind};
 
 /// Kind and size of a path, links followed.
 pub(crate) fn info(path: &str, times: bool) -> Result<Facts, Error> {
@@ -20,7 +20,7 @@ pub(crate) fn exists(path: &str) -> Result<bool, Error> {
     check_path(path)?;
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) if matches!(error_kind(&error), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(from_io(path, &error)),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 
 use crate::bindings::{Error, ErrorCode, Transferred};
-use crate::error::{check_path, fail, from_io};
+use crate::error::{check_path, fail, from_io, kind as error_kind};
 use crate::info::same_file;
 
 /// Copies a file's content.
@@ -42,12 +42,12 @@ pub(crate) fn rename(source: &str, target: &str, overwrite: bool) -> Result<Tran
     }
     match fs::rename(source, target) {
         Ok(()) => Ok(done),
-        Err(error) if error.kind() == ErrorKind::CrossesDevices && facts.is_file() => {
+        Err(error) if error_kind(&error) == ErrorKind::CrossesDevices && facts.is_file() => {
             copy(source, target, overwrite)?;
             fs::remove_file(source).map_err(|error| from_io(source, &error))?;
             Ok(done)
         }
-        Err(error) if error.kind() == ErrorKind::InvalidInput && facts.is_dir() => {
+        Err(error) if error_kind(&error) == ErrorKind::InvalidInput && facts.is_dir() => {
             Err(fail(ErrorCode::InvalidInput, target, "a folder cannot be moved into itself: give a target outside it"))
         }
         Err(error) => Err(from_io(target, &error)),

@@ -6,6 +6,8 @@ mod limits;
 mod merge;
 mod patch;
 mod query;
+#[cfg(target_family = "wasm")]
+mod seed;
 mod validate;
 
 /// Types and glue generated from `wit/world.wit`.

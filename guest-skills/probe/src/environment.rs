@@ -28,7 +28,7 @@ pub(crate) fn folder() -> Outcome {
 }
 
 /// At least `count` random bytes in hexadecimal, sixteen a line. The standard library has no other door to `wasi:random` than the seed of
-/// its hash maps, so each line is two hashes under one fresh pair of keys.
+/// its hash maps: it asks the host once, and everything printed here follows from that answer.
 pub(crate) fn random(count: u64) -> Outcome {
     for line in 0..count.div_ceil(16) {
         let keys = RandomState::new();

@@ -7,6 +7,7 @@ mod pattern;
 mod render;
 mod replace;
 mod search;
+mod shape;
 mod split;
 
 /// Types and glue generated from `wit/world.wit`.

@@ -31,6 +31,12 @@ pub(crate) const MAX_TEMPLATE_BYTES: usize = 1024 * 1024;
 /// Instructions of the template engine: a loop within a loop ends here, long before the step's own fuel does.
 pub(crate) const MAX_TEMPLATE_STEPS: u64 = 5_000_000;
 
+/// Words and signs in one tag of a template. Each may be a level of the expression, which the engine walks recursively.
+pub(crate) const MAX_TAG_OPERATORS: usize = 1000;
+
+/// Branches (`elif`) in a template. The engine nests each in the one before.
+pub(crate) const MAX_BRANCHES: usize = 1000;
+
 /// Nested calls of macros in a template; one takes several call frames.
 pub(crate) const MAX_TEMPLATE_DEPTH: usize = 100;
 

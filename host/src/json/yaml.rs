@@ -39,7 +39,9 @@ impl<'t> Reader<'t> {
         let marker = error.marker();
         let position = Position { line: marker.line() as u64, column: marker.col() as u64 + 1 };
         let message = format!("not YAML: {}", shown(&error.info()));
-        Problem::new("bad-yaml", self.state.pointer(), message).at(position).with_hint("check the text before this place")
+        Problem::new("bad-yaml", self.state.pointer(), message)
+            .at(position)
+            .with_hint("check the text before this place")
     }
 
     fn document(&mut self) -> Result<Value> {
@@ -164,7 +166,9 @@ fn plain(text: &str) -> Result<Value> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
         let problem = Problem::new("not-a-number", "", format!("`{text}` is not a JSON number"));
-        return Err(problem.with_hint("where a tool takes a float, write the string \"NaN\", \"Infinity\" or \"-Infinity\""));
+        return Err(
+            problem.with_hint("where a tool takes a float, write the string \"NaN\", \"Infinity\" or \"-Infinity\"")
+        );
     }
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         if let Some(digits) = text.strip_prefix(prefix)
@@ -194,7 +198,8 @@ fn plain(text: &str) -> Result<Value> {
         return Ok(Value::from(integer));
     }
     text.parse().ok().and_then(Number::from_f64).map(Value::Number).ok_or_else(|| {
-        let problem = Problem::new("number-out-of-range", "", format!("`{}` is out of the range of a double", shown(text)));
+        let problem =
+            Problem::new("number-out-of-range", "", format!("`{}` is out of the range of a double", shown(text)));
         problem.with_hint("numbers beyond 1.8e308 cannot be kept")
     })
 }
@@ -254,7 +259,7 @@ exp: e5
 
     #[test]
     fn what_json_cannot_say_is_refused() {
-        let deep = "[".repeat(65);
+        let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
         let deep_blocks = (0..65).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>();
         for (text, code) in [
             ("", "bad-yaml"),

@@ -7,18 +7,28 @@ use serde_json::{Map, Value};
 
 use super::template::Template;
 use super::{Plan, PlanStep, SCHEMA, START_TIME_DEFAULT, SkillSource};
+use crate::canonical;
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::{self, LimitsDocument};
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::types::check::integer;
 use crate::types::one_of;
-use crate::canonical;
 
 /// The largest seed: every JSON reader keeps it exact.
 const SEED_MAX: u64 = (1 << 53) - 1;
 
 const PLAN_KEYS: [&str; 11] = [
-    "schema", "name", "version", "description", "inputs", "skills", "seed", "start_time", "on_failure", "steps", "output",
+    "schema",
+    "name",
+    "version",
+    "description",
+    "inputs",
+    "skills",
+    "seed",
+    "start_time",
+    "on_failure",
+    "steps",
+    "output",
 ];
 const SKILL_KEYS: [&str; 2] = ["path", "sha256"];
 const STEP_KEYS: [&str; 6] = ["id", "tool", "description", "input", "depends_on", "limits"];
@@ -61,6 +71,9 @@ impl Reader<'_> {
 
     fn known_keys(&mut self, members: Members<'_>, known: &[&str]) {
         for key in members.map.keys().filter(|key| !known.contains(&key.as_str())) {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let known = known.iter().copied();
             let hint = suggestion(key, known.clone()).unwrap_or_else(|| one_of("known are", known));
             let message = format!("{} has no key `{}`", members.what, shown(key));
@@ -78,7 +91,11 @@ impl Reader<'_> {
     }
 
     fn wrong_type(&mut self, pointer: String, key: &str, expected: &str, value: &Value) {
-        self.problems.push(Problem::new("wrong-type", pointer, format!("`{key}` must be {expected}, got {}", kind(value))));
+        self.problems.push(Problem::new(
+            "wrong-type",
+            pointer,
+            format!("`{key}` must be {expected}, got {}", kind(value)),
+        ));
     }
 
     fn string<'d>(&mut self, members: Members<'d>, key: &str, value: &'d Value) -> Option<&'d str> {
@@ -146,7 +163,10 @@ impl Reader<'_> {
         }
         let known_name = SCHEMA.split('/').next();
         let (message, hint) = if schema.split('/').next() == known_name {
-            (format!("the plan is of version `{}`, which is not known", shown(schema)), format!("this version reads `{SCHEMA}`"))
+            (
+                format!("the plan is of version `{}`, which is not known", shown(schema)),
+                format!("this version reads `{SCHEMA}`"),
+            )
         } else {
             (format!("`{}` is not the schema of a plan", shown(schema)), format!("write `{SCHEMA}`"))
         };
@@ -365,11 +385,12 @@ fn is_semver(text: &str) -> bool {
 /// RFC 3339 (`2026-01-01T00:00:00Z`) to seconds since 1970.
 fn parse_time(text: &str) -> Result<u64, &'static str> {
     let shape = |text: &str, shape: &str| {
-        text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(|(b, form)| match form {
-            b'0' => b.is_ascii_digit(),
-            b'+' => b == b'+' || b == b'-',
-            form => b == form,
-        })
+        text.len() == shape.len()
+            && text.bytes().zip(shape.bytes()).all(|(b, form)| match form {
+                b'0' => b.is_ascii_digit(),
+                b'+' => b == b'+' || b == b'-',
+                form => b == form,
+            })
     };
     if !shape(text, "0000-00-00T00:00:00Z") && !shape(text, "0000-00-00T00:00:00+00:00") {
         return Err("not of the form `YYYY-MM-DDTHH:MM:SSZ` or with an offset such as `+02:00`");

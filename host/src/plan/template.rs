@@ -193,8 +193,12 @@ impl Budget {
                 Err(Problem::new("too-many-values", pointer, message))
             }
             (_, None) => {
-                let message = format!("with its references resolved it has more than {} bytes of text", limits::TEMPLATE_TEXT_BYTES_MAX);
-                Err(Problem::new("template-too-large", pointer, message).with_hint("pass large data between steps in files"))
+                let message = format!(
+                    "with its references resolved it has more than {} bytes of text",
+                    limits::TEMPLATE_TEXT_BYTES_MAX
+                );
+                Err(Problem::new("template-too-large", pointer, message)
+                    .with_hint("pass large data between steps in files"))
             }
         }
     }
@@ -491,16 +495,16 @@ impl<'t> Scanner<'t> {
     }
 
     fn expression(&mut self) -> Result<Part, SyntaxError> {
-        const FORMS: &str = "a reference is `{{inputs.name}}` or `{{steps.id.field}}`; write `{{\"{{\"}}` for the braces themselves";
+        const FORMS: &str =
+            "a reference is `{{inputs.name}}` or `{{steps.id.field}}`; write `{{\"{{\"}}` for the braces themselves";
         self.skip_spaces();
         let part = if self.rest.starts_with('"') {
             Part::Literal(self.quoted()?)
         } else {
             let start = self.rest;
             let root = self.bare();
-            let at_root = |scanner: &Self, message: String| {
-                Scanner { text: scanner.text, rest: start }.error(message, FORMS)
-            };
+            let at_root =
+                |scanner: &Self, message: String| Scanner { text: scanner.text, rest: start }.error(message, FORMS);
             let root = match root {
                 "inputs" => match self.segment()? {
                     Some(name) => Root::Input(name),
@@ -511,6 +515,7 @@ impl<'t> Scanner<'t> {
                     None => return Err(at_root(self, "`steps` lacks the id of a step".to_owned())),
                 },
                 "" if self.rest.starts_with("}}") => return Err(at_root(self, "the reference is empty".to_owned())),
+                "" if self.rest.is_empty() => return Err(at_root(self, "`{{` without `}}`".to_owned())),
                 "" => return Err(at_root(self, "a reference begins with `inputs` or `steps`".to_owned())),
                 other => {
                     return Err(at_root(self, format!("`{}` is not `inputs` or `steps`", shown(other))));
@@ -537,7 +542,8 @@ impl<'t> Scanner<'t> {
     }
 
     fn segment(&mut self) -> Result<Option<String>, SyntaxError> {
-        const FORMS: &str = "after a dot comes a key of letters, digits, `-` and `_`, or an index; other keys are written `[\"key\"]`";
+        const FORMS: &str =
+            "after a dot comes a key of letters, digits, `-` and `_`, or an index; other keys are written `[\"key\"]`";
         if self.eat(".") {
             return match self.bare() {
                 "" => Err(self.error("a key is missing after the dot", FORMS)),

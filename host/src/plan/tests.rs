@@ -61,6 +61,13 @@ steps:
 }
 
 #[test]
+fn the_documented_plan_is_one() {
+    let page = include_str!("../../../docs/plan-format.md");
+    let example = page.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Plan::from_json(example.as_bytes()).unwrap().steps.len(), 3);
+}
+
+#[test]
 fn each_mistake_has_a_code_and_a_place() {
     let unnamed = json!({"schema": SCHEMA, "steps": [{"id": "a", "tool": "s.f"}]});
     for (document, code, pointer) in [
@@ -128,7 +135,14 @@ fn all_mistakes_are_in_one_report() {
         "steps": [{"tool": 5, "inptu": {}}, {"id": "a", "tool": "s.f", "limits": {"fuel": 0}, "input": {"x": "{{"}}]});
     let found: Vec<String> = problems(&document).into_iter().map(|(_, pointer)| pointer).collect();
     let expected = [
-        "/nmae", "/name", "/seed", "/steps/0/inptu", "/steps/0/id", "/steps/0/tool", "/steps/1/input/x", "/steps/1/limits/fuel",
+        "/nmae",
+        "/name",
+        "/seed",
+        "/steps/0/inptu",
+        "/steps/0/id",
+        "/steps/0/tool",
+        "/steps/1/input/x",
+        "/steps/1/limits/fuel",
     ];
     assert_eq!(found, expected);
 }

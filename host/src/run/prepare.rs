@@ -48,7 +48,8 @@ pub struct Checked {
 
 impl Checked {
     pub(crate) fn explain(&self, policy: &Policy) -> Vec<Explanation> {
-        explain(policy, self.plan.steps().map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
+        let steps = self.plan.steps();
+        explain(policy, steps.map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
     }
 }
 

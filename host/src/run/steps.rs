@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -201,7 +202,7 @@ impl<'a> Steps<'a> {
             duration_us: report.duration_us,
         });
         if let Outcome::Completed { output } = &end.outcome {
-            outputs.insert(step.id.clone(), output.clone());
+            outputs.insert(step.id.clone(), Arc::new(output.clone()));
         }
         report.outcome = Some(end.outcome);
         Ok(ended)

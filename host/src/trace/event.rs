@@ -45,6 +45,67 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Header(_) => Kind::Header,
+            Self::Refused { .. } => Kind::Refused,
+            Self::Denied { .. } => Kind::Denied,
+            Self::StepBegin(_) => Kind::StepBegin,
+            Self::Call(_) => Kind::Call,
+            Self::StepEnd(_) => Kind::StepEnd,
+            Self::RunEnd { .. } => Kind::RunEnd,
+        }
+    }
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Event::Header`].
+    Header,
+    /// [`Event::Refused`].
+    Refused,
+    /// [`Event::Denied`].
+    Denied,
+    /// [`Event::StepBegin`].
+    StepBegin,
+    /// [`Event::Call`].
+    Call,
+    /// [`Event::StepEnd`].
+    StepEnd,
+    /// [`Event::RunEnd`].
+    RunEnd,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Header, Self::Refused, Self::Denied, Self::StepBegin, Self::Call, Self::StepEnd, Self::RunEnd];
+
+    /// The kind's name in traces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::StepBegin => "step-begin",
+            Self::Call => "call",
+            Self::StepEnd => "step-end",
+            Self::RunEnd => "run-end",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// What ran on what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {

@@ -35,11 +35,10 @@ fn assign(from: &Ty, to: &Ty, place: &mut String, depth: usize) -> Result<(), Mi
             assign(from_some, to_some, place, depth)
         }
         (Ty::Option(_), Ty::Option(_)) => Err(refuse(from, to, place).hint("the options are nested differently")),
-        (Ty::Option(_), _) => {
-            Err(refuse(from, to, place).hint("the value may be null, which is not accepted here: use a tool that gives a value in any case"))
-        }
+        (Ty::Option(_), _) => Err(refuse(from, to, place)
+            .hint("the value may be null, which is not accepted here: use a tool that gives a value in any case")),
         (_, Ty::Option(some)) if !some.is_nullable() => assign(from, some, place, depth),
-        (Ty::Record(from_fields), Ty::Record(to_fields)) => record(from, to, (from_fields, to_fields), place, depth),
+        (Ty::Record(_), Ty::Record(_)) => record(from, to, place, depth),
         (Ty::Record(fields), Ty::Map(key, value)) if **key == Ty::String => {
             fields.iter().try_for_each(|(name, field)| inside(place, name, |place| assign(field, value, place, depth)))
         }
@@ -62,7 +61,9 @@ fn assign(from: &Ty, to: &Ty, place: &mut String, depth: usize) -> Result<(), Mi
                 match (from_side, to_side) {
                     (None, None) => {}
                     (None, Some(to_side)) if to_side.is_nullable() => {}
-                    (Some(from_side), Some(to_side)) => inside(place, name, |place| assign(from_side, to_side, place, depth))?,
+                    (Some(from_side), Some(to_side)) => {
+                        inside(place, name, |place| assign(from_side, to_side, place, depth))?;
+                    }
                     _ => return Err(refuse(from, to, place).hint(format!("`{name}` has a payload on one side only"))),
                 }
             }
@@ -81,13 +82,8 @@ fn inside(place: &mut String, name: &str, f: impl FnOnce(&mut String) -> Result<
     result
 }
 
-fn record(
-    from: &Ty,
-    to: &Ty,
-    (from_fields, to_fields): (&[(String, Ty)], &[(String, Ty)]),
-    place: &mut String,
-    depth: usize,
-) -> Result<(), Mismatch> {
+fn record(from: &Ty, to: &Ty, place: &mut String, depth: usize) -> Result<(), Mismatch> {
+    let (Ty::Record(from_fields), Ty::Record(to_fields)) = (from, to) else { return Err(refuse(from, to, place)) };
     for (name, field) in from_fields {
         match to_fields.iter().find(|(other, _)| other == name) {
             Some((_, other)) => inside(place, name, |place| assign(field, other, place, depth))?,
@@ -134,7 +130,9 @@ fn scalar(from: &Ty, to: &Ty, place: &str) -> Option<Result<(), Mismatch>> {
             return Some(Err(refuse(from, to, place).hint(hint)));
         }
         (Ty::String, to) if integer_range(to).is_some() || matches!(to, Ty::F32 | Ty::F64 | Ty::Bool) => {
-            return Some(Err(refuse(from, to, place).hint("a text is never read as a number; use a tool that parses it")));
+            return Some(Err(
+                refuse(from, to, place).hint("a text is never read as a number; use a tool that parses it")
+            ));
         }
         (Ty::List(_) | Ty::FixedList(..) | Ty::Tuple(_) | Ty::Map(..) | Ty::Flags(_), _) => return None,
         _ => false,
@@ -159,7 +157,9 @@ fn array(from: &Ty, to: &Ty, place: &mut String, depth: usize) -> Result<(), Mis
                 return differ(place);
             }
             let mut pairs = items.iter().zip(others).enumerate();
-            pairs.try_for_each(|(at, (item, other))| inside(place, &at.to_string(), |place| assign(item, other, place, depth)))
+            pairs.try_for_each(|(at, (item, other))| {
+                inside(place, &at.to_string(), |place| assign(item, other, place, depth))
+            })
         }
         (Ty::Tuple(items), Ty::List(other)) => {
             let mut items = items.iter().enumerate();

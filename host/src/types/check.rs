@@ -166,6 +166,7 @@ pub(crate) fn check_tree<T: Tree>(
     for key in input.keys() {
         if !params.iter().any(|(name, _)| name == key) {
             if problems.is_full() {
+                problems.skip();
                 break;
             }
             let names = params.iter().map(|(name, _)| name.as_str());
@@ -191,20 +192,17 @@ pub(crate) fn check_tree<T: Tree>(
 struct Walk<'w, 'h, T> {
     problems: &'w mut Problems,
     holes: &'w mut Holes<'h, T>,
+    /// Values that may still be looked at.
     left: usize,
+    is_exhausted: bool,
 }
 
 impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     fn new(problems: &'w mut Problems, holes: &'w mut Holes<'h, T>) -> Self {
-        Self { problems, holes, left: limits::VALUES_MAX }
+        Self { problems, holes, left: limits::VALUES_MAX, is_exhausted: false }
     }
 
     fn report(&mut self, code: &str, path: &Path<'_>, message: String, hint: Option<String>) {
-        if self.problems.is_full() {
-            // Only counted: its text and place are not worth making.
-            self.problems.push(Problem::new(code, "", ""));
-            return;
-        }
         let mut problem = Problem::new(code, path.pointer(), message);
         problem.hint = hint;
         self.problems.push(problem);
@@ -216,12 +214,16 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     }
 
     fn value(&mut self, node: &T, ty: &Ty, path: &Path<'_>) {
-        let Some(left) = self.left.checked_sub(1) else { return };
-        self.left = left;
-        if left == 0 {
-            let message = format!("more than {} values", limits::VALUES_MAX);
-            return self.report("too-many-values", path, message, None);
+        if self.problems.is_full() {
+            return self.problems.skip();
         }
+        let Some(left) = self.left.checked_sub(1) else {
+            if !std::mem::replace(&mut self.is_exhausted, true) {
+                self.report("too-many-values", path, format!("more than {} values", limits::VALUES_MAX), None);
+            }
+            return;
+        };
+        self.left = left;
         if path.depth > 2 * limits::TYPE_DEPTH_MAX {
             return self.report("too-deep", path, format!("nested deeper than {}", limits::TYPE_DEPTH_MAX), None);
         }
@@ -316,6 +318,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             }
             Ty::Map(key, value) if **key != Ty::String => {
                 for (position, pair) in items.iter().enumerate() {
+                    if self.problems.is_full() {
+                        return self.problems.skip();
+                    }
                     let path = path.index(position);
                     match pair.kind() {
                         Kind::Items([first, second]) => {
@@ -353,6 +358,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
         let mut seen = std::collections::BTreeSet::new();
         let name = Ty::Enum(names.to_vec());
         for (position, item) in items.iter().enumerate() {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let path = path.index(position);
             match item.kind() {
                 Kind::Scalar(Value::String(text)) => {
@@ -389,7 +397,8 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
                     Some((name, value, Some(ty))) => self.value(value, ty, &path.key(name)),
                     Some((_, value, None)) if matches!(value.kind(), Kind::Scalar(Value::Null)) => {}
                     Some((name, value, None)) => {
-                        let message = format!("expected null, for `{name}` of `{ty:.80}` has no payload, got {}", got(value));
+                        let message =
+                            format!("expected null, for `{name}` of `{ty:.80}` has no payload, got {}", got(value));
                         self.report("wrong-type", &path.key(name), message, None);
                     }
                     None => {
@@ -404,6 +413,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
 
     fn record(&mut self, node: &T, fields: &[(String, Ty)], ty: &Ty, path: &Path<'_>) {
         for key in node.keys() {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             if !fields.iter().any(|(name, _)| name == key) {
                 let names = fields.iter().map(|(name, _)| name.as_str());
                 let hint = suggestion(key, names.clone()).unwrap_or_else(|| one_of("its fields are", names));
@@ -454,6 +466,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             return;
         }
         for key in node.keys().filter(|key| !known.contains(key)) {
+            if self.problems.is_full() {
+                return self.problems.skip();
+            }
             let message = format!("unknown key `{}`", shown(key));
             self.report("unknown-key", &path.key(key), message, Some(one_of("here belong", known.iter().copied())));
         }
@@ -491,7 +506,9 @@ fn got<T: Tree>(node: &T) -> String {
 fn coercion_hint<T: Tree>(node: &T, ty: &Ty) -> Option<String> {
     let Kind::Scalar(value) = node.kind() else { return None };
     let hint = match (value, ty) {
-        (Value::String(text), Ty::F32 | Ty::F64 | Ty::Bool) if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() => {
+        (Value::String(text), Ty::F32 | Ty::F64 | Ty::Bool)
+            if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
+        {
             "write it without quotes: nothing is coerced"
         }
         (Value::String(text), _) if integer_range(ty).is_some() && text.parse::<i128>().is_ok() => {

@@ -54,7 +54,8 @@ fn cycles(dependencies: &[Vec<usize>], waiting: &[usize]) -> Vec<Vec<usize>> {
                     let from = path.iter().position(|&step| step == at).unwrap_or(0);
                     let mut cycle = path.split_off(from);
                     // From its first step in the plan, so that the report does not depend on where the walk came in.
-                    let first = cycle.iter().enumerate().min_by_key(|(_, step)| **step).map_or(0, |(position, _)| position);
+                    let first =
+                        cycle.iter().enumerate().min_by_key(|(_, step)| **step).map_or(0, |(position, _)| position);
                     cycle.rotate_left(first);
                     cycles.push(cycle);
                     break;
@@ -81,8 +82,9 @@ mod tests {
     fn naive(dependencies: &[Vec<usize>]) -> Option<Vec<usize>> {
         let mut order = Vec::new();
         while order.len() < dependencies.len() {
-            let next = (0..dependencies.len())
-                .find(|step| !order.contains(step) && dependencies[*step].iter().all(|needed| order.contains(needed)))?;
+            let next = (0..dependencies.len()).find(|step| {
+                !order.contains(step) && dependencies[*step].iter().all(|needed| order.contains(needed))
+            })?;
             order.push(next);
         }
         Some(order)

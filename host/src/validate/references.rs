@@ -54,6 +54,9 @@ impl<'p> Types<'p> {
     /// Reports each reference of `template` that names nothing. `own` is the step it belongs to.
     pub(super) fn check(&self, template: &Template, own: Option<&StepId>, problems: &mut Problems) {
         for located in template.references() {
+            if problems.is_full() {
+                return problems.skip();
+            }
             let reference = located.reference;
             let problem = |code: &str, message: String, hint: Option<String>| {
                 let message = format!("`{{{{{reference}}}}}`: {message}");
@@ -62,12 +65,16 @@ impl<'p> Types<'p> {
             if let Root::Step(id) = &reference.root {
                 if Some(id) == own {
                     let hint = "a step's input can hold outputs of other steps only";
-                    problems.push(problem("self-reference", format!("step `{id}` refers to itself"), Some(hint.to_owned())));
+                    problems.push(problem(
+                        "self-reference",
+                        format!("step `{id}` refers to itself"),
+                        Some(hint.to_owned()),
+                    ));
                     continue;
                 }
                 if !self.by_id.contains_key(id) {
                     let known = self.by_id.keys().map(StepId::as_str);
-                    let hint = if problems.is_full() { None } else { suggestion(id.as_str(), known) };
+                    let hint = suggestion(id.as_str(), known);
                     problems.push(problem("unknown-step", format!("there is no step `{id}`"), hint));
                     continue;
                 }
@@ -110,7 +117,8 @@ impl<'p> Types<'p> {
                     }
                 }
                 Ok(Known::Null) if !ty.is_nullable() => {
-                    let message = format!("`{{{{{reference}}}}}` is null, for its tool gives no output; `{ty:.80}` is expected");
+                    let message =
+                        format!("`{{{{{reference}}}}}` is null, for its tool gives no output; `{ty:.80}` is expected");
                     refuse(Mismatch::new(message).hint("use `depends_on` to run after it"), problems);
                 }
                 _ => {}

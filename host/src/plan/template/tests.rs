@@ -21,7 +21,8 @@ fn resolve(value: &Value) -> Result<Value, Problem> {
     }) else {
         unreachable!()
     };
-    let outputs = Outputs::from([(StepId::new("sum").unwrap(), Arc::new(json!({"total": 12.0, "rows": [[1, 2], [3]]})))]);
+    let outputs =
+        Outputs::from([(StepId::new("sum").unwrap(), Arc::new(json!({"total": 12.0, "rows": [[1, 2], [3]]})))]);
     template.resolve(&Scope { inputs: &inputs, outputs: &outputs })
 }
 
@@ -126,10 +127,14 @@ fn segment() -> impl Strategy<Value = String> {
 }
 
 fn part() -> impl Strategy<Value = Part> {
-    let root = prop_oneof![segment().prop_map(Root::Input), "[a-z][a-z0-9-]{0,4}".prop_map(|id| Root::Step(StepId::new(id).unwrap()))];
+    let root = prop_oneof![
+        segment().prop_map(Root::Input),
+        "[a-z][a-z0-9-]{0,4}".prop_map(|id| Root::Step(StepId::new(id).unwrap()))
+    ];
     prop_oneof![
         "[ab{}\" ]{1,6}".prop_map(Part::Literal),
-        (root, prop::collection::vec(segment(), 0..4)).prop_map(|(root, path)| Part::Reference(Reference { root, path })),
+        (root, prop::collection::vec(segment(), 0..4))
+            .prop_map(|(root, path)| Part::Reference(Reference { root, path })),
     ]
 }
 

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi_io::streams::Error as StreamFailure;
 
 use super::Own;
-use crate::sandbox::ctx::{Live, SkillCtx};
+use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::table::{gated, table};
 
 pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {

@@ -1,0 +1,220 @@
+//! The folder of one run.
+//!
+//! ```text
+//! trace.jsonl    the chained events          plan.json|plan.yaml   the document as it was given
+//! timing.jsonl   what the wall clock says    policy.toml           the policy as it was given
+//! blobs/         long payloads by digest     components/           each component and its skill.toml, by digest
+//! ```
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{StoreError, create_file, create_folder, create_new_file, failed};
+use crate::canonical;
+use crate::document;
+use crate::id::Digest;
+use crate::limits;
+use crate::plan::{PlanDocument, PlanFormat};
+use crate::trace::{BLOBS_FOLDER, TRACE_FILE};
+
+const PLANS: [(&str, PlanFormat); 2] = [("plan.json", PlanFormat::Json), ("plan.yaml", PlanFormat::Yaml)];
+const POLICY: &str = "policy.toml";
+const TIMING: &str = "timing.jsonl";
+const COMPONENTS: &str = "components";
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+    id: String,
+    /// Where components are kept once for all runs; `None` for a run that is only read.
+    shared: Option<PathBuf>,
+}
+
+/// A wall-clock fact: how long something took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    /// `phase load and validate`, `step read` …
+    pub what: String,
+    /// Microseconds.
+    pub duration_us: u64,
+}
+
+impl RunDir {
+    pub(super) fn create(path: PathBuf, id: String, shared: PathBuf) -> Result<Self, StoreError> {
+        Ok(Self { path, id, shared: Some(shared) })
+    }
+
+    /// A run's folder, wherever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotARun`] where it has no trace.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.join(TRACE_FILE).is_file() {
+            return Err(StoreError::NotARun { path: path.to_owned(), missing: TRACE_FILE });
+        }
+        let id = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Self { path: path.to_owned(), id, shared: None })
+    }
+
+    /// The run's id: the folder's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The trace.
+    #[must_use]
+    pub fn trace(&self) -> PathBuf {
+        self.path.join(TRACE_FILE)
+    }
+
+    /// The folder of blobs.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join(BLOBS_FOLDER)
+    }
+
+    /// A component that the run used.
+    #[must_use]
+    pub fn component(&self, digest: &Digest) -> PathBuf {
+        self.path.join(COMPONENTS).join(format!("{digest}.wasm"))
+    }
+
+    /// Keeps the plan's text.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_plan(&self, extension: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.keep(&self.path.join(format!("plan.{extension}")), bytes)
+    }
+
+    /// Keeps the policy's text; empty where there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_policy(&self, text: &str) -> Result<(), StoreError> {
+        self.keep(&self.path.join(POLICY), text.as_bytes())
+    }
+
+    /// Keeps a component and its manifest: once for all runs, and as a hard link in the run's folder. Where linking is not possible the
+    /// run gets a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_component(&self, digest: &Digest, bytes: &[u8], manifest: Option<&str>) -> Result<(), StoreError> {
+        let own = self.component(digest);
+        let folder = self.path.join(COMPONENTS);
+        create_folder(&folder).map_err(failed("create", &folder))?;
+        match self.shared_copy(digest, bytes) {
+            Some(shared) if fs::hard_link(&shared, &own).is_ok() => {}
+            _ => self.keep(&own, bytes)?,
+        }
+        match manifest {
+            Some(manifest) => self.keep(&own.with_extension("toml"), manifest.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// The shared copy of a component, made if need be. It is trusted for its name only where it has the right size; a replay checks the
+    /// digest of what it loads.
+    fn shared_copy(&self, digest: &Digest, bytes: &[u8]) -> Option<PathBuf> {
+        let folder = self.shared.as_ref()?;
+        create_folder(folder).ok()?;
+        let path = folder.join(format!("{digest}.wasm"));
+        if fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+            return Some(path);
+        }
+        let own = folder.join(format!("{digest}.{}.new", self.id));
+        let written = create_file(&own).and_then(|mut file| file.write_all(bytes));
+        written.and_then(|()| fs::rename(&own, &path)).ok()?;
+        Some(path)
+    }
+
+    /// Keeps what the wall clock says.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_timing(&self, phases: &[Phase]) -> Result<(), StoreError> {
+        let mut lines = Vec::new();
+        for Phase { what, duration_us } in phases {
+            canonical::write_value(&mut lines, &json!({ "duration_us": duration_us, "what": what }));
+            lines.push(b'\n');
+        }
+        self.keep(&self.path.join(TIMING), &lines)
+    }
+
+    /// The plan that was run.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotARun`] where there is none.
+    pub fn plan_document(&self) -> Result<PlanDocument, StoreError> {
+        for (name, format) in PLANS {
+            let path = self.path.join(name);
+            if path.is_file() {
+                return Ok(PlanDocument::new(self.read(&path)?, format, &self.path));
+            }
+        }
+        Err(StoreError::NotARun { path: self.path.clone(), missing: "plan.json" })
+    }
+
+    /// The text of the policy that applied.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read.
+    pub fn policy_text(&self) -> Result<String, StoreError> {
+        let path = self.path.join(POLICY);
+        let bytes = self.read(&path)?;
+        String::from_utf8(bytes).map_err(|_| failed("read", &path)(io::Error::other("it is not UTF-8")))
+    }
+
+    /// Copies the whole run to a folder that must not be there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn copy_to(&self, target: &Path) -> Result<Self, StoreError> {
+        copy_folder(&self.path, target)?;
+        Self::open(target)
+    }
+
+    fn keep(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = create_new_file(path).and_then(|mut file| file.write_all(bytes));
+        written.map_err(failed("write", path))
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        let read = document::read_bounded(path, limits::DOCUMENT_BYTES_MAX);
+        read.map_err(|problem| failed("read", path)(io::Error::other(problem.to_string())))
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
+    create_folder(to).map_err(failed("create", to))?;
+    for entry in fs::read_dir(from).map_err(failed("read", from))? {
+        let entry = entry.map_err(failed("read", from))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(failed("write", &target))?;
+        }
+    }
+    Ok(())
+}

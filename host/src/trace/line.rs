@@ -1,0 +1,454 @@
+//! One line of a trace: split into its members, proven canonical, decoded on demand.
+//!
+//! Splitting is what every reader pays for every line, so it builds no values; decoding is paid by those who ask.
+
+use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::encode::HASH_MEMBER_BYTES;
+use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::scan::{Fault, Scanner, Shape};
+use super::{RecordedCall, SCHEMA, TraceError};
+use crate::id::{Digest, SkillName};
+use crate::limits::{LimitKind, LimitsDocument, StepLimits};
+use crate::outcome::{Outcome, RunOutcome};
+use crate::problem::Problem;
+
+/// The members that events have, sorted as they stand in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    Attempt,
+    Calls,
+    Fuel,
+    Grant,
+    Hash,
+    Host,
+    Input,
+    Inputs,
+    Kind,
+    Limits,
+    Name,
+    Outcome,
+    Output,
+    Params,
+    Plan,
+    PlanName,
+    Policy,
+    Prev,
+    Problems,
+    Reason,
+    Result,
+    Runtime,
+    Schema,
+    Seed,
+    Seq,
+    Skill,
+    Skills,
+    StartTime,
+    Step,
+    Steps,
+    Tool,
+}
+
+impl Member {
+    const COUNT: usize = 31;
+    const NAMES: [&'static str; Self::COUNT] = [
+        "attempt",
+        "calls",
+        "fuel",
+        "grant",
+        "hash",
+        "host",
+        "input",
+        "inputs",
+        "kind",
+        "limits",
+        "name",
+        "outcome",
+        "output",
+        "params",
+        "plan",
+        "plan_name",
+        "policy",
+        "prev",
+        "problems",
+        "reason",
+        "result",
+        "runtime",
+        "schema",
+        "seed",
+        "seq",
+        "skill",
+        "skills",
+        "start_time",
+        "step",
+        "steps",
+        "tool",
+    ];
+
+    fn name(self) -> &'static str {
+        Self::NAMES.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The members that an event of `kind` has, and the one that it may lack.
+const fn members_of(kind: Kind) -> (&'static [Member], Option<Member>) {
+    use Member as M;
+    match kind {
+        Kind::Header => (
+            &[
+                M::Hash,
+                M::Host,
+                M::Inputs,
+                M::Kind,
+                M::Plan,
+                M::Policy,
+                M::Prev,
+                M::Runtime,
+                M::Schema,
+                M::Seed,
+                M::Seq,
+                M::Skills,
+                M::StartTime,
+            ],
+            Some(M::PlanName),
+        ),
+        Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], None),
+        Kind::Denied => (&[M::Hash, M::Kind, M::Prev, M::Reason, M::Seq, M::Step, M::Tool], None),
+        Kind::StepBegin => (
+            &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
+            None,
+        ),
+        Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], None),
+        Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], Some(M::Fuel)),
+        Kind::RunEnd => (&[M::Hash, M::Kind, M::Outcome, M::Output, M::Prev, M::Seq, M::Steps], None),
+    }
+}
+
+/// Where a line's members lie, and what every event says of itself. A line that has one is canonical and has its kind's members.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Index {
+    pub(super) kind: Kind,
+    pub(super) seq: u64,
+    /// Whether a result or parameter may refer to a blob.
+    pub(super) met_sha256: bool,
+    /// Start and end of each member's value; zero where it is absent.
+    places: [(usize, usize); Member::COUNT],
+}
+
+impl Index {
+    /// Splits a line (without its newline).
+    pub(super) fn of(line: &str) -> Result<Self, Fault> {
+        let fault = |what| Fault { at: 0, what };
+        let mut places = [(0, 0); Member::COUNT];
+        let mut present = 0_u32;
+        let mut next = 0_usize;
+        let mut shapes = (None, None);
+        let mut scanner = Scanner::new(line);
+        scanner.object_line(|key, start, end, shape| {
+            // Members ascend, so each one is looked for behind the one before.
+            let known = Member::NAMES.iter().enumerate().skip(next).find(|(_, name)| name.as_bytes() == key);
+            let Some((index, name)) = known else {
+                return Err(Fault { at: start, what: "a member that is unknown or not in its place" });
+            };
+            next = index + 1;
+            present |= 1 << index;
+            if let Some(place) = places.get_mut(index) {
+                *place = (start, end);
+            }
+            match *name {
+                "attempt" | "calls" | "fuel" | "grant" if shape != Shape::Number => {
+                    return Err(Fault { at: start, what: "expected a number" });
+                }
+                "params" => shapes.0 = Some(shape),
+                "result" => shapes.1 = Some(shape),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let mut index = Self { kind: Kind::Call, seq: 0, met_sha256: scanner.met_sha256, places };
+        let raw = |member| index.raw(line, member);
+        let kind = raw(Member::Kind).and_then(unquoted).and_then(Kind::from_name);
+        let kind = kind.ok_or_else(|| fault("the event has no known kind"))?;
+        let seq = raw(Member::Seq).and_then(|text| text.parse().ok()).ok_or_else(|| fault("the event has no seq"))?;
+        let (required, optional) = members_of(kind);
+        let bit = |member: Member| 1_u32 << (member as u32);
+        let required = required.iter().fold(0, |bits, member| bits | bit(*member));
+        if present & required != required || present & !(required | optional.map_or(0, bit)) != 0 {
+            return Err(fault("the event has not the members of its kind"));
+        }
+        if ![Member::Hash, Member::Prev].into_iter().all(|member| raw(member).is_some_and(is_quoted_digest)) {
+            return Err(fault("`hash` and `prev` must be 64 lower-case hex digits"));
+        }
+        if kind == Kind::Call {
+            let answered =
+                |text: &str| ["{\"ok\":", "{\"err\":", "{\"trap\":"].iter().any(|start| text.starts_with(start));
+            if !matches!(shapes.0, Some(Shape::Object(_))) {
+                return Err(fault("`params` must be an object"));
+            }
+            if shapes.1 != Some(Shape::Object(1)) || !raw(Member::Result).is_some_and(answered) {
+                return Err(fault("`result` must be an object with the one member `ok`, `err` or `trap`"));
+            }
+            if raw(Member::Name).and_then(unquoted).is_none_or(str::is_empty) {
+                return Err(fault("`name` must be the name of a function"));
+            }
+        }
+        index.kind = kind;
+        index.seq = seq;
+        Ok(index)
+    }
+
+    fn raw<'l>(&self, line: &'l str, member: Member) -> Option<&'l str> {
+        let (start, end) = *self.places.get(member as usize)?;
+        if end == 0 { None } else { line.get(start..end) }
+    }
+}
+
+/// The content of a JSON string that has no escapes.
+fn unquoted(text: &str) -> Option<&str> {
+    let content = text.strip_prefix('"')?.strip_suffix('"')?;
+    if content.contains('\\') { None } else { Some(content) }
+}
+
+fn is_quoted_digest(text: &str) -> bool {
+    text.len() == 66 && unquoted(text).is_some_and(|hex| hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// A line that was read: canonical, and with the members of its kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    text: &'a str,
+    index: &'a Index,
+}
+
+impl<'a> Line<'a> {
+    pub(super) const fn new(text: &'a str, index: &'a Index) -> Self {
+        Self { text, index }
+    }
+
+    /// The line as it stands in the file, without its newline.
+    #[must_use]
+    pub const fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The event's number.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.index.seq
+    }
+
+    /// What kind of event it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.index.kind
+    }
+
+    /// The hash that the line states.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.hash_hex().parse().unwrap_or(Digest::from_bytes([0; 32]))
+    }
+
+    /// The function of a host call.
+    #[must_use]
+    pub fn function(&self) -> Option<&'a str> {
+        self.raw(Member::Name).and_then(unquoted)
+    }
+
+    /// The parameters of a host call, as they were recorded.
+    #[must_use]
+    pub fn params(&self) -> Option<&'a str> {
+        self.raw(Member::Params)
+    }
+
+    /// The result of a host call, as it was recorded.
+    #[must_use]
+    pub fn result(&self) -> Option<&'a str> {
+        self.raw(Member::Result)
+    }
+
+    pub(super) fn hash_hex(&self) -> &'a str {
+        self.raw(Member::Hash).and_then(unquoted).unwrap_or_default()
+    }
+
+    pub(super) fn prev_hex(&self) -> &'a str {
+        self.raw(Member::Prev).and_then(unquoted).unwrap_or_default()
+    }
+
+    /// Whether the line may refer to a blob.
+    pub(super) const fn may_refer_to_blob(&self) -> bool {
+        self.index.met_sha256
+    }
+
+    /// The line's bytes before and behind the member `hash`: what the chain covers, and with `prev` left out what diffs compare.
+    fn around_hash(&self) -> (&'a str, &'a str) {
+        // The value's place, less `"hash":`; the member ends with a comma, since `kind` follows.
+        let start = self.index.places.get(Member::Hash as usize).map_or(0, |place| place.0).saturating_sub(7);
+        let before = self.text.get(..start).unwrap_or_default();
+        (before, self.text.get(start + HASH_MEMBER_BYTES..).unwrap_or_default())
+    }
+
+    /// The hash that the line should have.
+    pub(super) fn computed_hash(&self) -> Digest {
+        let (before, behind) = self.around_hash();
+        let mut hasher = Sha256::new();
+        hasher.update(before);
+        hasher.update(behind);
+        Digest::from_bytes(hasher.finalize().into())
+    }
+
+    pub(super) fn raw(&self, member: Member) -> Option<&'a str> {
+        self.index.raw(self.text, member)
+    }
+
+    /// The event, decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Event`] when a member is not of its type.
+    pub fn event(&self) -> Result<Event, TraceError> {
+        Ok(match self.kind() {
+            Kind::Header => Event::Header(self.header()?),
+            Kind::Refused => Event::Refused { problems: self.json::<Vec<Problem>>(Member::Problems)? },
+            Kind::Denied => Event::Denied {
+                step: self.parsed(Member::Step)?,
+                tool: self.parsed(Member::Tool)?,
+                reason: self.json(Member::Reason)?,
+            },
+            Kind::StepBegin => Event::StepBegin(StepBegin {
+                step: self.parsed(Member::Step)?,
+                tool: self.parsed(Member::Tool)?,
+                attempt: self.json(Member::Attempt)?,
+                skill: self.parsed(Member::Skill)?,
+                input: self.json(Member::Input)?,
+                grant: self.json(Member::Grant)?,
+                limits: self.limits()?,
+            }),
+            Kind::Call => Event::Call(CallEvent {
+                function: self.json(Member::Name)?,
+                params: self.json(Member::Params)?,
+                result: self.json(Member::Result)?,
+            }),
+            Kind::StepEnd => Event::StepEnd(StepEnd {
+                step: self.parsed(Member::Step)?,
+                outcome: self.outcome()?,
+                calls: self.json(Member::Calls)?,
+                fuel: self.raw(Member::Fuel).map(|_| self.json(Member::Fuel)).transpose()?,
+            }),
+            Kind::RunEnd => Event::RunEnd {
+                outcome: self
+                    .raw(Member::Outcome)
+                    .and_then(unquoted)
+                    .and_then(RunOutcome::from_name)
+                    .ok_or_else(|| self.wrong("`outcome` is not how a run ends"))?,
+                output: self.json(Member::Output)?,
+                steps: self.json(Member::Steps)?,
+            },
+        })
+    }
+
+    /// The host call, with its parameters as they were recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Event`] when the event is not a host call.
+    pub fn recorded_call(&self) -> Result<RecordedCall, TraceError> {
+        Ok(RecordedCall {
+            seq: self.seq(),
+            function: self.json(Member::Name)?,
+            params: self.params().unwrap_or_default().as_bytes().to_vec(),
+            result: self.json(Member::Result)?,
+        })
+    }
+
+    /// An error about this line.
+    pub(super) fn wrong(&self, what: impl Into<String>) -> TraceError {
+        TraceError::Event { seq: self.seq(), line: self.seq().saturating_add(1), what: what.into() }
+    }
+
+    fn header(&self) -> Result<Header, TraceError> {
+        let schema: String = self.json(Member::Schema)?;
+        if schema != SCHEMA {
+            return Err(TraceError::Schema { found: schema });
+        }
+        let skills: std::collections::BTreeMap<String, String> = self.json(Member::Skills)?;
+        let skills = skills.into_iter().map(|(name, digest)| {
+            let name = SkillName::new(name).map_err(|error| self.wrong(error.to_string()))?;
+            Ok((name, digest.parse().map_err(|error: crate::id::IdError| self.wrong(error.to_string()))?))
+        });
+        Ok(Header {
+            plan_name: self.raw(Member::PlanName).map_or_else(|| Ok(String::new()), |_| self.json(Member::PlanName))?,
+            plan: self.parsed(Member::Plan)?,
+            policy: self.parsed(Member::Policy)?,
+            skills: skills.collect::<Result<_, TraceError>>()?,
+            inputs: self.json(Member::Inputs)?,
+            seed: self.json(Member::Seed)?,
+            start_time: self.json(Member::StartTime)?,
+            host: self.json(Member::Host)?,
+            engine: self.json(Member::Runtime)?,
+        })
+    }
+
+    fn limits(&self) -> Result<StepLimits, TraceError> {
+        let asked: LimitsDocument = self.json(Member::Limits)?;
+        let present = |limit: Option<u64>| limit.ok_or_else(|| self.wrong("`limits` does not name every limit"));
+        Ok(StepLimits {
+            fuel: present(asked.fuel)?,
+            deadline_ms: present(asked.deadline_ms)?,
+            memory_bytes: present(asked.memory_bytes)?,
+            output_bytes: present(asked.output_bytes)?,
+            stdio_bytes: present(asked.stdio_bytes)?,
+            host_calls: present(asked.host_calls)?,
+            trace_bytes: present(asked.trace_bytes)?,
+        })
+    }
+
+    fn outcome(&self) -> Result<Outcome, TraceError> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        enum Traced {
+            Completed(Value),
+            Failed(Value),
+            Trapped { message: String, backtrace: Vec<String> },
+            LimitExceeded { limit: String, allowed: u64, backtrace: Vec<String> },
+            Cancelled(()),
+        }
+        Ok(match self.json(Member::Outcome)? {
+            Traced::Completed(output) => Outcome::Completed { output },
+            Traced::Failed(error) => Outcome::Failed { error },
+            Traced::Trapped { message, backtrace } => Outcome::Trapped { message, backtrace },
+            Traced::LimitExceeded { limit, allowed, backtrace } => {
+                let kind = LimitKind::from_name(&limit);
+                let limit = kind.ok_or_else(|| self.wrong(format!("`{limit}` is not a limit")))?;
+                Outcome::LimitExceeded { limit, allowed, backtrace }
+            }
+            Traced::Cancelled(()) => Outcome::Cancelled,
+        })
+    }
+
+    fn json<T: DeserializeOwned>(&self, member: Member) -> Result<T, TraceError> {
+        let raw = self.raw(member).ok_or_else(|| self.wrong(format!("`{}` is missing", member.name())))?;
+        serde_json::from_str(raw).map_err(|error| self.wrong(format!("`{}`: {error}", member.name())))
+    }
+
+    fn parsed<T: FromStr<Err = crate::id::IdError>>(&self, member: Member) -> Result<T, TraceError> {
+        self.json::<String>(member)?.parse().map_err(|error: crate::id::IdError| self.wrong(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_sorted_and_named_as_the_enum_says() {
+        assert!(Member::NAMES.is_sorted());
+        assert_eq!(Member::Tool as usize + 1, Member::COUNT);
+        assert_eq!(Member::StartTime.name(), "start_time");
+        assert_eq!(Member::Hash.name(), "hash");
+    }
+}

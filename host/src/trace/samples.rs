@@ -1,0 +1,109 @@
+//! Traces for the tests of this folder.
+
+use serde_json::{Value, json};
+
+use super::event::{CallEvent, Event, Header, StepBegin, StepEnd};
+use super::recorder::{MemoryOutput, Recorder};
+use crate::id::Digest;
+use crate::limits::{LimitKind, StepLimits};
+use crate::outcome::{Outcome, RunOutcome};
+use crate::problem::Problem;
+
+/// A header.
+pub(crate) fn header() -> Event {
+    Event::Header(Header {
+        plan_name: "sample".to_owned(),
+        plan: Digest::of(b"plan"),
+        policy: Digest::of(b"policy"),
+        skills: [("csv".parse().unwrap(), Digest::of(b"csv"))].into_iter().collect(),
+        inputs: json!({"\u{fb33}": 1, "😀": "\u{1}\"hash\":\"", "file": "a.csv"}).as_object().unwrap().clone(),
+        seed: u64::MAX,
+        start_time: 1_700_000_000,
+        host: "0.1.0".to_owned(),
+        engine: "wasmtime 48.0.8".to_owned(),
+    })
+}
+
+/// The begin of a step.
+pub(crate) fn begin(step: &str, input: Value) -> Event {
+    Event::StepBegin(StepBegin {
+        step: step.parse().unwrap(),
+        tool: "csv.parse".parse().unwrap(),
+        attempt: 1,
+        skill: Digest::of(b"csv"),
+        input,
+        grant: 0,
+        limits: StepLimits::DEFAULT,
+    })
+}
+
+/// A host call.
+pub(crate) fn call(function: &str, params: Value, result: Value) -> Event {
+    Event::Call(CallEvent { function: function.to_owned(), params, result })
+}
+
+/// The end of a step.
+pub(crate) fn end(step: &str, outcome: Outcome, calls: u64) -> Event {
+    let fuel = if matches!(outcome, Outcome::Cancelled) { None } else { Some(12_345) };
+    Event::StepEnd(StepEnd { step: step.parse().unwrap(), outcome, calls, fuel })
+}
+
+/// The end of a run.
+pub(crate) fn run_end(outcome: RunOutcome, steps: u64) -> Event {
+    Event::RunEnd { outcome, output: Value::Null, steps }
+}
+
+/// A run in which each outcome occurs.
+pub(crate) fn every_outcome() -> Vec<Event> {
+    let write = "wasi:filesystem/types#[method]descriptor.write";
+    let outcomes = [
+        Outcome::Completed { output: json!({"rows": [1, -2, 3.5, null]}) },
+        Outcome::Failed { error: json!("no such column `\n`") },
+        Outcome::Trapped { message: "unreachable".to_owned(), backtrace: vec!["csv.wasm!parse".to_owned()] },
+        Outcome::LimitExceeded { limit: LimitKind::Fuel, allowed: 100, backtrace: Vec::new() },
+        Outcome::Cancelled,
+    ];
+    let mut events = vec![header()];
+    let steps = outcomes.len() as u64;
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        let step = format!("step-{index}");
+        events.push(begin(&step, json!({"index": index})));
+        for number in 0..index {
+            let params = json!({"self": {"handle": "descriptor#3"}, "offset": number, "buffer": "AAAA"});
+            events.push(call(write, params, json!({"ok": number})));
+        }
+        events.push(end(&step, outcome, index as u64));
+    }
+    events.push(run_end(RunOutcome::Failed, steps));
+    events
+}
+
+/// Runs in which nothing ran.
+pub(crate) fn nothing_ran() -> [Vec<Event>; 2] {
+    let problem = Problem::new("unknown-tool", "/steps/0", "there is no tool `x`").with_hint("did you mean `y`?");
+    let denied = Event::Denied {
+        step: "one".parse().unwrap(),
+        tool: "csv.parse".parse().unwrap(),
+        reason: "no grant names `csv.parse`".to_owned(),
+    };
+    [
+        vec![header(), Event::Refused { problems: vec![problem] }, run_end(RunOutcome::Refused, 0)],
+        vec![header(), denied.clone(), denied, run_end(RunOutcome::Denied, 0)],
+    ]
+}
+
+/// The bytes of a trace of these events.
+pub(crate) fn recorded(events: &[Event]) -> Vec<u8> {
+    let output = MemoryOutput::default();
+    let mut recorder = Recorder::new(Box::new(output.clone()), "memory", None);
+    for event in events {
+        recorder.append(event).unwrap();
+    }
+    recorder.sync().unwrap();
+    output.bytes()
+}
+
+/// A reader of bytes.
+pub(crate) fn reader(bytes: &[u8]) -> super::reader::Reader {
+    super::reader::Reader::new(Box::new(std::io::Cursor::new(bytes.to_vec())), "memory")
+}
