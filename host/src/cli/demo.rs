@@ -145,8 +145,7 @@ impl Demo {
         let report = host.run(&plan, &RunOptions::default())?;
         let after = files("read")?;
         let (actual, mut as_expected) = (case.judge)(&report, &before, &after);
-        let artifact = self.keep(case, &report)?;
-        let copy = RunDir::open(&artifact.with_file_name(case.name))?;
+        let (artifact, copy) = self.keep(case, &report)?;
         let replayed = host.replay(&copy, &ReplayOptions::default())?;
         as_expected &= replayed.divergence.is_none();
         let replay = crate::cli::replay::line(&replayed);

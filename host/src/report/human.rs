@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::RunOutcome;
 use crate::report::{Report, StepReport};
 
 /// How text shall look.
@@ -287,6 +287,7 @@ mod tests {
     use super::*;
     use crate::id::Digest;
     use crate::limits::LimitKind;
+    use crate::outcome::Outcome;
 
     fn step(id: &str, outcome: Option<Outcome>) -> StepReport {
         StepReport {
