@@ -55,8 +55,9 @@ impl Call {
             // The places decide the exit code, so it is taken before they are put in other words.
             let exit = Exit::of_report(&report);
             report.problems.iter_mut().for_each(|problem| self.of_the_call(problem));
-            failure = Some(Error::problems(exit, report.problems.clone()));
+            failure = Some(Error::refused(report.problems.clone()).of_kind(exit));
         }
+        let failure = failure.map(|failure| failure.renamed(&format!("step `{STEP}` ({})", self.tool), &format!("`{}`", self.tool)));
         let text = match report.outcome {
             RunOutcome::Completed => format!("{}\n", human::pretty(&report.output)),
             _ => String::new(),

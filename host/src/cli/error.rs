@@ -9,11 +9,12 @@ use crate::host;
 use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
-use crate::problem::Problem;
+use crate::problem::{Problem, suggestion};
 use crate::report::human::{Look, Tone, harmless, thousands};
 use crate::report::json as report_json;
 use crate::report::{Report, StepReport};
 use crate::sandbox::SandboxError;
+use crate::skills::builtin;
 use crate::store::StoreError;
 use crate::trace::TraceError;
 
@@ -84,8 +85,23 @@ impl Error {
     }
 
     /// A plan that is refused.
-    pub(crate) fn refused(problems: Vec<Problem>) -> Self {
+    pub(crate) fn refused(mut problems: Vec<Problem>) -> Self {
+        problems.iter_mut().for_each(hint_at_skills);
         Self::problems(Exit::of_problems(&problems), problems)
+    }
+
+    /// The same as another kind.
+    pub(crate) const fn of_kind(mut self, kind: Exit) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same in other words: `from` is `to` in every message.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        for cause in &mut self.causes {
+            cause.message = cause.message.replace(from, to);
+        }
+        self
     }
 
     pub(crate) fn problems(kind: Exit, problems: Vec<Problem>) -> Self {
@@ -175,6 +191,21 @@ impl Error {
             "hint": self.causes.iter().find_map(|cause| cause.hint.as_deref()),
         })
     }
+}
+
+/// A plan is checked against the skills that it uses, so that only here is it known which others there are.
+fn hint_at_skills(problem: &mut Problem) {
+    if problem.code != "unknown-tool" {
+        return;
+    }
+    let Some((_, rest)) = problem.message.split_once("there is no skill `") else { return };
+    let name = rest.split('`').next().unwrap_or_default();
+    let near = suggestion(name, builtin::names());
+    problem.hint = Some(near.unwrap_or_else(|| {
+        let names: Vec<&str> = builtin::names().collect();
+        let names = names.join(", ");
+        format!("built in are {names}; the component of another is named in the plan's `skills` or with `--skill {name}=FILE`")
+    }));
 }
 
 /// What a skill says of its own failure: its `code` and `message` where it has them, else the value.

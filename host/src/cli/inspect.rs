@@ -16,6 +16,9 @@ use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
 use crate::types::schema::{output_schema, params_schema};
 
+/// A signature that is longer is shown over several lines.
+const LINE_CHARS: usize = 100;
+
 /// Shows what a skill is: its tools, what they take and give, and what it needs to be granted; runs none of its code
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
@@ -101,13 +104,22 @@ fn to_text(skill: &Skill, look: &Look) -> String {
 }
 
 fn tool_text(tool: &Tool, look: &Look) -> String {
-    let params: Vec<String> = tool.params.iter().map(|(name, ty)| format!("{name}: {ty:.60}")).collect();
+    let params: Vec<String> = tool.params.iter().map(|(name, ty)| format!("{name}: {ty:.200}")).collect();
     let result = match &tool.result {
-        ToolResult { ok: Some(ok), .. } => format!(" -> {ok:.160}"),
-        ToolResult { ok: None, .. } => String::new(),
+        ToolResult { ok: Some(ok), fallible: true, .. } => format!(" -> {ok:.400}, or an error"),
+        ToolResult { ok: Some(ok), .. } => format!(" -> {ok:.400}"),
+        ToolResult { fallible: true, .. } => " -> nothing, or an error".to_owned(),
+        ToolResult { .. } => String::new(),
     };
-    let fails = if tool.result.fallible { look.paint(Tone::Dim, ", or an error") } else { String::new() };
-    let mut out = format!("  {}({}){result}{fails}\n", look.paint(Tone::Good, &tool.name.to_string()), params.join(", "));
+    let name = tool.name.to_string();
+    let line = format!("({}){result}", params.join(", "));
+    let painted = look.paint(Tone::Good, &name);
+    let mut out = if name.len() + line.len() + 2 <= look.width.unwrap_or(LINE_CHARS).min(LINE_CHARS) {
+        format!("  {painted}{line}\n")
+    } else {
+        let params: String = params.iter().map(|param| format!("    {param},\n")).collect();
+        format!("  {painted}(\n{params}  ){result}\n")
+    };
     if let Some(description) = &tool.annotations.description {
         out += &format!("      {}\n", harmless(description.trim()));
     }

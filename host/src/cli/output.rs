@@ -61,6 +61,11 @@ impl Output {
         }
     }
 
+    /// Writes a part of what goes to stdout. Gives false where nobody reads it any more.
+    pub(crate) fn stream(&self, text: &str) -> bool {
+        io::stdout().lock().write_all(text.as_bytes()).is_ok()
+    }
+
     /// Writes how a command ended.
     pub(crate) fn reply(&self, result: Result<Reply, Error>, started: Stopwatch, notes: &[String]) -> Exit {
         let (reply, failure) = match result {
@@ -102,7 +107,7 @@ impl Output {
     pub(crate) fn help(&self, error: &clap::Error) -> Exit {
         let text = error.render();
         let text = if self.json {
-            format!("{}\n", json!(Value::from(envelope(Reply::new("", json!(text.to_string())), None, Stopwatch::start(), &[]))))
+            format!("{}\n", envelope(Reply::new("", json!(text.to_string())), None, Stopwatch::start(), &[]))
         } else if self.look.color {
             text.ansi().to_string()
         } else {
@@ -120,13 +125,19 @@ fn write(stream: &mut impl Write, text: &str) -> bool {
     }
 }
 
+/// The time since `started`, to the microsecond.
+fn milliseconds(started: Stopwatch) -> Value {
+    let us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+    json!(f64::from(us) / 1_000.0)
+}
+
 /// The one document that `--json` writes.
 fn envelope(reply: Reply, failure: Option<&Error>, started: Stopwatch, notes: &[String]) -> Value {
     let exit = failure.map_or(Exit::Success, |failure| failure.kind);
     let mut meta = Map::new();
     meta.insert("exit_code".to_owned(), json!(exit.code()));
     meta.insert("runtime_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
-    meta.insert("duration_ms".to_owned(), json!(started.elapsed().as_secs_f64() * 1_000.0));
+    meta.insert("duration_ms".to_owned(), milliseconds(started));
     if !notes.is_empty() {
         meta.insert("notes".to_owned(), json!(notes));
     }

@@ -10,6 +10,7 @@ use crate::cli::session::{Session, SkillArgs};
 use crate::replay::{Diverged, ReplayOptions, ReplayReport};
 use crate::report::human::thousands;
 use crate::skills::SkillBytes;
+use crate::trace::verify;
 
 /// Runs a recorded run again without any effect: host calls are answered from the record, and everything is compared with it
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,8 @@ impl Replay {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let host = session.builder(&SkillArgs::default()).build();
         let run = find_run(host.store(), &self.run)?;
+        // A trace that was changed is told as such, not as a divergence.
+        let verified = verify::verify(run.path())?;
         let skills = self.skills.skills.iter().map(|(name, file)| (name.clone(), SkillBytes::File(file.clone())));
         let report = host.replay(&run, &ReplayOptions { skills: skills.collect() })?;
         let failure = report.divergence.as_ref().map(|diverged| diverged_error(diverged, run.id()));
@@ -38,7 +41,7 @@ impl Replay {
                 json!({ "step": diverged.step, "seq": diverged.seq, "what": diverged.what })
             }),
         });
-        Ok(Reply::new(text, result).meta("run_id", run.id()).failure(failure))
+        Ok(Reply::new(text, result).meta("run_id", run.id()).meta("trace_head", verified.head.to_string()).failure(failure))
     }
 }
 

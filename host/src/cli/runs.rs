@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_start_is_read_from_the_id() {
-        assert_eq!(started("20260131T120105123Z-0a1b2c3d").as_deref(), Some("2026-01-31 12:01:05"));
+        assert_eq!(started("20260131T120105.123456Z-0a1b2c3d").as_deref(), Some("2026-01-31 12:01:05"));
         assert_eq!(started("success"), None);
         assert_eq!(started(""), None);
     }
