@@ -1,1 +1,176 @@
 //! The command line: thin commands over the library.
+//!
+//! Owns arguments, the environment, exit codes and what is written to stdout and stderr. Data goes to stdout and everything else to
+//! stderr; with `--json`, stdout is exactly one JSON document, whatever happens.
+
+mod call;
+mod check;
+mod completions;
+mod demo;
+mod env;
+mod error;
+pub mod exit;
+mod inspect;
+mod interrupt;
+mod output;
+mod plan_source;
+mod policy;
+mod progress;
+mod replay;
+mod reply;
+mod run;
+mod runs;
+mod session;
+mod skills;
+mod trace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Stopwatch;
+pub use env::Env;
+use error::Error;
+use exit::Exit;
+use output::Output;
+use reply::Reply;
+use session::Session;
+
+/// Runs WebAssembly-component skills for plans: granted, limited, traced, replayable.
+#[derive(Debug, Parser)]
+#[command(name = "host", bin_name = "host", version, after_help = exit::table(), max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The folder for runs and compiled components [env: HOST_STATE] [default: .skillhost]
+    #[arg(long, value_name = "DIR", global = true)]
+    state: Option<PathBuf>,
+    /// Writes one JSON document to stdout and nothing else
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colours; NO_COLOR turns them off as well
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto")]
+    color: ColorChoice,
+    /// Says nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Says more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// Where the output is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Call(call::Call),
+    Inspect(inspect::Inspect),
+    Replay(replay::Replay),
+    #[command(subcommand)]
+    Trace(trace::Trace),
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    Runs(runs::Runs),
+    Skills(skills::Skills),
+    Demo(demo::Demo),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        match self {
+            Self::Run(command) => command.execute(session),
+            Self::Check(command) => command.execute(session),
+            Self::Call(command) => command.execute(session),
+            Self::Inspect(command) => command.execute(session),
+            Self::Replay(command) => command.execute(session),
+            Self::Trace(command) => command.execute(session),
+            Self::Policy(command) => command.execute(session),
+            Self::Runs(command) => command.execute(session),
+            Self::Skills(command) => command.execute(session),
+            Self::Demo(command) => command.execute(session),
+            Self::Completions(command) => Ok(command.execute()),
+        }
+    }
+}
+
+/// The program: reads the process's arguments and environment.
+#[must_use]
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os(), Env::of_process())
+}
+
+/// The program with the arguments and the environment given; the first argument is the program's name. Writes to the process's stdout
+/// and stderr.
+pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) -> ExitCode {
+    let started = Stopwatch::start();
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let exit = match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            let session = Session::new(cli.global, env);
+            let result = cli.command.execute(&session);
+            session.finish(result, started)
+        }
+        Err(error) => not_parsed(&error, &args, &env, started),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// Help, the version, or a command line that is wrong.
+fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwatch) -> Exit {
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let output = Output::for_usage(env, json);
+    if error.use_stderr() {
+        if json {
+            let message = error.render().to_string();
+            return output.reply(Err(Error::usage(&message)), started, &[]);
+        }
+        return output.usage_error(error);
+    }
+    output.help(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                assert!(arg.get_help().is_some(), "{} of {} has no help", arg.get_id(), command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

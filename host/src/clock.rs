@@ -46,10 +46,11 @@ pub fn entropy() -> Result<[u8; 16], std::io::Error> {
     Ok(bytes)
 }
 
-/// The time now as `20260131T120000Z`: sorts by time, names folders.
+/// The time now as `20260131T120000.123456Z`: sorts by time, names folders. To the microsecond, so that runs of one second sort too.
 #[must_use]
 pub fn utc_compact() -> String {
-    let seconds = i64::try_from(since_epoch().as_secs()).unwrap_or_default();
+    let since = since_epoch();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
     let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    now.strftime("%Y%m%dT%H%M%SZ").to_string()
+    format!("{}.{:06}Z", now.strftime("%Y%m%dT%H%M%S"), since.subsec_micros())
 }

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `host` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skillhost::cli::main()
+}

@@ -129,13 +129,13 @@ impl RunStore {
         Err(failed("create", &runs)(last.unwrap_or_else(|| io::Error::other("no free name"))))
     }
 
-    /// All runs, the newest first. A damaged one is listed as such.
+    /// The newest runs, at the most `max`, the newest first. A damaged one is listed as such.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] when the folder of runs cannot be read; a state folder without one has no runs.
-    pub fn list(&self) -> Result<Vec<RunSummary>, StoreError> {
-        Ok(self.ids()?.into_iter().map(|id| summary(&self.state.join(RUNS).join(&id), id)).collect())
+    pub fn list(&self, max: usize) -> Result<Vec<RunSummary>, StoreError> {
+        Ok(self.ids()?.into_iter().take(max).map(|id| summary(&self.state.join(RUNS).join(&id), id)).collect())
     }
 
     /// The ids of all runs, the newest first.
@@ -257,7 +257,7 @@ mod tests {
             assert_eq!(store.find(run.id()).unwrap().id(), run.id());
         }
         assert!(matches!(store.find("2"), Err(StoreError::NoSuchRun { .. })));
-        assert_eq!(store.list().unwrap().len(), 2);
+        assert_eq!(store.list(usize::MAX).unwrap().len(), 2);
     }
 
     #[test]

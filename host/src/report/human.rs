@@ -1,1 +1,390 @@
-//! Text.
+//! A report as text for people. Pure: what the terminal is like comes in as a [`Look`].
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::outcome::RunOutcome;
+use crate::report::{Report, StepReport};
+
+/// How text shall look.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Whether colours are wanted.
+    pub color: bool,
+    /// The width of the terminal; `None` where lines may be of any length.
+    pub width: Option<usize>,
+    /// Whether details are wanted that most people do not need.
+    pub verbose: bool,
+}
+
+/// What a piece of text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Something good.
+    Good,
+    /// Something bad.
+    Bad,
+    /// Something to note.
+    Note,
+    /// Less important.
+    Dim,
+    /// A heading.
+    Strong,
+}
+
+impl Look {
+    /// `text` in `tone`, where colours are wanted.
+    #[must_use]
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        if !self.color || text.is_empty() {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Note => "33",
+            Tone::Dim => "2",
+            Tone::Strong => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// The report of a run. What went wrong is not in it, only that something did: errors are told apart.
+#[must_use]
+pub fn report(report: &Report, look: &Look) -> String {
+    let mut out = String::new();
+    let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
+    let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
+    out += &format!("{plan} {}\n", look.paint(tone, outcome_text(report.outcome)));
+    if !report.output.is_null() {
+        out += &format!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output));
+    }
+    if !report.steps.is_empty() {
+        out += &format!("\n{}", steps(&report.steps, look));
+    }
+    if look.verbose && !report.phases.is_empty() {
+        let phases: Vec<String> = report.phases.iter().map(|(name, us)| format!("{name} {}", duration(*us))).collect();
+        out += &format!("\ntime   {}\n", phases.join(", "));
+    } else {
+        out.push('\n');
+    }
+    out += &format!("run    {}\n", report.run);
+    out += &format!("trace  {} ({})\n", report.folder.join("trace.jsonl").display(), counted(report.events, "event"));
+    out += &format!("head   {}\n", report.head);
+    out
+}
+
+const fn outcome_text(outcome: RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Completed => "completed",
+        RunOutcome::Failed => "failed",
+        RunOutcome::Refused => "refused: nothing ran",
+        RunOutcome::Denied => "denied: nothing ran",
+        RunOutcome::Cancelled => "cancelled",
+    }
+}
+
+fn steps(steps: &[StepReport], look: &Look) -> String {
+    let mut table = Table::new(&[("step", Align::Left), ("tool", Align::Left), ("outcome", Align::Left)])
+        .and(&[("fuel", Align::Right), ("calls", Align::Right), ("memory", Align::Right), ("time", Align::Right)]);
+    for step in steps {
+        let name = (step.id.to_string(), step.tool.to_string());
+        match &step.outcome {
+            None => table.row(&[&name.0, &name.1, "not run", "", "", "", ""], Some((2, Tone::Dim))),
+            Some(outcome) => {
+                let tone = if outcome.is_completed() { Tone::Good } else { Tone::Bad };
+                let fuel = step.fuel.map_or_else(|| "-".to_owned(), thousands);
+                let cells = [
+                    name.0.as_str(),
+                    &name.1,
+                    outcome.name(),
+                    &fuel,
+                    &thousands(step.calls),
+                    &bytes(step.memory_bytes),
+                    &duration(step.duration_us),
+                ];
+                table.row(&cells, Some((2, tone)));
+            }
+        }
+    }
+    table.render(look)
+}
+
+/// `1 event`, `2 events`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
+/// A number with its digits in groups: `1,234,567`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A size: `512 B`, `64 KiB`, `1.5 MiB`.
+#[must_use]
+pub fn bytes(size: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if size < 1024 {
+        return format!("{size} B");
+    }
+    let (mut tenths, mut unit) = (u128::from(size) * 10 / 1024, 0);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    tenth(tenths, UNITS.get(unit).copied().unwrap_or("TiB"))
+}
+
+/// A duration given in microseconds: `870 us`, `12.3 ms`, `4.5 s`.
+#[must_use]
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => tenth(u128::from(us / 100), "ms"),
+        _ => tenth(u128::from(us / 100_000), "s"),
+    }
+}
+
+fn tenth(tenths: u128, unit: &str) -> String {
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {unit}"),
+        (whole, _) if whole >= 100 => format!("{whole} {unit}"),
+        (whole, part) => format!("{whole}.{part} {unit}"),
+    }
+}
+
+/// JSON over several lines.
+#[must_use]
+pub fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// The text with control characters made visible, so that what a guest says cannot drive the terminal. Line breaks stay.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// On which side a column's cells stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Left.
+    Left,
+    /// Right, for numbers.
+    Right,
+}
+
+/// A table of text.
+#[derive(Debug)]
+pub struct Table {
+    columns: Vec<(String, Align)>,
+    rows: Vec<(Vec<String>, Option<(usize, Tone)>)>,
+}
+
+impl Table {
+    /// A table with these columns.
+    #[must_use]
+    pub fn new(columns: &[(&str, Align)]) -> Self {
+        Self { columns: Vec::new(), rows: Vec::new() }.and(columns)
+    }
+
+    /// The table with more columns.
+    #[must_use]
+    pub fn and(mut self, columns: &[(&str, Align)]) -> Self {
+        self.columns.extend(columns.iter().map(|(name, align)| ((*name).to_owned(), *align)));
+        self
+    }
+
+    /// Appends a row, with one cell in a tone.
+    pub fn row(&mut self, cells: &[&str], tone: Option<(usize, Tone)>) {
+        self.rows.push((cells.iter().map(|cell| crate::problem::shown(cell)).collect(), tone));
+    }
+
+    /// The table as text. Where it is wider than the terminal, the widest left column is cut.
+    #[must_use]
+    pub fn render(&self, look: &Look) -> String {
+        const GAP: usize = 2;
+        const NARROWEST: usize = 8;
+        let cell_width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|(cells, _)| cells.get(column)).map(|cell| cell.chars().count());
+            cells.max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, (name, _))| name.chars().count().max(cell_width(index)))
+            .collect();
+        while let Some(width) = look.width
+            && widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1) > width
+        {
+            let left = widths.iter_mut().zip(&self.columns).filter(|(_, (_, align))| *align == Align::Left);
+            match left.map(|(width, _)| width).max() {
+                Some(widest) if *widest > NARROWEST => *widest -= 1,
+                _ => break,
+            }
+        }
+        let mut out = String::new();
+        let heading: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        self.line(&mut out, &heading, &widths, &|_, cell| look.paint(Tone::Dim, cell));
+        for (cells, tone) in &self.rows {
+            self.line(&mut out, cells, &widths, &|index, cell| match tone {
+                Some((toned, tone)) if *toned == index => look.paint(*tone, cell),
+                _ => cell.to_owned(),
+            });
+        }
+        out
+    }
+
+    fn line(&self, out: &mut String, cells: &[String], widths: &[usize], paint: &dyn Fn(usize, &str) -> String) {
+        let mut pad = 0;
+        for (index, ((cell, width), (_, align))) in cells.iter().zip(widths).zip(&self.columns).enumerate() {
+            let length = cell.chars().count();
+            let cell: String = if length > *width {
+                cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+            } else {
+                cell.clone()
+            };
+            let room = width.saturating_sub(length);
+            let before = if *align == Align::Right { room } else { 0 };
+            // Padding is written before a cell, so that no line ends in blanks.
+            if !cell.is_empty() {
+                let _ = write!(out, "{:pad$}{}", "", paint(index, &cell), pad = pad + before);
+                pad = 0;
+            } else {
+                pad += before;
+            }
+            pad += 2 + if *align == Align::Right { 0 } else { room };
+        }
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::id::Digest;
+    use crate::limits::LimitKind;
+    use crate::outcome::Outcome;
+
+    fn step(id: &str, outcome: Option<Outcome>) -> StepReport {
+        StepReport {
+            id: id.parse().unwrap(),
+            tool: "files.read-text".parse().unwrap(),
+            outcome,
+            calls: 12,
+            fuel: Some(1_234_567),
+            memory_bytes: 1_114_112,
+            duration_us: 870,
+        }
+    }
+
+    fn sample(outcome: RunOutcome, steps: Vec<StepReport>) -> Report {
+        Report {
+            run: "r1".to_owned(),
+            folder: "state/runs/r1".into(),
+            plan: "p".to_owned(),
+            outcome,
+            output: if outcome == RunOutcome::Completed { json!({"total": 3}) } else { Value::Null },
+            steps,
+            problems: Vec::new(),
+            denials: Vec::new(),
+            head: Digest::of(b""),
+            events: 1,
+            phases: vec![("store", 12), ("steps", 1_500)],
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_completed_run() {
+        let completed = Outcome::Completed { output: json!(1) };
+        let text = report(&sample(RunOutcome::Completed, vec![step("read", Some(completed))]), &Look::default());
+        assert_eq!(
+            text,
+            "plan `p` completed
+
+output
+{
+  \"total\": 3
+}
+
+step  tool             outcome         fuel  calls   memory    time
+read  files.read-text  completed  1,234,567     12  1.1 MiB  870 us
+
+run    r1
+trace  state/runs/r1/trace.jsonl (1 event)
+head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+"
+        );
+    }
+
+    #[test]
+    fn a_failed_run_shows_what_did_not_run() {
+        let limit = Outcome::LimitExceeded { limit: LimitKind::Deadline, allowed: 5, backtrace: Vec::new() };
+        let failed = StepReport { fuel: None, ..step("slow", Some(limit)) };
+        let look = Look { verbose: true, ..Look::default() };
+        let text = report(&sample(RunOutcome::Failed, vec![failed, step("later", None)]), &look);
+        assert!(text.starts_with("plan `p` failed\n\nstep "), "{text}");
+        assert!(text.contains("slow   files.read-text  limit-exceeded     -     12  1.1 MiB  870 us\n"), "{text}");
+        assert!(text.contains("later  files.read-text  not run\n"), "{text}");
+        assert!(text.contains("\ntime   store 12 us, steps 1.5 ms\n"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_widest_name() {
+        let look = Look { width: Some(60), ..Look::default() };
+        let completed = Outcome::Completed { output: json!(1) };
+        let text = steps(&[step("a-step-with-a-very-long-name-that-never-ends", Some(completed))], &look);
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(text.contains('…'));
+    }
+
+    #[test]
+    fn colours_come_only_where_asked_for() {
+        let plain = Look::default();
+        let color = Look { color: true, ..plain };
+        assert_eq!(plain.paint(Tone::Bad, "x"), "x");
+        assert_eq!(color.paint(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(color.paint(Tone::Bad, ""), "");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!([0, 999, 1_000, 12_345_678].map(thousands), ["0", "999", "1,000", "12,345,678"]);
+        assert_eq!([0, 1_023, 1_024, 1_536, 1 << 20, 150 << 20].map(bytes), ["0 B", "1023 B", "1 KiB", "1.5 KiB", "1 MiB", "150 MiB"]);
+        assert_eq!(bytes(u64::MAX), "16777215 TiB");
+        assert_eq!([0, 999, 1_000, 12_340, 2_500_000].map(duration), ["0 us", "999 us", "1 ms", "12.3 ms", "2.5 s"]);
+        assert_eq!([1, 2].map(|count| counted(count, "event")), ["1 event", "2 events"]);
+    }
+
+    #[test]
+    fn what_a_guest_says_cannot_drive_the_terminal() {
+        assert_eq!(harmless("a\x1b[31m\r\nb"), "a\\u{1b}[31m\\r\nb");
+        let mut table = Table::new(&[("x", Align::Left)]);
+        table.row(&["a\nb\x1b"], None);
+        assert_eq!(table.render(&Look::default()), "x\na\\nb\\u{1b}\n");
+    }
+}

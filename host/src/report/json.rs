@@ -1,1 +1,155 @@
-//! JSON.
+//! A report as JSON for programs: the `result` of `host run --json`.
+
+use serde_json::{Map, Value, json};
+
+use crate::outcome::Outcome;
+use crate::policy::Denial;
+use crate::report::{Report, StepReport};
+
+/// The report of a run. Members that say nothing (`problems` of a plan that was not refused) are left out.
+#[must_use]
+pub fn report(report: &Report) -> Value {
+    let mut out = Map::new();
+    out.insert("run".to_owned(), json!(report.run));
+    out.insert("plan".to_owned(), json!(report.plan));
+    out.insert("outcome".to_owned(), json!(report.outcome.name()));
+    out.insert("output".to_owned(), report.output.clone());
+    out.insert("steps".to_owned(), report.steps.iter().map(step).collect());
+    if !report.problems.is_empty() {
+        out.insert("problems".to_owned(), json!(report.problems));
+    }
+    if !report.denials.is_empty() {
+        out.insert("denials".to_owned(), report.denials.iter().map(denial).collect());
+    }
+    let trace = json!({
+        "folder": report.folder.display().to_string(),
+        "events": report.events,
+        "head": report.head.to_string(),
+    });
+    out.insert("trace".to_owned(), trace);
+    let phases = report.phases.iter().map(|(name, us)| json!({ "phase": name, "duration_us": us }));
+    out.insert("phases".to_owned(), phases.collect());
+    if !report.warnings.is_empty() {
+        out.insert("warnings".to_owned(), json!(report.warnings));
+    }
+    Value::Object(out)
+}
+
+fn step(step: &StepReport) -> Value {
+    let mut out = Map::new();
+    out.insert("id".to_owned(), json!(step.id.as_str()));
+    out.insert("tool".to_owned(), json!(step.tool.to_string()));
+    let Some(ended) = &step.outcome else {
+        out.insert("outcome".to_owned(), json!("not-run"));
+        return Value::Object(out);
+    };
+    out.append(&mut outcome(ended));
+    out.insert("calls".to_owned(), json!(step.calls));
+    out.insert("fuel".to_owned(), json!(step.fuel));
+    out.insert("memory_bytes".to_owned(), json!(step.memory_bytes));
+    out.insert("duration_us".to_owned(), json!(step.duration_us));
+    Value::Object(out)
+}
+
+/// How a step ended: `outcome`, and what belongs to that outcome.
+#[must_use]
+pub fn outcome(outcome: &Outcome) -> Map<String, Value> {
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| {
+        out.insert(key.to_owned(), value);
+    };
+    put("outcome", json!(outcome.name()));
+    match outcome {
+        Outcome::Completed { output } => put("output", output.clone()),
+        Outcome::Failed { error } => put("error", error.clone()),
+        Outcome::Trapped { message, backtrace } => {
+            put("message", json!(message));
+            put("backtrace", json!(backtrace));
+        }
+        Outcome::LimitExceeded { limit, allowed, backtrace } => {
+            put("limit", json!(limit.name()));
+            put("allowed", json!(allowed));
+            put("backtrace", json!(backtrace));
+        }
+        Outcome::Cancelled => {}
+    }
+    out
+}
+
+/// A denial.
+#[must_use]
+pub fn denial(denial: &Denial) -> Value {
+    json!({
+        "step": denial.step.as_str(),
+        "tool": denial.tool.to_string(),
+        "reason": denial.reason,
+        "hint": denial.hint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+    use crate::limits::LimitKind;
+    use crate::outcome::RunOutcome;
+    use crate::problem::Problem;
+
+    fn sample() -> Report {
+        let base = StepReport {
+            id: "a".parse().unwrap(),
+            tool: "files.read-text".parse().unwrap(),
+            outcome: Some(Outcome::Completed { output: json!("x") }),
+            calls: 2,
+            fuel: Some(3),
+            memory_bytes: 4,
+            duration_us: 5,
+        };
+        let limit = Outcome::LimitExceeded { limit: LimitKind::Fuel, allowed: 9, backtrace: vec!["f".to_owned()] };
+        let steps = vec![
+            base.clone(),
+            StepReport { id: "b".parse().unwrap(), outcome: Some(limit), ..base.clone() },
+            StepReport { id: "c".parse().unwrap(), outcome: None, ..base },
+        ];
+        Report {
+            run: "r".to_owned(),
+            folder: "runs/r".into(),
+            plan: "p".to_owned(),
+            outcome: RunOutcome::Failed,
+            output: Value::Null,
+            steps,
+            problems: Vec::new(),
+            denials: Vec::new(),
+            head: Digest::of(b""),
+            events: 7,
+            phases: vec![("store", 1)],
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_outcome_brings_what_belongs_to_it() {
+        let value = report(&sample());
+        assert_eq!(value["steps"][0], json!({"id": "a", "tool": "files.read-text", "outcome": "completed", "output": "x", "calls": 2, "fuel": 3, "memory_bytes": 4, "duration_us": 5}));
+        assert_eq!(value["steps"][1]["limit"], "fuel");
+        assert_eq!(value["steps"][1]["allowed"], 9);
+        assert_eq!(value["steps"][2], json!({"id": "c", "tool": "files.read-text", "outcome": "not-run"}));
+        assert_eq!(value["trace"]["events"], 7);
+        assert!(value.get("problems").is_none() && value.get("denials").is_none() && value.get("warnings").is_none());
+    }
+
+    #[test]
+    fn problems_and_denials_are_told_with_their_hints() {
+        let mut given = sample();
+        given.problems.push(Problem::new("missing-param", "/steps/0/input/x", "m").with_hint("h"));
+        given.denials.push(Denial {
+            step: "a".parse().unwrap(),
+            tool: "files.delete".parse().unwrap(),
+            reason: "r".to_owned(),
+            hint: "h".to_owned(),
+        });
+        let value = report(&given);
+        assert_eq!(value["problems"][0]["hint"], "h");
+        assert_eq!(value["denials"], json!([{"step": "a", "tool": "files.delete", "reason": "r", "hint": "h"}]));
+    }
+}

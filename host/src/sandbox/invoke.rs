@@ -157,8 +157,13 @@ impl SandboxError {
     /// What is wrong with a skill, as problems of the plan that uses it; `pointer` is where the plan names it.
     #[must_use]
     pub fn problems(&self, pointer: &str) -> Vec<Problem> {
-        if let Self::Load { source, .. } = self {
-            return source.problems(pointer);
+        if let Self::Load { skill, source } = self {
+            let mut problems = source.problems(pointer);
+            if pointer.is_empty() {
+                // No place of the plan says which skill it is.
+                problems.iter_mut().for_each(|problem| problem.message = format!("skill `{skill}`: {}", problem.message));
+            }
+            return problems;
         }
         let problem = Problem::new("skill-unreadable", pointer, self.to_string());
         vec![match self.hint() {

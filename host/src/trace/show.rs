@@ -1,1 +1,306 @@
-//! To be written.
+//! Events for people: one line each. Pure; what guests put into a trace cannot reach the terminal as control characters.
+//!
+//! Handles are numbers that are given again after a drop, so each is shown with its type and, from its second life on, the number of
+//! that life: `descriptor#3`, then `descriptor#3.2`.
+
+mod handles;
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde_json::Value;
+
+use super::TraceError;
+use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::line::Line;
+use crate::canonical;
+use crate::id::{Digest, StepId};
+use crate::outcome::Outcome;
+
+/// Characters of one value that are shown unless everything is.
+const VALUE_CHARS_MAX: usize = 80;
+/// Characters of a line's values together.
+const LINE_CHARS_MAX: usize = 240;
+/// Hex digits of a digest that are shown unless everything is.
+const DIGEST_CHARS: usize = 12;
+
+/// What is shown and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Shows values, digests and names of functions whole.
+    pub full: bool,
+    /// Only events of this step.
+    pub step: Option<StepId>,
+    /// Only host calls of functions whose name begins so; `wasi:` may be left out.
+    pub interface: Option<String>,
+    /// Only events of this kind.
+    pub kind: Option<Kind>,
+    /// The lines as they are in the file.
+    pub json: bool,
+}
+
+/// Renders the lines of one trace, in their order.
+#[derive(Debug)]
+pub struct Renderer {
+    options: Options,
+    /// The step that runs.
+    step: Option<StepId>,
+    lives: Lives,
+}
+
+/// How often each handle of the running step was given out.
+type Lives = BTreeMap<u64, u64>;
+
+impl Renderer {
+    /// Starts at the beginning of a trace.
+    #[must_use]
+    pub const fn new(options: Options) -> Self {
+        Self { options, step: None, lives: Lives::new() }
+    }
+
+    /// Appends the next line as it is shown, with its newline; nothing where the options leave it out. Every line must be given, also
+    /// those that are left out: handles are followed through all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Event`] when a member is not of its type.
+    pub fn render(&mut self, line: &Line<'_>, out: &mut String) -> Result<(), TraceError> {
+        let event = line.event()?;
+        if let Event::StepBegin(begin) = &event {
+            self.step = Some(begin.step.clone());
+            self.lives.clear();
+        }
+        if let Event::Call(call) = &event {
+            handles::given_out(call, |handle| *self.lives.entry(handle).or_default() += 1);
+        }
+        let step = match &event {
+            Event::Denied { step, .. } => Some(step.clone()),
+            _ => self.step.clone(),
+        };
+        if self.shows(&event, step.as_ref()) {
+            if self.options.json {
+                out.push_str(line.text());
+            } else {
+                let mut text = String::new();
+                let named = step.as_ref().map_or("", StepId::as_str);
+                // Writing to a string cannot fail.
+                let _: fmt::Result = write!(text, "{:>6}  {named:<12}  ", line.seq());
+                let _: fmt::Result = self.event(&event, &mut text);
+                out.extend(text.trim_end().chars().flat_map(visible));
+            }
+            out.push('\n');
+        }
+        if event.kind() == Kind::StepEnd {
+            self.step = None;
+        }
+        Ok(())
+    }
+
+    fn shows(&self, event: &Event, step: Option<&StepId>) -> bool {
+        let Options { step: wanted, interface, kind, .. } = &self.options;
+        let in_interface = |interface: &String| match event {
+            Event::Call(call) => {
+                let function = call.function.as_str();
+                function.starts_with(interface)
+                    || function.strip_prefix("wasi:").is_some_and(|function| function.starts_with(interface))
+            }
+            _ => false,
+        };
+        kind.is_none_or(|kind| kind == event.kind())
+            && wanted.as_ref().is_none_or(|wanted| step == Some(wanted))
+            && interface.as_ref().is_none_or(in_interface)
+    }
+
+    fn event(&self, event: &Event, out: &mut String) -> fmt::Result {
+        match event {
+            Event::Header(header) => self.header(header, out),
+            Event::Refused { problems } => {
+                write!(out, "refused: {} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" })?;
+                problems.iter().try_for_each(|problem| write!(out, "; {problem}"))
+            }
+            Event::Denied { tool, reason, .. } => write!(out, "denied {tool}: {reason}"),
+            Event::StepBegin(begin) => self.step_begin(begin, out),
+            Event::Call(call) => self.call(call, out),
+            Event::StepEnd(end) => self.step_end(end, out),
+            Event::RunEnd { outcome, output, steps } => {
+                write!(out, "run {} after {steps} step{}", outcome.name(), if *steps == 1 { "" } else { "s" })?;
+                if output.is_null() { Ok(()) } else { write!(out, ": {}", self.value(output)) }
+            }
+        }
+    }
+
+    fn header(&self, header: &Header, out: &mut String) -> fmt::Result {
+        let name = if header.plan_name.is_empty() { "(unnamed)" } else { &header.plan_name };
+        write!(out, "plan `{name}` {}  policy {}", self.digest(header.plan), self.digest(header.policy))?;
+        for (skill, digest) in &header.skills {
+            write!(out, "  skill {skill}@{}", self.digest(*digest))?;
+        }
+        if !header.inputs.is_empty() {
+            write!(out, "  inputs {}", self.value(&Value::Object(header.inputs.clone())))?;
+        }
+        let Header { seed, start_time, host, engine, .. } = header;
+        write!(out, "  seed {seed}  start {start_time}  host {host}  runtime {engine}")
+    }
+
+    fn step_begin(&self, begin: &StepBegin, out: &mut String) -> fmt::Result {
+        write!(out, "begin {}({})", begin.tool, self.value(&begin.input))?;
+        if begin.attempt > 1 {
+            write!(out, "  attempt {}", begin.attempt)?;
+        }
+        write!(out, "  skill {}  grant {}", self.digest(begin.skill), begin.grant)?;
+        if self.options.full {
+            for (name, limit) in begin.limits.entries() {
+                write!(out, "  {name} {limit}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_end(&self, end: &StepEnd, out: &mut String) -> fmt::Result {
+        write!(out, "{}", end.outcome.name())?;
+        let frames = match &end.outcome {
+            Outcome::Completed { output: value } | Outcome::Failed { error: value } => {
+                write!(out, ": {}", self.value(value))?;
+                [].as_slice()
+            }
+            Outcome::Trapped { message, backtrace } => {
+                write!(out, ": {message}")?;
+                backtrace
+            }
+            Outcome::LimitExceeded { limit, allowed, backtrace } => {
+                write!(out, ": {} beyond {allowed}", limit.name())?;
+                backtrace
+            }
+            Outcome::Cancelled => &[],
+        };
+        let shown = if self.options.full { frames } else { frames.get(..1).unwrap_or_default() };
+        shown.iter().try_for_each(|frame| write!(out, "  at {frame}"))?;
+        write!(out, "  ({} call{}", end.calls, if end.calls == 1 { "" } else { "s" })?;
+        match end.fuel {
+            Some(fuel) => write!(out, ", fuel {fuel})"),
+            None => write!(out, ")"),
+        }
+    }
+
+    fn call(&self, call: &CallEvent, out: &mut String) -> fmt::Result {
+        let function = if self.options.full { call.function.clone() } else { short_function(&call.function) };
+        let mut arguments = String::new();
+        for (name, value) in call.params.as_object().into_iter().flatten() {
+            let separator = if arguments.is_empty() { "" } else { ", " };
+            let value = match handles::of_parameter(&call.function, name) {
+                Some(resource) => self.handles(value, resource),
+                None => self.value(value),
+            };
+            write!(arguments, "{separator}{name}: {value}")?;
+        }
+        let mut results = call.result.as_object().into_iter().flatten();
+        let (case, value) = results.next().map_or(("", &Value::Null), |(case, value)| (case.as_str(), value));
+        let value = match handles::of_result(&call.function, case) {
+            Some(resource) => self.handles(value, resource),
+            None if value.is_null() => String::new(),
+            None => self.value(value),
+        };
+        write!(out, "{function}({}) -> {case} {}", self.cut(arguments, LINE_CHARS_MAX), self.cut(value, LINE_CHARS_MAX))
+    }
+
+    /// A value in which each number outside of objects is a handle.
+    fn handles(&self, value: &Value, resource: &str) -> String {
+        match value {
+            Value::Number(number) => {
+                let life = number.as_u64().and_then(|handle| self.lives.get(&handle)).copied().unwrap_or(1);
+                if life > 1 { format!("{resource}#{number}.{life}") } else { format!("{resource}#{number}") }
+            }
+            Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| self.handles(item, resource)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Object(members) if members.len() == 1 => {
+                let members = members.iter().map(|(case, value)| format!("{case}: {}", self.handles(value, resource)));
+                format!("{{{}}}", members.collect::<String>())
+            }
+            value => self.value(value),
+        }
+    }
+
+    fn value(&self, value: &Value) -> String {
+        let mut text = String::new();
+        self.write_value(value, &mut text);
+        self.cut(text, VALUE_CHARS_MAX)
+    }
+
+    fn write_value(&self, value: &Value, out: &mut String) {
+        // Nothing beyond what the end of the line cuts off is worth writing.
+        if !self.options.full && out.len() > LINE_CHARS_MAX * 4 {
+            return;
+        }
+        if let Some((digest, bytes)) = super::verify::reference(value) {
+            let _: fmt::Result = write!(out, "<{bytes} bytes sha256:{}>", self.digest(digest));
+            return;
+        }
+        match value {
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    self.write_value(item, out);
+                }
+                out.push(']');
+            }
+            Value::Object(members) => {
+                out.push('{');
+                for (index, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    out.push_str(name);
+                    out.push_str(": ");
+                    self.write_value(value, out);
+                }
+                out.push('}');
+            }
+            scalar => out.push_str(&canonical::to_string(scalar)),
+        }
+    }
+
+    fn cut(&self, text: String, chars: usize) -> String {
+        if self.options.full {
+            return text;
+        }
+        match text.char_indices().nth(chars) {
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+            None => text,
+        }
+    }
+
+    fn digest(&self, digest: Digest) -> String {
+        let hex = digest.to_string();
+        if self.options.full { hex } else { format!("{}…", hex.get(..DIGEST_CHARS).unwrap_or_default()) }
+    }
+}
+
+/// `wasi:filesystem/types#[method]descriptor.write` as `descriptor.write`, `wasi:random/random#get-random-u64` as `random.get-random-u64`.
+fn short_function(function: &str) -> String {
+    let (interface, name) = function.split_once('#').unwrap_or(("", function));
+    if let Some(method) = name.strip_prefix("[method]").or_else(|| name.strip_prefix("[static]")) {
+        return method.to_owned();
+    }
+    if let Some(resource) = name.strip_prefix("[resource-drop]") {
+        return format!("{resource}.drop");
+    }
+    if let Some(resource) = name.strip_prefix("[constructor]") {
+        return format!("{resource}.new");
+    }
+    match interface.rsplit(['/', ':']).next() {
+        Some(interface) if !interface.is_empty() => format!("{interface}.{name}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// A character, or its escape where a terminal would act on it or a reader would be misled.
+fn visible(c: char) -> impl Iterator<Item = char> {
+    let hidden = c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let escaped = hidden.then(|| c.escape_unicode()).into_iter().flatten();
+    escaped.chain((!hidden).then_some(c))
+}
+
+#[cfg(test)]
+mod tests;

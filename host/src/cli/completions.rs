@@ -1,0 +1,24 @@
+//! `host completions`.
+
+use clap::CommandFactory as _;
+use serde_json::json;
+
+use crate::cli::Cli;
+use crate::cli::reply::Reply;
+
+/// Writes the completion script for a shell
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(crate) fn execute(&self) -> Reply {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "host", &mut script);
+        let script = String::from_utf8_lossy(&script).into_owned();
+        let result = json!({ "shell": self.shell.to_string(), "script": script });
+        Reply::new(script, result)
+    }
+}

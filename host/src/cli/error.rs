@@ -1,0 +1,321 @@
+//! Errors of the command line: what is said and how the program exits. All conversions are here.
+
+use std::error::Error as StdError;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::exit::Exit;
+use crate::host;
+use crate::limits::LimitKind;
+use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::Denial;
+use crate::problem::{Problem, suggestion};
+use crate::report::human::{Look, Tone, harmless, thousands};
+use crate::report::json as report_json;
+use crate::report::{Report, StepReport};
+use crate::sandbox::SandboxError;
+use crate::skills::builtin;
+use crate::store::StoreError;
+use crate::trace::TraceError;
+
+/// Why a command did not succeed. It has one kind, and a cause for each thing that is wrong.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub(crate) kind: Exit,
+    causes: Vec<Cause>,
+    /// `details` of the envelope.
+    details: Map<String, Value>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+struct Cause {
+    /// Lower case, no final period.
+    message: String,
+    /// Lines below it, such as a backtrace.
+    lines: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Exit, message: impl Into<String>) -> Self {
+        let cause = Cause { message: message.into(), lines: Vec::new(), hint: None };
+        Self { kind, causes: vec![cause], details: Map::new() }
+    }
+
+    /// With what to do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Some(cause) = self.causes.last_mut() {
+            cause.hint = Some(hint.into());
+        }
+        self
+    }
+
+    fn lines(mut self, lines: Vec<String>) -> Self {
+        if let Some(cause) = self.causes.last_mut() {
+            cause.lines = lines;
+        }
+        self
+    }
+
+    /// With a member of `details`.
+    pub(crate) fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// A command line that is wrong, as clap says it.
+    pub(crate) fn usage(text: &str) -> Self {
+        let mut paragraphs = text.trim().splitn(2, "\n\n");
+        let message = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let usage = paragraphs.next().unwrap_or_default().trim().to_owned();
+        Self::new(Exit::Request, message).hint("see `host --help`").detail("usage", usage)
+    }
+
+    /// A document that is wrong.
+    pub(crate) fn document(name: &str, problems: Vec<Problem>) -> Self {
+        let mut error = Self::problems(Exit::Request, problems);
+        // A problem with a place does not say in which file.
+        for cause in &mut error.causes {
+            if !cause.message.contains(name) {
+                cause.message = format!("{name}: {}", cause.message);
+            }
+        }
+        error.detail("document", name)
+    }
+
+    /// A plan that is refused.
+    pub(crate) fn refused(mut problems: Vec<Problem>) -> Self {
+        problems.iter_mut().for_each(hint_at_skills);
+        Self::problems(Exit::of_problems(&problems), problems)
+    }
+
+    /// The same as another kind.
+    pub(crate) const fn of_kind(mut self, kind: Exit) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same in other words: `from` is `to` in every message.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        for cause in &mut self.causes {
+            cause.message = cause.message.replace(from, to);
+        }
+        self
+    }
+
+    pub(crate) fn problems(kind: Exit, problems: Vec<Problem>) -> Self {
+        let details = Map::from_iter([("problems".to_owned(), json!(problems))]);
+        let cause = |problem: Problem| Cause { message: problem.to_string(), lines: Vec::new(), hint: problem.hint };
+        Self { kind, causes: problems.into_iter().map(cause).collect(), details }
+    }
+
+    fn denied(denials: &[Denial]) -> Self {
+        let details = Map::from_iter([("denials".to_owned(), denials.iter().map(report_json::denial).collect())]);
+        let cause = |denial: &Denial| Cause {
+            message: format!("step `{}` ({}) is denied: {}", denial.step, denial.tool, denial.reason),
+            lines: Vec::new(),
+            hint: Some(denial.hint.clone()),
+        };
+        Self { kind: Exit::Denied, causes: denials.iter().map(cause).collect(), details }
+    }
+
+    /// What went wrong in a run, if anything did.
+    pub(crate) fn of_report(report: &Report) -> Option<Self> {
+        let kind = Exit::of_report(report);
+        Some(match report.outcome {
+            RunOutcome::Completed => return None,
+            RunOutcome::Refused => Self::refused(report.problems.clone()),
+            RunOutcome::Denied => Self::denied(&report.denials),
+            RunOutcome::Failed | RunOutcome::Cancelled => match report.failed_step() {
+                Some(step) => Self::of_step(report, step),
+                None => Self::new(kind, "the run was cancelled between two steps"),
+            },
+        })
+    }
+
+    fn of_step(report: &Report, step: &StepReport) -> Self {
+        let Some(outcome) = &step.outcome else { return Self::new(Exit::Internal, "a step did not run") };
+        let name = format!("step `{}` ({})", step.id, step.tool);
+        let kind = Exit::of_step(outcome);
+        let look = format!("`host trace show {} --step {}` shows its host calls", report.run, step.id);
+        let error = match outcome {
+            Outcome::Completed { .. } => Self::new(Exit::Internal, format!("{name} completed")),
+            Outcome::Failed { error } => {
+                let (message, lines) = skill_error(error);
+                Self::new(kind, format!("{name} failed: {message}")).lines(lines).hint(look)
+            }
+            Outcome::Trapped { message, backtrace } => {
+                let message = format!("{name} trapped: {}", message.trim_start_matches("wasm trap: "));
+                Self::new(kind, message).lines(frames(backtrace)).hint(format!("this is a fault of the skill; {look}"))
+            }
+            Outcome::LimitExceeded { limit, allowed, backtrace } => {
+                let message = format!("{name} exceeded its limit `{}` of {}", limit.name(), thousands(*allowed));
+                Self::new(kind, message).lines(frames(backtrace)).hint(raise(*limit))
+            }
+            Outcome::Cancelled => Self::new(kind, format!("{name} was cancelled")),
+        };
+        let mut details = report_json::outcome(outcome);
+        details.remove("output");
+        details.insert("step".to_owned(), json!(step.id.as_str()));
+        details.insert("tool".to_owned(), json!(step.tool.to_string()));
+        Self { details, ..error }
+    }
+
+    /// The error as people see it on stderr.
+    pub(crate) fn render(&self, look: &Look) -> String {
+        let (label, hint) = (look.paint(Tone::Bad, "error:"), look.paint(Tone::Good, "hint:"));
+        let mut out = String::new();
+        for cause in &self.causes {
+            out += &format!("{label} {}\n", harmless(&cause.message));
+            for line in &cause.lines {
+                out += &format!("  {}\n", harmless(line));
+            }
+            if let Some(text) = &cause.hint {
+                out += &format!("{hint} {}\n", harmless(text));
+            }
+        }
+        out
+    }
+
+    /// `error` of the envelope.
+    pub(crate) fn to_json(&self) -> Value {
+        let first = self.causes.first();
+        let message = first.map(|cause| cause.message.clone()).unwrap_or_default();
+        let more = self.causes.len().saturating_sub(1);
+        let message = if more == 0 { message } else { format!("{message} (and {more} more)") };
+        json!({
+            "code": self.kind.name(),
+            "message": message,
+            "details": self.details,
+            "hint": self.causes.iter().find_map(|cause| cause.hint.as_deref()),
+        })
+    }
+}
+
+/// A plan is checked against the skills that it uses, so that only here is it known which others there are.
+fn hint_at_skills(problem: &mut Problem) {
+    if problem.code != "unknown-tool" {
+        return;
+    }
+    let Some((_, rest)) = problem.message.split_once("there is no skill `") else { return };
+    let name = rest.split('`').next().unwrap_or_default();
+    let near = suggestion(name, builtin::names());
+    problem.hint = Some(near.unwrap_or_else(|| {
+        let names: Vec<&str> = builtin::names().collect();
+        let names = names.join(", ");
+        format!("built in are {names}; the component of another is named in the plan's `skills` or with `--skill {name}=FILE`")
+    }));
+}
+
+/// What a skill says of its own failure: its `code` and `message` where it has them, else the value.
+fn skill_error(error: &Value) -> (String, Vec<String>) {
+    let text = |key: &str| error.get(key).and_then(Value::as_str);
+    if let Some(exit_code) = error.get("exit_code").and_then(Value::as_u64) {
+        let lines = text("stderr").unwrap_or_default().lines().map(str::to_owned).collect();
+        return (format!("the program ended with exit code {exit_code}"), lines);
+    }
+    match (error, text("code"), text("message")) {
+        (Value::Null, ..) => ("the tool gives no reason".to_owned(), Vec::new()),
+        (Value::String(text), ..) => (text.clone(), Vec::new()),
+        (_, Some(code), Some(message)) => (format!("{code}: {message}"), Vec::new()),
+        (_, None, Some(message)) => (message.to_owned(), Vec::new()),
+        _ => (crate::canonical::to_string(error), Vec::new()),
+    }
+}
+
+fn frames(backtrace: &[String]) -> Vec<String> {
+    backtrace.iter().map(|frame| format!("at {frame}")).collect()
+}
+
+fn raise(limit: LimitKind) -> String {
+    let name = limit.name();
+    if limit.is_policy_key() {
+        format!("if it shall have more, raise `{name}` where it is lowest: in `[limits]` or the grant's `limits` of the policy, or in the step's `limits`")
+    } else {
+        "this bound is fixed".to_owned()
+    }
+}
+
+/// An error with what caused it, on one line.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some messages hold their cause already.
+        if !text.contains(&cause_text) {
+            text += &format!(": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<host::Error> for Error {
+    fn from(error: host::Error) -> Self {
+        match error {
+            host::Error::Sandbox(error) => error.into(),
+            host::Error::Trace(error) => error.into(),
+            host::Error::Store(error) => error.into(),
+            host::Error::Damaged { .. } => Self::new(Exit::Diverged, chain(&error)),
+            host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![problem]),
+            host::Error::Workspace { .. } => {
+                Self::new(Exit::Internal, chain(&error)).hint("name another folder with `--workspace`")
+            }
+        }
+    }
+}
+
+impl From<SandboxError> for Error {
+    fn from(error: SandboxError) -> Self {
+        let kind = match &error {
+            SandboxError::Trace(_) => {
+                let SandboxError::Trace(error) = error else { return Self::new(Exit::Internal, chain(&error)) };
+                return error.into();
+            }
+            SandboxError::Load { .. } | SandboxError::Link { .. } | SandboxError::Unreadable { .. } => Exit::SkillLoad,
+            SandboxError::Directory { .. } => Exit::Request,
+            SandboxError::Input { .. } => Exit::Input,
+            SandboxError::Engine { .. } | SandboxError::Entropy(_) => Exit::Internal,
+        };
+        let hint = error.hint();
+        let error = Self::new(kind, chain(&error));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl From<TraceError> for Error {
+    fn from(error: TraceError) -> Self {
+        let kind = match &error {
+            TraceError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Request,
+            TraceError::Io { .. } => Exit::Internal,
+            TraceError::Schema { .. } => Exit::Request,
+            _ => Exit::Diverged,
+        };
+        let hint = error.hint();
+        let error = Self::new(kind, chain(&error));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::NoSuchRun { .. } | StoreError::NotARun { .. } => Exit::Request,
+            StoreError::Io { .. } => Exit::Internal,
+        };
+        let hint = error.hint();
+        let error = Self::new(kind, chain(&error));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! How the program ends: the only place that knows exit codes. `--help` prints [`table`], the documentation repeats it, a test compares.
+
+use crate::limits::LimitKind;
+use crate::outcome::{Outcome, RunOutcome};
+use crate::problem::Problem;
+use crate::report::Report;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// It did what it was asked for.
+    Success,
+    /// What was compared is not equal, or something ended otherwise than expected.
+    Unexpected,
+    /// The command line, a document or a plan is wrong.
+    Request,
+    /// A skill cannot be loaded.
+    SkillLoad,
+    /// A step used up its fuel or its time.
+    Timeout,
+    /// A plan or call names a tool that does not exist.
+    ToolNotFound,
+    /// An input does not fit a tool.
+    Input,
+    /// A skill failed or trapped, or exceeded a limit other than fuel and time.
+    SkillFailed,
+    /// A replay diverged, or a trace is not what was recorded.
+    Diverged,
+    /// The policy does not allow it.
+    Denied,
+    /// It was cancelled by another program (SIGTERM).
+    Cancelled,
+    /// The state folder, the disk, or the host itself.
+    Internal,
+    /// It was cancelled from the keyboard (Ctrl-C).
+    Interrupted,
+}
+
+/// Codes that later versions will use.
+const RESERVED: &str = "14, 21 and 30";
+
+impl Exit {
+    /// All of them, by code.
+    pub const ALL: [Self; 13] = [
+        Self::Success,
+        Self::Unexpected,
+        Self::Request,
+        Self::SkillLoad,
+        Self::Timeout,
+        Self::ToolNotFound,
+        Self::Input,
+        Self::SkillFailed,
+        Self::Diverged,
+        Self::Denied,
+        Self::Cancelled,
+        Self::Internal,
+        Self::Interrupted,
+    ];
+
+    /// The exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Unexpected => 1,
+            Self::Request => 2,
+            Self::SkillLoad => 3,
+            Self::Timeout => 4,
+            Self::ToolNotFound => 5,
+            Self::Input => 6,
+            Self::SkillFailed => 7,
+            Self::Diverged => 9,
+            Self::Denied => 11,
+            Self::Cancelled => 16,
+            Self::Internal => 20,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "ok",
+            Self::Unexpected => "not as expected: traces differ, a demo case went otherwise",
+            Self::Request => "bad request, document or plan",
+            Self::SkillLoad => "a skill cannot be loaded",
+            Self::Timeout => "out of fuel or past the deadline",
+            Self::ToolNotFound => "no such tool",
+            Self::Input => "an input does not fit the tool",
+            Self::SkillFailed => "a skill failed, trapped or exceeded another limit",
+            Self::Diverged => "a replay diverged, or a trace was changed",
+            Self::Denied => "denied by the policy",
+            Self::Cancelled => "cancelled (SIGTERM)",
+            Self::Internal => "storage or internal error",
+            Self::Interrupted => "interrupted (Ctrl-C)",
+        }
+    }
+
+    /// The error's `code` in the JSON envelope.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "OK",
+            Self::Unexpected => "UNEXPECTED",
+            Self::Request => "REQUEST_INVALID",
+            Self::SkillLoad => "SKILL_INVALID",
+            Self::Timeout => "TIMEOUT",
+            Self::ToolNotFound => "NOT_FOUND",
+            Self::Input => "VALIDATION_ERROR",
+            Self::SkillFailed => "USER_CODE_ERROR",
+            Self::Diverged => "REPLAY_DIVERGED",
+            Self::Denied => "SECURITY_VIOLATION",
+            Self::Cancelled => "CANCELLED",
+            Self::Internal => "INTERNAL",
+            Self::Interrupted => "INTERRUPTED",
+        }
+    }
+
+    /// The `http_status` of the JSON envelope.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Success => 200,
+            Self::Request | Self::SkillLoad | Self::Input => 400,
+            Self::Denied => 403,
+            Self::ToolNotFound => 404,
+            Self::Unexpected | Self::Diverged => 409,
+            Self::Cancelled | Self::Interrupted => 499,
+            Self::SkillFailed | Self::Internal => 500,
+            Self::Timeout => 504,
+        }
+    }
+
+    /// For a plan that is refused: [`Self::Request`], unless all that is wrong with it is of one narrower kind.
+    #[must_use]
+    pub fn of_problems(problems: &[Problem]) -> Self {
+        let mut kinds = problems.iter().filter(|problem| problem.code != "more-problems").map(Self::of_problem);
+        let Some(first) = kinds.next() else { return Self::Request };
+        if kinds.all(|kind| kind == first) { first } else { Self::Request }
+    }
+
+    fn of_problem(problem: &Problem) -> Self {
+        const SKILL: [&str; 3] = ["digest-mismatch", "import-not-provided", "unknown-skill"];
+        let code = problem.code.as_str();
+        let in_input = problem.pointer.strip_prefix("/steps/").and_then(|rest| rest.split_once('/'));
+        let in_input = in_input.is_some_and(|(_, rest)| rest == "input" || rest.starts_with("input/"));
+        match code {
+            "unknown-tool" => Self::ToolNotFound,
+            "bad-template" => Self::Request,
+            _ if code.starts_with("component-") || code.starts_with("skill-") || SKILL.contains(&code) => Self::SkillLoad,
+            _ if in_input || code == "unknown-input" => Self::Input,
+            _ => Self::Request,
+        }
+    }
+
+    /// For the outcome of a step.
+    #[must_use]
+    pub const fn of_step(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Completed { .. } => Self::Success,
+            Outcome::LimitExceeded { limit: LimitKind::Fuel | LimitKind::Deadline, .. } => Self::Timeout,
+            Outcome::Failed { .. } | Outcome::Trapped { .. } | Outcome::LimitExceeded { .. } => Self::SkillFailed,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+
+    /// For a run.
+    #[must_use]
+    pub fn of_report(report: &Report) -> Self {
+        match report.outcome {
+            RunOutcome::Completed => Self::Success,
+            RunOutcome::Refused => Self::of_problems(&report.problems),
+            RunOutcome::Denied => Self::Denied,
+            RunOutcome::Cancelled => Self::Cancelled,
+            RunOutcome::Failed => {
+                let outcome = report.failed_step().and_then(|step| step.outcome.as_ref());
+                outcome.map_or(Self::SkillFailed, Self::of_step)
+            }
+        }
+    }
+}
+
+/// The table of exit codes, as `--help` shows it.
+#[must_use]
+pub fn table() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for exit in Exit::ALL {
+        text += &format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+    }
+    text += &format!("  {RESERVED} are reserved");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(code: &str, pointer: &str) -> Problem {
+        Problem::new(code, pointer, "m")
+    }
+
+    #[test]
+    fn the_table_is_what_the_documentation_says() {
+        assert_eq!(
+            table(),
+            "Exit codes:
+    0  ok
+    1  not as expected: traces differ, a demo case went otherwise
+    2  bad request, document or plan
+    3  a skill cannot be loaded
+    4  out of fuel or past the deadline
+    5  no such tool
+    6  an input does not fit the tool
+    7  a skill failed, trapped or exceeded another limit
+    9  a replay diverged, or a trace was changed
+   11  denied by the policy
+   16  cancelled (SIGTERM)
+   20  storage or internal error
+  130  interrupted (Ctrl-C)
+  14, 21 and 30 are reserved"
+        );
+    }
+
+    #[test]
+    fn codes_ascend_and_are_distinct() {
+        assert!(Exit::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
+    }
+
+    #[test]
+    fn a_refusal_has_the_code_that_all_its_problems_share() {
+        let input = problem("missing-param", "/steps/0/input/text");
+        let tool = problem("unknown-tool", "/steps/1/tool");
+        let skill = problem("component-empty", "/skills/a");
+        let more = problem("more-problems", "");
+        for (problems, exit) in [
+            (vec![], Exit::Request),
+            (vec![input.clone(), more], Exit::Input),
+            (vec![tool.clone(), tool.clone()], Exit::ToolNotFound),
+            (vec![skill.clone()], Exit::SkillLoad),
+            (vec![input, tool], Exit::Request),
+            (vec![problem("cycle", "/steps/0")], Exit::Request),
+            (vec![problem("unknown-input", "/inputs/x")], Exit::Input),
+        ] {
+            assert_eq!(Exit::of_problems(&problems), exit, "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn fuel_and_deadline_are_told_from_other_limits() {
+        for limit in LimitKind::ALL {
+            let outcome = Outcome::LimitExceeded { limit, allowed: 1, backtrace: Vec::new() };
+            let timeout = matches!(limit, LimitKind::Fuel | LimitKind::Deadline);
+            assert_eq!(Exit::of_step(&outcome), if timeout { Exit::Timeout } else { Exit::SkillFailed });
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `host inspect`.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::reply::Reply;
+use crate::cli::session::{Session, SkillArgs};
+use crate::id::SkillName;
+use crate::problem::suggestion;
+use crate::report::human::{Look, Tone, bytes, harmless, pretty};
+use crate::skill::{Annotations, Export, Import, Need, OutputKind, Risk, Skill, Tool, ToolResult};
+use crate::skills::{SkillBytes, builtin};
+use crate::types::Ty;
+use crate::types::schema::{output_schema, params_schema};
+
+/// A signature that is longer is shown over several lines.
+const LINE_CHARS: usize = 100;
+
+/// Shows what a skill is: its tools, what they take and give, and what it needs to be granted; runs none of its code
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// A component file or the name of a built-in skill
+    skill: String,
+    /// Shows the JSON Schema of each tool's input and output
+    #[arg(long)]
+    schema: bool,
+}
+
+impl Inspect {
+    pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        let (name, source) = self.find()?;
+        let host = session.builder(&SkillArgs::default()).build();
+        let skill = host.inspect(&name, &source).map_err(Error::from)?;
+        let json = to_json(&skill);
+        let text = if self.schema {
+            let tools = skill.tools.iter().map(|(name, tool)| (name.clone(), schemas(tool)));
+            format!("{}\n", pretty(&Value::Object(tools.collect())))
+        } else {
+            to_text(&skill, &session.output.look)
+        };
+        Ok(Reply::new(text, json))
+    }
+
+    /// A file where there is one; else a built-in skill.
+    fn find(&self) -> Result<(SkillName, SkillBytes), Error> {
+        let path = Path::new(&self.skill);
+        if path.is_file() {
+            return Ok((name_of(path)?, SkillBytes::File(path.to_owned())));
+        }
+        if let (Some(bytes), Ok(name)) = (builtin::find(&self.skill), SkillName::new(self.skill.as_str())) {
+            return Ok((name, bytes));
+        }
+        let names: Vec<&str> = builtin::names().collect();
+        let hint = suggestion(&self.skill, names.iter().copied())
+            .unwrap_or_else(|| format!("give a `.wasm` file or one of {}", names.join(", ")));
+        Err(Error::new(Exit::SkillLoad, format!("`{}` is neither a file nor a built-in skill", self.skill)).hint(hint))
+    }
+}
+
+/// The name of a component file, where it is one that a skill can have.
+fn name_of(path: &Path) -> Result<SkillName, Error> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let clean: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    SkillName::new(clean.as_str()).or_else(|_| SkillName::new(format!("skill-{clean}"))).map_err(|error| {
+        Error::new(Exit::Request, error.to_string()).hint("rename the file")
+    })
+}
+
+fn to_text(skill: &Skill, look: &Look) -> String {
+    let strong = |text: &str| look.paint(Tone::Strong, text);
+    let metadata = &skill.metadata;
+    let version = metadata.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let mut out = format!("{}{}\n", strong(skill.name.as_str()), harmless(&version));
+    if let Some(description) = &metadata.description {
+        out += &format!("{}\n", harmless(description.trim()));
+    }
+    out += &format!("\nsha256  {}\nsize    {}\n", skill.digest, bytes(skill.size_bytes));
+    out += &format!("\n{}\n", strong("tools"));
+    for tool in skill.tools.values() {
+        out += &tool_text(tool, look);
+    }
+    if skill.tools.is_empty() {
+        out += "  none\n";
+    }
+    if !skill.not_tools.is_empty() {
+        out += &format!("\n{}\n", strong("exported, but not tools"));
+        for (name, reason) in &skill.not_tools {
+            out += &format!("  {}: {}\n", harmless(name), harmless(reason));
+        }
+    }
+    out += &format!("\n{}\n", strong("imports"));
+    for import in &skill.imports {
+        let needs = needs(import);
+        let needs = if import.needs == Need::NotProvided { look.paint(Tone::Bad, needs) } else { look.paint(Tone::Dim, needs) };
+        out += &format!("  {:<42} {needs}\n", import.name);
+    }
+    if skill.imports.is_empty() {
+        out += "  none\n";
+    }
+    out
+}
+
+fn tool_text(tool: &Tool, look: &Look) -> String {
+    let params: Vec<String> = tool.params.iter().map(|(name, ty)| format!("{name}: {ty:.200}")).collect();
+    let result = match &tool.result {
+        ToolResult { ok: Some(ok), fallible: true, .. } => format!(" -> {ok:.400}, or an error"),
+        ToolResult { ok: Some(ok), .. } => format!(" -> {ok:.400}"),
+        ToolResult { fallible: true, .. } => " -> nothing, or an error".to_owned(),
+        ToolResult { .. } => String::new(),
+    };
+    let name = tool.name.to_string();
+    let line = format!("({}){result}", params.join(", "));
+    let painted = look.paint(Tone::Good, &name);
+    let mut out = if name.len() + line.len() + 2 <= look.width.unwrap_or(LINE_CHARS).min(LINE_CHARS) {
+        format!("  {painted}{line}\n")
+    } else {
+        let params: String = params.iter().map(|param| format!("    {param},\n")).collect();
+        format!("  {painted}(\n{params}  ){result}\n")
+    };
+    if let Some(description) = &tool.annotations.description {
+        out += &format!("      {}\n", harmless(description.trim()));
+    }
+    let annotations = annotations_text(&tool.annotations);
+    if !annotations.is_empty() {
+        out += &format!("      {}\n", look.paint(Tone::Dim, &annotations.join(", ")));
+    }
+    out
+}
+
+fn annotations_text(annotations: &Annotations) -> Vec<String> {
+    let mut texts = Vec::new();
+    texts.extend(annotations.risk.map(|risk| format!("{} risk", risk_name(risk))));
+    let flags = [
+        (annotations.read_only, "read-only"),
+        (annotations.idempotent, "idempotent"),
+        (annotations.destructive, "destructive"),
+    ];
+    texts.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned()));
+    texts.extend(annotations.compensation.as_ref().map(|tool| format!("undone by {tool}")));
+    texts
+}
+
+const fn risk_name(risk: Risk) -> &'static str {
+    match risk {
+        Risk::Low => "low",
+        Risk::Medium => "medium",
+        Risk::High => "high",
+        Risk::Critical => "critical",
+    }
+}
+
+const fn output_name(output: OutputKind) -> &'static str {
+    match output {
+        OutputKind::Text => "text",
+        OutputKind::Json => "json",
+        OutputKind::Bytes => "bytes",
+        OutputKind::None => "none",
+    }
+}
+
+const fn needs(import: &Import) -> &'static str {
+    match import.needs {
+        Need::Nothing => "needs nothing",
+        Need::Filesystem => "sees the folders that a grant lists in `filesystem`",
+        Need::Clocks => "virtual time, or real with `clocks = \"real\"`",
+        Need::Random => "seeded bytes, or real with `random = \"real\"`",
+        Need::Environment => "sees the variables that a grant lists in `env`",
+        Need::NotProvided => "is not provided: the skill cannot be loaded",
+    }
+}
+
+/// The schemas of a tool.
+fn schemas(tool: &Tool) -> Value {
+    let mut schemas = json!({ "input": params_schema(&tool.params), "output": output_schema(tool.result.ok.as_ref()) });
+    if let (Some(members), true) = (schemas.as_object_mut(), tool.result.fallible) {
+        members.insert("error".to_owned(), output_schema(tool.result.err.as_ref()));
+    }
+    schemas
+}
+
+/// What is known of a skill, for programs.
+pub(crate) fn to_json(skill: &Skill) -> Value {
+    let tools: Map<String, Value> = skill.tools.iter().map(|(name, tool)| (name.clone(), tool_json(tool))).collect();
+    let not_tools = skill.not_tools.iter().map(|(name, reason)| json!({ "export": name, "reason": reason }));
+    let imports = skill.imports.iter().map(|import| {
+        json!({ "name": import.name, "provided": import.needs != Need::NotProvided, "needs": needs(import) })
+    });
+    json!({
+        "name": skill.name.as_str(),
+        "version": skill.metadata.version,
+        "description": skill.metadata.description,
+        "sha256": skill.digest.to_string(),
+        "size_bytes": skill.size_bytes,
+        "tools": tools,
+        "not_tools": not_tools.collect::<Vec<_>>(),
+        "imports": imports.collect::<Vec<_>>(),
+    })
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let ty = |ty: &Option<Ty>| ty.as_ref().map(ToString::to_string);
+    let params: Vec<Value> =
+        tool.params.iter().map(|(name, ty)| json!({ "name": name, "type": ty.to_string() })).collect();
+    let export = match &tool.export {
+        Export::Function { interface, function } => json!({ "interface": interface, "function": function }),
+        Export::Command { interface } => json!({ "interface": interface }),
+    };
+    let annotations = &tool.annotations;
+    json!({
+        "name": tool.name.to_string(),
+        "description": annotations.description,
+        "params": params,
+        "result": { "ok": ty(&tool.result.ok), "err": ty(&tool.result.err), "fallible": tool.result.fallible },
+        "schemas": schemas(tool),
+        "export": export,
+        "annotations": {
+            "risk": annotations.risk.map(risk_name),
+            "read_only": annotations.read_only,
+            "idempotent": annotations.idempotent,
+            "destructive": annotations.destructive,
+            "compensation": annotations.compensation,
+            "output": annotations.output.map(output_name),
+        },
+    })
+}

@@ -1,0 +1,153 @@
+//! The only place that writes to stdout and stderr. A reader that goes away (a closed pipe) is no error.
+
+use std::io::{self, ErrorKind, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::env::Env;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::reply::Reply;
+use crate::cli::{ColorChoice, Global};
+use crate::clock::Stopwatch;
+use crate::report::human::{Look, Tone, harmless};
+
+/// Where and how to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    /// How stdout looks.
+    pub(crate) look: Look,
+    /// How stderr looks.
+    err_look: Look,
+    /// Whether progress may be drawn on stderr.
+    pub(crate) progress: bool,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global, env: &Env) -> Self {
+        let color = |terminal: bool| match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !env.no_color,
+        };
+        let look = |terminal: bool| Look {
+            color: color(terminal),
+            width: env.width.filter(|_| terminal),
+            verbose: global.verbose,
+        };
+        let (out, err) = (env.stdout_is_terminal, env.stderr_is_terminal);
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            look: look(out),
+            err_look: look(err),
+            progress: err && !global.quiet && !global.json,
+        }
+    }
+
+    /// For a command line that could not be read.
+    pub(crate) fn for_usage(env: &Env, json: bool) -> Self {
+        let global = Global { state: None, json, color: ColorChoice::Auto, quiet: false, verbose: false };
+        Self::new(&global, env)
+    }
+
+    /// A line on stderr for people, unless they asked for silence.
+    pub(crate) fn say(&self, label: &str, text: &str) {
+        if !self.quiet && !self.json {
+            let label = self.err_look.paint(Tone::Note, &format!("{label}:"));
+            write(&mut io::stderr().lock(), &format!("{label} {}\n", harmless(text)));
+        }
+    }
+
+    /// Writes a part of what goes to stdout. Gives false where nobody reads it any more.
+    pub(crate) fn stream(&self, text: &str) -> bool {
+        io::stdout().lock().write_all(text.as_bytes()).is_ok()
+    }
+
+    /// Writes how a command ended.
+    pub(crate) fn reply(&self, result: Result<Reply, Error>, started: Stopwatch, notes: &[String]) -> Exit {
+        let (reply, failure) = match result {
+            Ok(mut reply) => {
+                let failure = reply.failure.take();
+                (reply, failure)
+            }
+            Err(error) => (Reply::default(), Some(error)),
+        };
+        let exit = failure.as_ref().map_or(Exit::Success, |failure| failure.kind);
+        let written = if self.json {
+            let document = envelope(reply, failure.as_ref(), started, notes);
+            write(&mut io::stdout().lock(), &format!("{document}\n"))
+        } else {
+            let written = write(&mut io::stdout().lock(), &reply.text);
+            if let Some(failure) = &failure {
+                write(&mut io::stderr().lock(), &failure.render(&self.err_look));
+            }
+            written
+        };
+        if written { exit } else { self.lost(exit) }
+    }
+
+    /// Stdout could not be written, for another reason than that nobody reads it: a success is none then.
+    fn lost(&self, exit: Exit) -> Exit {
+        write(&mut io::stderr().lock(), "error: cannot write to stdout\n");
+        if exit == Exit::Success { Exit::Internal } else { exit }
+    }
+
+    /// Writes what clap says about a wrong command line.
+    pub(crate) fn usage_error(&self, error: &clap::Error) -> Exit {
+        let text = error.render();
+        let text = if self.err_look.color { text.ansi().to_string() } else { text.to_string() };
+        write(&mut io::stderr().lock(), &text);
+        Exit::Request
+    }
+
+    /// Writes the help or the version.
+    pub(crate) fn help(&self, error: &clap::Error) -> Exit {
+        let text = error.render();
+        let text = if self.json {
+            format!("{}\n", envelope(Reply::new("", json!(text.to_string())), None, Stopwatch::start(), &[]))
+        } else if self.look.color {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        if write(&mut io::stdout().lock(), &text) { Exit::Success } else { self.lost(Exit::Success) }
+    }
+}
+
+/// Whether it was written, or nobody wants it.
+fn write(stream: &mut impl Write, text: &str) -> bool {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::BrokenPipe,
+    }
+}
+
+/// The time since `started`, to the microsecond.
+fn milliseconds(started: Stopwatch) -> Value {
+    let us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+    json!(f64::from(us) / 1_000.0)
+}
+
+/// The one document that `--json` writes.
+fn envelope(reply: Reply, failure: Option<&Error>, started: Stopwatch, notes: &[String]) -> Value {
+    let exit = failure.map_or(Exit::Success, |failure| failure.kind);
+    let mut meta = Map::new();
+    meta.insert("exit_code".to_owned(), json!(exit.code()));
+    meta.insert("runtime_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    meta.insert("duration_ms".to_owned(), milliseconds(started));
+    if !notes.is_empty() {
+        meta.insert("notes".to_owned(), json!(notes));
+    }
+    meta.extend(reply.meta);
+    json!({
+        "schema_version": "v1",
+        "ok": failure.is_none(),
+        "http_status": exit.http_status(),
+        "result": reply.result,
+        "error": failure.map(Error::to_json),
+        "meta": meta,
+    })
+}

@@ -1,0 +1,71 @@
+//! `host run`.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cli::error::Error;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::plan_source::{inputs, json_pair, read_plan, text_pair};
+use crate::cli::progress::Progress;
+use crate::cli::reply::Reply;
+use crate::cli::session::{HostArgs, Session};
+use crate::report::{Report, human, json};
+use crate::{PlanDocument, RunOptions, SkillHostBuilder};
+
+/// Runs a plan: validates all of it, asks the policy, runs each step in a fresh sandbox, records a trace
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The plan: a JSON or YAML file, or `-` for JSON from stdin
+    plan: PathBuf,
+    /// The value of an input that the plan declares; may be given several times
+    #[arg(long = "input", value_name = "K=JSON", value_parser = json_pair)]
+    input: Vec<(String, Value)>,
+    /// The same with a text as it is
+    #[arg(long = "input-text", value_name = "K=TEXT", value_parser = text_pair)]
+    input_text: Vec<(String, Value)>,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Run {
+    pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        let plan = read_plan(&self.plan)?;
+        let inputs = inputs(self.input.iter().chain(&self.input_text))?;
+        let (report, failure) = run(session, session.granting_builder(&self.host)?, &plan, inputs)?;
+        let text = human::report(&report, &session.output.look);
+        Ok(reply(text, &report, json::report(&report)).failure(failure))
+    }
+}
+
+/// Runs a plan with progress on stderr; Ctrl-C cancels it.
+pub(crate) fn run(
+    session: &Session,
+    builder: SkillHostBuilder,
+    plan: &PlanDocument,
+    inputs: serde_json::Map<String, Value>,
+) -> Result<(Report, Option<Error>), Error> {
+    let progress = Progress::new(&session.output);
+    let host = builder.observer(progress.observer()).build();
+    let options = RunOptions { inputs, ..RunOptions::default() };
+    let interrupt = Interrupt::cancels(&options.cancel);
+    let report = host.run(plan, &options);
+    progress.clear();
+    let report = report?;
+    session.warn(&report);
+    let mut failure = Error::of_report(&report);
+    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
+        && report.outcome == crate::outcome::RunOutcome::Cancelled
+    {
+        failure.kind = exit;
+    }
+    Ok((report, failure))
+}
+
+/// A reply that says which run it was.
+pub(crate) fn reply(text: String, report: &Report, result: Value) -> Reply {
+    Reply::new(text, result)
+        .meta("run_id", report.run.clone())
+        .meta("trace_head", report.head.to_string())
+        .meta("trace_events", report.events)
+}

@@ -1,0 +1,136 @@
+//! What one call of the program works with: its options, where the policy and the skills come from, and the host made of them.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::cli::env::Env;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output::Output;
+use crate::cli::reply::Reply;
+use crate::cli::Global;
+use crate::clock::Stopwatch;
+use crate::document;
+use crate::id::SkillName;
+use crate::report::Report;
+use crate::skills::SkillBytes;
+use crate::{PolicyDocument, SkillHost, SkillHostBuilder};
+
+/// The policy that is taken where none is named.
+const DEFAULT_POLICY: &str = "policies/default.toml";
+
+/// One call of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    global: Global,
+    env: Env,
+    pub(crate) output: Output,
+    /// What was said on the way, for the envelope.
+    notes: RefCell<Vec<String>>,
+}
+
+/// Options of the commands that load skills.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct SkillArgs {
+    /// Takes the component FILE for the skill NAME, before what the plan names and what is built in; may be given several times
+    #[arg(long = "skill", value_name = "NAME=FILE", value_parser = skill_pair)]
+    pub(crate) skills: Vec<(SkillName, PathBuf)>,
+}
+
+/// Options of the commands that run something.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct HostArgs {
+    /// What tools may touch [env: HOST_POLICY] [default: policies/default.toml if it exists, else nothing is granted]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The folder that `{workspace}` means in the policy
+    #[arg(long, value_name = "DIR", default_value = "workspace")]
+    pub(crate) workspace: PathBuf,
+    #[command(flatten)]
+    pub(crate) skills: SkillArgs,
+}
+
+fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
+    let Some((name, file)) = text.split_once('=') else {
+        return Err("expected NAME=FILE, such as `csv=skills/csv.wasm`".to_owned());
+    };
+    let name = SkillName::new(name).map_err(|error| error.to_string())?;
+    if file.is_empty() { Err("the file name is missing".to_owned()) } else { Ok((name, PathBuf::from(file))) }
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, env: Env) -> Self {
+        let output = Output::new(&global, &env);
+        Self { global, env, output, notes: RefCell::default() }
+    }
+
+    /// Writes how the command ended.
+    pub(crate) fn finish(&self, result: Result<Reply, Error>, started: Stopwatch) -> Exit {
+        self.output.reply(result, started, &self.notes.borrow())
+    }
+
+    /// Something a person may want to know.
+    pub(crate) fn note(&self, text: &str) {
+        self.output.say("note", text);
+        self.notes.borrow_mut().push(text.to_owned());
+    }
+
+    /// What a report warns of.
+    pub(crate) fn warn(&self, report: &Report) {
+        for warning in &report.warnings {
+            self.output.say("warning", warning);
+            self.notes.borrow_mut().push(warning.clone());
+        }
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        let state = self.global.state.clone();
+        state.or_else(|| self.env.state.as_ref().map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(".skillhost"))
+    }
+
+    /// A host that grants nothing.
+    pub(crate) fn builder(&self, skills: &SkillArgs) -> SkillHostBuilder {
+        let mut builder = SkillHost::builder().state(self.state());
+        for (name, file) in &skills.skills {
+            builder = builder.skill(name.clone(), SkillBytes::File(file.clone()));
+        }
+        builder
+    }
+
+    /// A host with policy and workspace.
+    pub(crate) fn granting_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
+        let policy = self.policy(args.policy.as_deref())?;
+        Ok(self.builder(&args.skills).policy(policy).workspace(&args.workspace))
+    }
+
+    /// The policy that applies.
+    fn policy(&self, given: Option<&Path>) -> Result<PolicyDocument, Error> {
+        let named = given.map(Path::to_owned).or_else(|| self.env.policy.as_ref().map(PathBuf::from));
+        let path = match named {
+            Some(path) => path,
+            None if Path::new(DEFAULT_POLICY).is_file() => PathBuf::from(DEFAULT_POLICY),
+            None => {
+                self.note(
+                    "no policy was found, so nothing is granted; name one with `--policy FILE` or HOST_POLICY, or write \
+                     `policies/default.toml`",
+                );
+                return Ok(PolicyDocument::deny_all());
+            }
+        };
+        if self.output.look.verbose {
+            self.note(&format!("the policy is `{}`", path.display()));
+        }
+        read_policy(&path)
+    }
+}
+
+/// Reads a policy file.
+pub(crate) fn read_policy(path: &Path) -> Result<PolicyDocument, Error> {
+    let name = path.display().to_string();
+    let bytes = document::read_limited(path).map_err(|problem| Error::document(&name, vec![problem]))?;
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(Error::new(Exit::Request, format!("`{name}` is not UTF-8")));
+    };
+    PolicyDocument::parse(&text).map_err(|problems| Error::document(&name, problems))
+}

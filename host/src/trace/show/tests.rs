@@ -1,0 +1,103 @@
+use serde_json::json;
+
+use super::super::samples::{self, reader};
+use super::*;
+
+fn shown(events: &[Event], options: Options) -> String {
+    let bytes = samples::recorded(events);
+    let mut reader = reader(&bytes);
+    let mut renderer = Renderer::new(options);
+    let mut out = String::new();
+    while let Some(line) = reader.next_line().unwrap() {
+        renderer.render(&line, &mut out).unwrap();
+    }
+    out
+}
+
+fn a_file_is_opened_twice() -> Vec<Event> {
+    let fs = "wasi:filesystem/types#";
+    let open = |path: &str| {
+        let params = json!({"self": 0, "path": path, "path-flags": [], "open-flags": ["create"], "flags": ["write"]});
+        samples::call("wasi:filesystem/types#[method]descriptor.open-at", params, json!({"ok": 3}))
+    };
+    let blob = json!({"len": 4096, "sha256": Digest::of(b"x").to_string()});
+    vec![
+        samples::header(),
+        samples::begin("one", json!({"path": "a.txt"})),
+        samples::call("wasi:filesystem/preopens#get-directories", json!({}), json!({"ok": [[0, "/work"]]})),
+        open("a.txt"),
+        samples::call(
+            "wasi:filesystem/types#[method]descriptor.write",
+            json!({"self": 3, "buffer": blob, "offset": 0}),
+            json!({"ok": 4096}),
+        ),
+        samples::call(&format!("{fs}[resource-drop]descriptor"), json!({"self": 3}), json!({"ok": null})),
+        open("b\u{1b}[31m\u{202e}.txt"),
+        samples::call(&format!("{fs}[method]descriptor.stat"), json!({"self": 3}), json!({"err": "not-permitted"})),
+        samples::call("wasi:random/random#get-random-u64", json!({}), json!({"ok": 7})),
+        samples::end("one", Outcome::Failed { error: json!("é".repeat(500)) }, 6),
+        samples::begin("two", json!({})),
+        samples::call("wasi:io/poll#poll", json!({"in": [3, 4]}), json!({"ok": [0]})),
+        samples::call(
+            "wasi:io/streams#[method]output-stream.flush",
+            json!({"self": 2}),
+            json!({"err": {"last-operation-failed": 9}}),
+        ),
+        samples::end(
+            "two",
+            Outcome::Trapped { message: "unreachable".into(), backtrace: vec!["m!f".into(), "m!g".into()] },
+            2,
+        ),
+        samples::run_end(crate::outcome::RunOutcome::Failed, 2),
+    ]
+}
+
+#[test]
+fn an_event_is_one_line() {
+    let text = shown(&a_file_is_opened_twice(), Options::default());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 15);
+    assert!(lines[0].starts_with("     0                plan `sample` "), "{}", lines[0]);
+    let blob = format!("{}…", &Digest::of(b"x").to_string()[..12]);
+    let expected = [
+        r#"     2  one           preopens.get-directories() -> ok [[descriptor#0, "/work"]]"#.to_owned(),
+        r#"     3  one           descriptor.open-at(flags: ["write"], open-flags: ["create"], path: "a.txt", path-flags: [], self: descriptor#0) -> ok descriptor#3"#.to_owned(),
+        format!("     4  one           descriptor.write(buffer: <4096 bytes sha256:{blob}>, offset: 0, self: descriptor#3) -> ok 4096"),
+        "     5  one           descriptor.drop(self: descriptor#3) -> ok".to_owned(),
+        r#"     6  one           descriptor.open-at(flags: ["write"], open-flags: ["create"], path: "b\u001b[31m\u{202e}.txt", path-flags: [], self: descriptor#0) -> ok descriptor#3.2"#.to_owned(),
+        r#"     7  one           descriptor.stat(self: descriptor#3.2) -> err "not-permitted""#.to_owned(),
+        "     8  one           random.get-random-u64() -> ok 7".to_owned(),
+    ];
+    assert_eq!(lines[2..9], expected);
+    assert!(
+        lines[9].starts_with("     9  one           failed: \"é") && lines[9].contains("…  (6 calls, fuel 12345)"),
+        "{}",
+        lines[9]
+    );
+    assert_eq!(
+        lines[11..],
+        [
+            "    11  two           poll.poll(in: [pollable#3, pollable#4]) -> ok [0]",
+            "    12  two           output-stream.flush(self: output-stream#2) -> err {last-operation-failed: error#9}",
+            "    13  two           trapped: unreachable  at m!f  (2 calls, fuel 12345)",
+            "    14                run failed after 2 steps",
+        ]
+    );
+}
+
+#[test]
+fn options_choose_events() {
+    let events = a_file_is_opened_twice();
+    let count = |options| shown(&events, options).lines().count();
+    assert_eq!(count(Options { step: Some("two".parse().unwrap()), ..Options::default() }), 4);
+    assert_eq!(count(Options { interface: Some("filesystem/".into()), ..Options::default() }), 6);
+    assert_eq!(count(Options { interface: Some("wasi:random".into()), ..Options::default() }), 1);
+    assert_eq!(count(Options { kind: Some(Kind::StepEnd), ..Options::default() }), 2);
+    let raw = shown(&events, Options { json: true, ..Options::default() });
+    assert_eq!(raw.as_bytes(), samples::recorded(&events));
+    let full = shown(&events, Options { full: true, ..Options::default() });
+    assert!(full.contains(&Digest::of(b"x").to_string()) && full.contains(&"é".repeat(500)) && full.contains("at m!g"));
+    assert!(!full.chars().any(|c| c.is_control() && c != '\n'));
+    let text = shown(&samples::nothing_ran()[1], Options { step: Some("one".parse().unwrap()), ..Options::default() });
+    assert_eq!(text.lines().next(), Some("     1  one           denied csv.parse: no grant names `csv.parse`"));
+}
