@@ -1,1 +1,253 @@
-//! To be written.
+//! Nothing that a guest can import acts unseen: for every function of every interface that the host provides there is a guest that calls
+//! it, and the call is in the trace. The functions come from WASI's own WIT, so that one that is new is found here.
+
+use std::fmt::Write as _;
+
+use host_tests::plan::READ_WRITE;
+use host_tests::{TestHost, guest, policy};
+use serde_json::json;
+use skillhost::outcome::Outcome;
+use skillhost::skill::{Need, need_of};
+use wit_parser::abi::{AbiVariant, FlatTypes, WasmType};
+use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId};
+
+use crate::verifier;
+
+/// Resources of which no guest can get a handle, because there is never a terminal: their drops cannot be called.
+const WITHOUT_HANDLES: [&str; 2] = ["terminal-input", "terminal-output"];
+
+/// One importable function.
+struct Import {
+    interface: String,
+    function: String,
+    params: Vec<WasmType>,
+    results: Vec<WasmType>,
+    /// Pushes the arguments.
+    arguments: String,
+}
+
+impl Import {
+    /// The name in traces.
+    fn traced(&self) -> String {
+        format!("{}#{}", self.interface.split('@').next().expect("a name"), self.function)
+    }
+}
+
+fn wasm(ty: WasmType) -> &'static str {
+    match ty {
+        WasmType::I64 | WasmType::PointerOrI64 => "i64",
+        WasmType::F32 => "f32",
+        WasmType::F64 => "f64",
+        WasmType::I32 | WasmType::Pointer | WasmType::Length => "i32",
+    }
+}
+
+/// The resource that a type is or leads to.
+fn resource(wit: &Resolve, id: TypeId) -> Option<&str> {
+    match &wit.types[id].kind {
+        TypeDefKind::Resource => wit.types[id].name.as_deref(),
+        TypeDefKind::Type(Type::Id(other)) => resource(wit, *other),
+        TypeDefKind::Handle(Handle::Borrow(of) | Handle::Own(of)) => resource(wit, *of),
+        _ => None,
+    }
+}
+
+fn kind(wit: &Resolve, mut id: TypeId) -> &TypeDefKind {
+    while let TypeDefKind::Type(Type::Id(other)) = &wit.types[id].kind {
+        id = *other;
+    }
+    &wit.types[id].kind
+}
+
+/// Code that pushes an argument: a live handle, a short text, one pollable, zero.
+fn argument(wit: &Resolve, ty: &Type) -> String {
+    if let Type::String = ty {
+        return "(i32.const 520) (i32.const 1)".to_owned();
+    }
+    if let Type::Id(id) = ty {
+        if let Some(resource) = resource(wit, *id) {
+            return format!("(call $some-{resource})");
+        }
+        if let TypeDefKind::List(item) = kind(wit, *id) {
+            return match item {
+                Type::U8 => "(i32.const 520) (i32.const 1)".to_owned(),
+                Type::Id(of) if resource(wit, *of) == Some("pollable") => {
+                    "(call $one-pollable) (i32.const 1)".to_owned()
+                }
+                _ => "(i32.const 0) (i32.const 0)".to_owned(),
+            };
+        }
+    }
+    let mut storage = [WasmType::I32; FlatTypes::MAX_FLAT_PARAMS];
+    let mut flat = FlatTypes::new(&mut storage);
+    assert!(wit.push_flat(ty, &mut flat), "an argument that goes through memory");
+    flat.to_vec().into_iter().map(|ty| format!("({}.const 0) ", wasm(ty))).collect()
+}
+
+fn function(wit: &Resolve, interface: &str, function: &Function) -> Import {
+    let signature = wit.wasm_signature(AbiVariant::GuestImport, function);
+    assert!(!signature.indirect_params, "{}", function.name);
+    let mut arguments: String = function.params.iter().map(|param| argument(wit, &param.ty) + " ").collect();
+    if signature.retptr {
+        arguments += "(i32.const 1024)";
+    }
+    Import {
+        interface: interface.to_owned(),
+        function: function.name.clone(),
+        params: signature.params,
+        results: signature.results,
+        arguments,
+    }
+}
+
+/// Every function that the host provides, drops included.
+fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
+    let mut interfaces = Vec::new();
+    let mut imports = Vec::new();
+    for (_, package) in wit.packages.iter() {
+        for (_, id) in &package.interfaces {
+            let name = wit.id_of(*id).expect("an interface has a name");
+            if need_of(&name) == Need::NotProvided {
+                continue;
+            }
+            let interface = &wit.interfaces[*id];
+            for function_of in interface.functions.values() {
+                imports.push(function(wit, &name, function_of));
+            }
+            for (resource, id) in &interface.types {
+                if matches!(wit.types[*id].kind, TypeDefKind::Resource) && !WITHOUT_HANDLES.contains(&resource.as_str()) {
+                    imports.push(Import {
+                        interface: name.clone(),
+                        function: format!("[resource-drop]{resource}"),
+                        params: vec![WasmType::I32],
+                        results: Vec::new(),
+                        arguments: format!("(call $some-{resource})"),
+                    });
+                }
+            }
+            interfaces.push(name);
+        }
+    }
+    (interfaces, imports)
+}
+
+/// Gets a handle of each resource.
+const SOME: &str = r#"
+    (func $some-descriptor (result i32)
+      (call $get-directories (i32.const 8))
+      (i32.load (i32.load (i32.const 8))))
+    (func $file (result i32)
+      (call $open-at (call $some-descriptor) (i32.const 0) (i32.const 520) (i32.const 1) (i32.const 1) (i32.const 3) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.load (i32.const 20)))
+    (func $some-directory-entry-stream (result i32)
+      (call $read-directory (call $some-descriptor) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.load (i32.const 20)))
+    (func $some-input-stream (result i32) (call $get-stdin))
+    (func $some-output-stream (result i32) (call $get-stdout))
+    (func $some-pollable (result i32) (call $subscribe-duration (i64.const 1)))
+    (func $one-pollable (result i32) (i32.store (i32.const 512) (call $some-pollable)) (i32.const 512))
+    (func $some-error (result i32)
+      (call $write-via-stream (call $file) (i64.const 0x7fffffffffffffff) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (call $stream-write (i32.load (i32.const 20)) (i32.const 520) (i32.const 1) (i32.const 24))
+      (if (i32.eqz (i32.load8_u (i32.const 24))) (then unreachable))
+      (if (i32.load8_u (i32.const 28)) (then unreachable))
+      (i32.load (i32.const 32)))
+    (data (i32.const 520) "x")"#;
+
+/// A component with a tool `call-N` for each import.
+fn caller(interfaces: &[String], imports: &[Import]) -> Vec<u8> {
+    let mut core = String::new();
+    for (index, import) in imports.iter().enumerate() {
+        let params: Vec<&str> = import.params.iter().map(|ty| wasm(*ty)).collect();
+        let results: Vec<&str> = import.results.iter().map(|ty| wasm(*ty)).collect();
+        writeln!(
+            core,
+            "(import \"{}\" \"{}\" (func $import-{index} (param {}) (result {})))",
+            import.interface,
+            import.function,
+            params.join(" "),
+            results.join(" ")
+        )
+        .unwrap();
+    }
+    for (name, function, ty) in [
+        ("get-directories", "wasi:filesystem/preopens#get-directories", "(param i32)"),
+        ("open-at", "wasi:filesystem/types#[method]descriptor.open-at", "(param i32 i32 i32 i32 i32 i32 i32)"),
+        ("read-directory", "wasi:filesystem/types#[method]descriptor.read-directory", "(param i32 i32)"),
+        ("write-via-stream", "wasi:filesystem/types#[method]descriptor.write-via-stream", "(param i32 i64 i32)"),
+        ("stream-write", "wasi:io/streams#[method]output-stream.write", "(param i32 i32 i32 i32)"),
+        ("get-stdin", "wasi:cli/stdin#get-stdin", "(result i32)"),
+        ("get-stdout", "wasi:cli/stdout#get-stdout", "(result i32)"),
+        ("subscribe-duration", "wasi:clocks/monotonic-clock#subscribe-duration", "(param i64) (result i32)"),
+    ] {
+        // A name for the function that is imported above.
+        let index = imports.iter().position(|import| import.traced() == function).expect("it is provided");
+        let params = ty.matches("i32").count() + ty.matches("i64").count() - ty.matches("result").count();
+        let arguments: String = (0..params).map(|at| format!("(local.get {at}) ")).collect();
+        writeln!(core, "(func ${name} {ty} (call $import-{index} {arguments}))").unwrap();
+    }
+    core += SOME;
+    let mut exports = String::new();
+    for (index, import) in imports.iter().enumerate() {
+        let drop = "drop ".repeat(import.results.len());
+        writeln!(core, "(func (export \"call-{index}\") (call $import-{index} {}) {drop})", import.arguments).unwrap();
+        writeln!(exports, "export call-{index}: func();").unwrap();
+    }
+    let interfaces: Vec<&str> = interfaces.iter().map(String::as_str).collect();
+    host_tests::Guest { imports: &interfaces, exports: &exports, core: &core }.build()
+}
+
+#[test]
+fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
+    let (interfaces, imports) = imports(guest::wit());
+    assert_eq!(interfaces.len(), 22, "{interfaces:#?}");
+    assert!(imports.len() >= 80, "only {} functions were found", imports.len());
+    let bytes = caller(&interfaces, &imports);
+    let host = TestHost::with(&policy("", READ_WRITE), &[("guest", &bytes)]);
+    let engine = verifier::engine();
+    let mut verified = 0;
+    for (index, import) in imports.iter().enumerate() {
+        let run = host.call(&format!("guest.call-{index}"), json!({}));
+        let name = import.traced();
+        let called = run.trace.called();
+        assert_eq!(called.last(), Some(&name.as_str()), "{called:?}, {:?}", run.outcome());
+        // Both replayers come to the same end.
+        host.replay_equals(&run);
+        match run.outcome() {
+            Outcome::Completed { .. } => {
+                verifier::verify(&engine, &bytes, &run.trace, &run.trace.steps()[0])
+                    .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+                verified += 1;
+            }
+            Outcome::Trapped { message, .. } => {
+                assert!(name.starts_with("wasi:cli/exit#"), "{name} traps: {message}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        let steps = run.trace.steps();
+        let trapped = steps[0].calls.iter().find(|call| call["result"].get("trap").is_some());
+        assert_eq!(trapped, None);
+    }
+    assert!(verified >= imports.len() - 2);
+}
+
+/// The tables and the list of what may be imported name the same interfaces.
+#[test]
+fn what_loading_lets_through_is_what_is_linked() {
+    let mut wrapped = std::collections::BTreeSet::new();
+    for (path, text) in host_tests::repo::rust_files("host/src/sandbox/interfaces") {
+        for literal in text.split('"').skip(1).step_by(2) {
+            if let Some((interface, _)) = literal.split_once('#') {
+                assert!(interface.contains(':'), "{path}: {literal}");
+                wrapped.insert(interface.to_owned());
+            }
+        }
+    }
+    let (interfaces, _) = imports(guest::wit());
+    let provided: std::collections::BTreeSet<String> =
+        interfaces.iter().map(|name| name.split('@').next().expect("a name").to_owned()).collect();
+    assert_eq!(wrapped, provided);
+}

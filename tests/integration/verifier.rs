@@ -325,7 +325,7 @@ fn linker(engine: &Engine, component: &Component) -> Result<(Linker<Verifier>, V
 
 // ---- steps ----
 
-fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     let mut config = Config::new();
     config.consume_fuel(true).cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
     config.max_wasm_stack(1 << 20).async_stack_size(2 << 20);
@@ -333,7 +333,7 @@ fn engine() -> Engine {
 }
 
 /// Runs a recorded step from its trace and compares every call, the outcome and the fuel.
-fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &TracedStep) -> Result<()> {
+pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &TracedStep) -> Result<()> {
     assert_eq!(step.begin["skill"], sha256(bytes), "the component is the recorded one");
     let component = Component::new(engine, bytes)?;
     let (linker, drops) = linker(engine, &component)?;
