@@ -119,6 +119,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
@@ -145,5 +146,39 @@ mod tests {
             to_string(&json!([u64::MAX, i64::MIN, -0.0, 1.0, 1e21])),
             "[18446744073709551615,-9223372036854775808,0,1,1e+21]"
         );
+    }
+
+    /// Any JSON whose integers doubles hold: beyond them we deviate on purpose.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            (-(1_i64 << 53)..=(1 << 53)).prop_map(Value::from),
+            any::<f64>().prop_filter("JSON has only finite numbers", |n| n.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::String),
+            "[\u{0}-\u{2f}\u{7f}-\u{9f}\u{d7ff}-\u{e010}\u{fff0}-\u{10010}]{0,8}".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            let key = prop_oneof![any::<String>(), "[a\u{e000}\u{ffff}\u{10000}]{1,3}"];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                proptest::collection::btree_map(key, inner, 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn another_implementation_writes_the_same(value in any_json()) {
+            prop_assert_eq!(to_string(&value), serde_json_canonicalizer::to_string(&value).unwrap());
+        }
+
+        #[test]
+        fn what_is_written_reads_back(value in any_json()) {
+            let text = to_string(&value);
+            let again: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(to_string(&again), text);
+        }
     }
 }

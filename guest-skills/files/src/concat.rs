@@ -3,10 +3,10 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use crate::bindings::{Error, ErrorCode, Written};
 use crate::error::{check_path, fail, from_io};
-use crate::info::same_file;
 use crate::limits::MAX_SOURCES;
+use crate::stat::same_file;
+use crate::tools::{Error, ErrorCode, Written};
 use crate::transfer::open_file;
 
 /// Writes the sources one after the other to `output`, with `separator` between them.

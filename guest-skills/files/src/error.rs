@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::bindings::{Error, ErrorCode};
+use crate::tools::{Error, ErrorCode};
 
 /// An error with a message of its own.
 pub(crate) fn fail(code: ErrorCode, path: &str, message: impl Into<String>) -> Error {
@@ -25,7 +25,7 @@ pub(crate) fn from_io(path: &str, error: &io::Error) -> Error {
             "it is not a folder, or a part of its path is not: give the path of a folder".to_owned(),
         ),
         ErrorKind::DirectoryNotEmpty => {
-            (ErrorCode::DirectoryNotEmpty, "the folder is not empty: empty it, or delete it with recursive".to_owned())
+            (ErrorCode::DirectoryNotEmpty, "the folder is not empty: empty it, or remove it with recursive".to_owned())
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             (ErrorCode::Denied, "the grant does not allow this: ask for access to the path in the policy".to_owned())
@@ -34,7 +34,7 @@ pub(crate) fn from_io(path: &str, error: &io::Error) -> Error {
             (ErrorCode::InvalidInput, format!("the file system does not accept the path: {error}"))
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            (ErrorCode::TooLarge, "there is no room for it: write less, or delete something first".to_owned())
+            (ErrorCode::TooLarge, "there is no room for it: write less, or remove something first".to_owned())
         }
         _ => (ErrorCode::Io, format!("the file system refused: {error}")),
     };

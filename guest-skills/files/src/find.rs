@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::bindings::{Error, ErrorCode, Found};
 use crate::error::{check_path, fail, from_io};
-use crate::info::{kind, size};
 use crate::limits::{MAX_DEPTH, MAX_PATTERN_BYTES, MAX_RESULTS, MAX_VISITED};
+use crate::stat::{kind, size};
+use crate::tools::{Error, ErrorCode, Found};
 
 /// The paths below `folder` whose relative path matches `pattern`, sorted by their bytes.
 pub(crate) fn find(folder: &str, pattern: &str) -> Result<Vec<Found>, Error> {

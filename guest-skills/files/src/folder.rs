@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::bindings::{Entry, Error, ErrorCode, Made};
 use crate::error::{check_path, fail, from_io, kind as error_kind};
-use crate::info::{kind, size};
 use crate::limits::MAX_RESULTS;
+use crate::stat::{kind, size};
+use crate::tools::{Entry, Error, ErrorCode, Made};
 
 /// The folder's entries, sorted by the bytes of their names.
 pub(crate) fn list(path: &str) -> Result<Vec<Entry>, Error> {
@@ -32,7 +32,7 @@ pub(crate) fn make(path: &str, parents: bool) -> Result<Made, Error> {
     let made = |created| Made { path: path.to_owned(), created };
     match fs::metadata(path) {
         Ok(facts) if facts.is_dir() => return Ok(made(false)),
-        Ok(_) => return Err(fail(ErrorCode::AlreadyExists, path, "a file is there: delete it, or give another path")),
+        Ok(_) => return Err(fail(ErrorCode::AlreadyExists, path, "a file is there: remove it, or give another path")),
         Err(error) if error_kind(&error) == ErrorKind::NotFound => {}
         Err(error) => return Err(from_io(path, &error)),
     }
@@ -44,7 +44,7 @@ pub(crate) fn make(path: &str, parents: bool) -> Result<Made, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::Kind;
+    use crate::tools::Kind;
 
     #[test]
     fn lists_in_the_order_of_names() {

@@ -5,9 +5,9 @@ use std::io::Read;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bindings::{Digest, Error};
 use crate::error::from_io;
 use crate::limits::CHUNK_BYTES;
+use crate::tools::{Digest, Error};
 use crate::transfer::open_file;
 
 /// SHA-256 and size of a file.

@@ -1,14 +1,14 @@
 //! The skill `files`: tools over the folders that were granted, one tool a function, one concept a file.
 
 mod concat;
-mod delete;
 mod error;
 mod find;
 mod folder;
 mod hash;
-mod info;
 mod limits;
 mod read;
+mod remove;
+mod stat;
 mod transfer;
 mod write;
 
@@ -17,7 +17,8 @@ mod bindings {
     wit_bindgen::generate!({ world: "files", path: "wit", additional_derives: [PartialEq, Eq] });
 }
 
-use bindings::{Deleted, Digest, Entry, Error, Facts, Found, Guest, Made, Transferred, Written};
+use bindings::exports::files::skill::tools;
+use tools::{Digest, Entry, Error, Facts, Found, Guest, Made, Removed, Transferred, Written};
 
 /// The exported functions; each hands over to the module that has its concept.
 struct Component;
@@ -51,20 +52,20 @@ impl Guest for Component {
         transfer::rename(&source, &target, overwrite.unwrap_or(false))
     }
 
-    fn delete(path: String, recursive: Option<bool>) -> Result<Deleted, Error> {
-        delete::delete(&path, recursive.unwrap_or(false))
+    fn remove(path: String, recursive: Option<bool>) -> Result<Removed, Error> {
+        remove::remove(&path, recursive.unwrap_or(false))
     }
 
     fn list(path: String) -> Result<Vec<Entry>, Error> {
         folder::list(&path)
     }
 
-    fn info(path: String, times: Option<bool>) -> Result<Facts, Error> {
-        info::info(&path, times.unwrap_or(false))
+    fn stat(path: String, times: Option<bool>) -> Result<Facts, Error> {
+        stat::stat(&path, times.unwrap_or(false))
     }
 
     fn exists(path: String) -> Result<bool, Error> {
-        info::exists(&path)
+        stat::exists(&path)
     }
 
     fn make_dir(path: String, parents: Option<bool>) -> Result<Made, Error> {

@@ -7,7 +7,7 @@ pub(crate) const MAX_READ_BYTES: u64 = 16 * 1024 * 1024;
 /// Entries that `list` and `find` return: a result is meant to be read by a planner, not to mirror a disk.
 pub(crate) const MAX_RESULTS: usize = 10_000;
 
-/// Entries that `find` and a recursive `delete` visit. The walk keeps its pending folders in memory.
+/// Entries that `find` and a recursive `remove` visit. The walk keeps its pending folders in memory.
 pub(crate) const MAX_VISITED: usize = 100_000;
 
 /// Folders below each other that a walk enters. Deeper trees are a mistake or an attack.

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::Read;
 
-use crate::bindings::{Error, ErrorCode};
 use crate::error::{check_path, fail, from_io};
 use crate::limits::MAX_READ_BYTES;
+use crate::tools::{Error, ErrorCode};
 
 /// The file's bytes.
 pub(crate) fn bytes(path: &str) -> Result<Vec<u8>, Error> {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 
-use crate::bindings::{Error, ErrorCode, Transferred};
 use crate::error::{check_path, fail, from_io, kind as error_kind};
-use crate::info::same_file;
+use crate::stat::same_file;
+use crate::tools::{Error, ErrorCode, Transferred};
 
 /// Copies a file's content.
 pub(crate) fn copy(source: &str, target: &str, overwrite: bool) -> Result<Transferred, Error> {

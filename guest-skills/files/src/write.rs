@@ -3,8 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use crate::bindings::{Error, Written};
 use crate::error::{check_path, from_io};
+use crate::tools::{Error, Written};
 
 /// Writes `bytes` as the file's whole content; where `overwrite` is false the file must not exist.
 pub(crate) fn replace(path: &str, bytes: &[u8], overwrite: bool) -> Result<Written, Error> {
@@ -33,7 +33,7 @@ fn put(options: &OpenOptions, path: &str, bytes: &[u8]) -> Result<Written, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::ErrorCode;
+    use crate::tools::ErrorCode;
 
     #[test]
     fn overwrites_only_where_asked() {

@@ -259,3 +259,18 @@ proptest! {
         prop_assert_eq!(first_bad(&error), expected as u64, "{}", error);
     }
 }
+
+/// Traces that version 1 wrote. They are never written again: a change that makes this test fail needs a new schema version.
+#[test]
+fn traces_of_version_1_stay_readable() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/trace-v1"));
+    let heads = std::fs::read_to_string(folder.join("heads.txt")).unwrap();
+    let mut known = 0;
+    for line in heads.lines() {
+        let (name, head) = line.split_once(' ').unwrap();
+        let found = verify(&folder.join(name)).unwrap();
+        assert_eq!(found.head.to_string(), head, "{name}");
+        known += 1;
+    }
+    assert_eq!(known, 4);
+}

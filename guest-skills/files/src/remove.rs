@@ -1,34 +1,34 @@
-//! Deleting files and folders. The walk keeps its own stack, so that a deep tree cannot exhaust the call stack.
+//! Removing files and folders. The walk keeps its own stack, so that a deep tree cannot exhaust the call stack.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::bindings::{Deleted, Error, ErrorCode};
 use crate::error::{check_path, fail, from_io};
 use crate::limits::{MAX_DEPTH, MAX_VISITED};
+use crate::tools::{Error, ErrorCode, Removed};
 
-/// Deletes what is at `path`; a folder with entries only where `recursive` is true.
-pub(crate) fn delete(path: &str, recursive: bool) -> Result<Deleted, Error> {
+/// Removes what is at `path`; a folder with entries only where `recursive` is true.
+pub(crate) fn remove(path: &str, recursive: bool) -> Result<Removed, Error> {
     check_path(path)?;
     let facts = fs::symlink_metadata(path).map_err(|error| from_io(path, &error))?;
     let entries = if !facts.is_dir() {
         fs::remove_file(path).map(|()| 1).map_err(|error| from_io(path, &error))?
     } else if recursive {
-        delete_tree(path)?
+        remove_tree(path)?
     } else {
         fs::remove_dir(path).map(|()| 1).map_err(|error| from_io(path, &error))?
     };
-    Ok(Deleted { path: path.to_owned(), entries })
+    Ok(Removed { path: path.to_owned(), entries })
 }
 
-/// Deletes a folder and all below it. Nothing is deleted where the tree exceeds a limit: it is counted first.
-fn delete_tree(root: &str) -> Result<u64, Error> {
+/// Removes a folder and all below it. Nothing is removed where the tree exceeds a limit: it is counted first.
+fn remove_tree(root: &str) -> Result<u64, Error> {
     // Parents stand before their children, so the reverse order empties every folder before it goes.
     let mut found: Vec<(PathBuf, bool)> = vec![(PathBuf::from(root), true)];
     let mut pending: Vec<(PathBuf, usize)> = vec![(PathBuf::from(root), 0)];
     while let Some((folder, depth)) = pending.pop() {
         if depth > MAX_DEPTH {
-            let message = format!("the folder is more than {MAX_DEPTH} levels deep: delete its parts first");
+            let message = format!("the folder is more than {MAX_DEPTH} levels deep: remove its parts first");
             return Err(fail(ErrorCode::TooLarge, root, message));
         }
         let mut entries = Vec::new();
@@ -37,7 +37,7 @@ fn delete_tree(root: &str) -> Result<u64, Error> {
             let is_folder = entry.file_type().map_err(|error| from_io(root, &error))?.is_dir();
             entries.push((entry.path(), is_folder));
             if found.len() + entries.len() > MAX_VISITED {
-                let message = format!("the folder has more than {MAX_VISITED} entries: delete its parts first");
+                let message = format!("the folder has more than {MAX_VISITED} entries: remove its parts first");
                 return Err(fail(ErrorCode::TooLarge, root, message));
             }
         }
@@ -61,26 +61,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deletes_files_and_empty_folders() {
+    fn removes_files_and_empty_folders() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         fs::create_dir(format!("{path}/d")).unwrap();
         fs::write(format!("{path}/d/f"), "").unwrap();
-        assert_eq!(delete(&format!("{path}/d"), false).unwrap_err().code, ErrorCode::DirectoryNotEmpty);
-        assert_eq!(delete(&format!("{path}/d/f"), false).unwrap().entries, 1);
-        assert_eq!(delete(&format!("{path}/d"), false).unwrap().entries, 1);
-        assert_eq!(delete(&format!("{path}/d"), true).unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(remove(&format!("{path}/d"), false).unwrap_err().code, ErrorCode::DirectoryNotEmpty);
+        assert_eq!(remove(&format!("{path}/d/f"), false).unwrap().entries, 1);
+        assert_eq!(remove(&format!("{path}/d"), false).unwrap().entries, 1);
+        assert_eq!(remove(&format!("{path}/d"), true).unwrap_err().code, ErrorCode::NotFound);
     }
 
     #[test]
-    fn deletes_trees_and_leaves_what_links_point_to() {
+    fn removes_trees_and_leaves_what_links_point_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         fs::write(format!("{path}/kept"), "").unwrap();
         fs::create_dir_all(format!("{path}/d/e/f")).unwrap();
         fs::write(format!("{path}/d/e/g"), "").unwrap();
         std::os::unix::fs::symlink(path, format!("{path}/d/link")).unwrap();
-        assert_eq!(delete(&format!("{path}/d"), true).unwrap().entries, 5);
+        assert_eq!(remove(&format!("{path}/d"), true).unwrap().entries, 5);
         assert!(fs::exists(format!("{path}/kept")).unwrap());
     }
 
@@ -90,7 +90,7 @@ mod tests {
         let path = dir.path().join("d").to_str().unwrap().to_owned();
         let deep = format!("{path}{}", "/d".repeat(MAX_DEPTH + 1));
         fs::create_dir_all(&deep).unwrap();
-        assert_eq!(delete(&path, true).unwrap_err().code, ErrorCode::TooLarge);
+        assert_eq!(remove(&path, true).unwrap_err().code, ErrorCode::TooLarge);
         assert!(fs::exists(&deep).unwrap());
     }
 }

@@ -4,11 +4,11 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::{Error, Facts, Kind};
 use crate::error::{check_path, from_io, kind as error_kind};
+use crate::tools::{Error, Facts, Kind};
 
 /// Kind and size of a path, links followed.
-pub(crate) fn info(path: &str, times: bool) -> Result<Facts, Error> {
+pub(crate) fn stat(path: &str, times: bool) -> Result<Facts, Error> {
     check_path(path)?;
     let facts = fs::metadata(path).map_err(|error| from_io(path, &error))?;
     let modified_ms = if times { modified_ms(&facts) } else { None };
@@ -60,19 +60,19 @@ fn modified_ms(facts: &Metadata) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::ErrorCode;
+    use crate::tools::ErrorCode;
 
     #[test]
     fn tells_kind_and_size_and_times_on_request() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a").to_str().unwrap().to_owned();
         fs::write(&path, "abc").unwrap();
-        let facts = info(&path, false).unwrap();
+        let facts = stat(&path, false).unwrap();
         assert_eq!((facts.kind, facts.size, facts.modified_ms), (Kind::File, 3, None));
-        assert!(info(&path, true).unwrap().modified_ms.unwrap() > 0);
-        let folder = info(dir.path().to_str().unwrap(), false).unwrap();
+        assert!(stat(&path, true).unwrap().modified_ms.unwrap() > 0);
+        let folder = stat(dir.path().to_str().unwrap(), false).unwrap();
         assert_eq!((folder.kind, folder.size), (Kind::Directory, 0));
-        assert_eq!(info(&format!("{path}/b"), false).unwrap_err().code, ErrorCode::NotADirectory);
+        assert_eq!(stat(&format!("{path}/b"), false).unwrap_err().code, ErrorCode::NotADirectory);
     }
 
     #[test]
