@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::run::{Prepared, Stage, StepLog, Steps, header_with, prepare_with};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Divergence};
-use crate::skills::{Loaded, SkillBytes, SkillLoader};
+use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem};
 use crate::store::RunDir;
 use crate::trace::event::{Event, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
@@ -61,7 +61,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
-    let load = |plan: &Plan| load_recorded(&loader, plan, recorded, &overview.header, options);
+    let load = |plan: &Plan| load_recorded(&loader, plan, recorded, &overview, options);
     let prepared = prepare_with(engine, &document, &overview.header.inputs, &policy, load)?;
 
     let mut log = Replaying {
@@ -94,8 +94,11 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
         }
         Stage::Denied { denials, .. } => {
             for denial in denials {
-                let event =
-                    Event::Denied { step: denial.step.clone(), tool: denial.tool.clone(), reason: denial.reason.clone() };
+                let event = Event::Denied {
+                    step: denial.step.clone(),
+                    tool: denial.tool.clone(),
+                    reason: denial.reason.clone(),
+                };
                 if let Some(divergence) = log.expect(&event)? {
                     return Ok(Some((None, divergence)));
                 }
@@ -126,6 +129,8 @@ struct Overview {
     header: Header,
     ends: VecDeque<StepEnd>,
     outcome: Option<RunOutcome>,
+    /// Why skills could not be loaded, where that is why the plan was refused.
+    unloadable: Vec<Problem>,
 }
 
 impl Overview {
@@ -134,10 +139,13 @@ impl Overview {
         let Some((_, Event::Header(header))) = reader.next_event()? else {
             return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
         };
-        let mut overview = Self { header, ends: VecDeque::new(), outcome: None };
+        let mut overview = Self { header, ends: VecDeque::new(), outcome: None, unloadable: Vec::new() };
         while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
             match kind {
-                Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
+                Kind::Refused | Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
+                    Some((_, Event::Refused { problems })) if problems.iter().any(is_load_problem) => {
+                        overview.unloadable = problems;
+                    }
                     Some((_, Event::StepEnd(end))) => overview.ends.push_back(end),
                     Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
                     _ => {}
@@ -156,12 +164,23 @@ fn load_recorded(
     loader: &SkillLoader<'_>,
     plan: &Plan,
     recorded: &RunDir,
-    header: &Header,
+    overview: &Overview,
     options: &ReplayOptions,
 ) -> Result<Loaded, (Loaded, Vec<Problem>)> {
     let mut given = BTreeMap::new();
-    for (name, digest) in &header.skills {
+    for (name, digest) in &overview.header.skills {
         given.insert(name.clone(), SkillBytes::File(recorded.component(digest)));
+    }
+    if !overview.unloadable.is_empty() {
+        // What could not be loaded was not kept: that it could not is taken from the record, as the answer of a host call is.
+        let mut loaded = Loaded::default();
+        for (name, source) in &given {
+            match loader.load(name, source) {
+                Ok(skill) => loaded.add(skill),
+                Err(error) => return Err((loaded, error.problems(""))),
+            }
+        }
+        return Err((loaded, overview.unloadable.clone()));
     }
     given.extend(options.skills.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
     let mut plan = plan.clone();

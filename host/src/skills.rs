@@ -89,7 +89,8 @@ impl<'a> SkillLoader<'a> {
             }
         };
         let failed = |source: LoadError| SandboxError::Load { skill: name.clone(), source };
-        let loaded = load(&self.engine.engine, &bytes, name.clone(), manifest.as_deref(), self.cache).map_err(failed)?;
+        let loaded =
+            load(&self.engine.engine, &bytes, name.clone(), manifest.as_deref(), self.cache).map_err(failed)?;
         let warning = match &loaded.cache {
             CacheUse::Unusable(reason) => Some(format!("compiled components are not kept: {reason}")),
             _ => None,
@@ -106,7 +107,8 @@ impl<'a> SkillLoader<'a> {
     ) -> Result<Loaded, (Loaded, Vec<Problem>)> {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
-        let used = plan.steps.iter().filter_map(|step| step.tool.split_once('.')).filter_map(|(skill, _)| skill.parse().ok());
+        let used =
+            plan.steps.iter().filter_map(|step| step.tool.split_once('.')).filter_map(|(skill, _)| skill.parse().ok());
         let names: std::collections::BTreeSet<SkillName> = used.chain(plan.skills.keys().cloned()).collect();
         for name in names {
             let pinned = plan.skills.get(&name);
@@ -133,6 +135,14 @@ impl<'a> SkillLoader<'a> {
         }
         if problems.is_empty() { Ok(loaded) } else { Err((loaded, problems.into_vec())) }
     }
+}
+
+/// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
+pub(crate) fn is_load_problem(problem: &Problem) -> bool {
+    const OTHERS: [&str; 3] = ["import-not-provided", "skill-digest", "skill-unreadable"];
+    problem.code.starts_with("component-")
+        || problem.code == "skill-metadata"
+        || OTHERS.contains(&problem.code.as_str())
 }
 
 fn check_pin(skill: &Skill, pin: Option<Digest>, pointer: &str, problems: &mut Problems) {

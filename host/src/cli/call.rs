@@ -57,7 +57,8 @@ impl Call {
             report.problems.iter_mut().for_each(|problem| self.of_the_call(problem));
             failure = Some(Error::refused(report.problems.clone()).of_kind(exit));
         }
-        let failure = failure.map(|failure| failure.renamed(&format!("step `{STEP}` ({})", self.tool), &format!("`{}`", self.tool)));
+        let failure = failure
+            .map(|failure| failure.renamed(&format!("step `{STEP}` ({})", self.tool), &format!("`{}`", self.tool)));
         let text = match report.outcome {
             RunOutcome::Completed => format!("{}\n", human::pretty(&report.output)),
             _ => String::new(),
@@ -88,7 +89,8 @@ impl Call {
         }
         problem.position = None;
         let step = format!("step `{STEP}` (`{}`)", self.tool);
-        problem.message = problem.message.replace(&step, &format!("`{}`", self.tool)).replace(&format!("step `{STEP}`: "), "");
+        problem.message =
+            problem.message.replace(&step, &format!("`{}`", self.tool)).replace(&format!("step `{STEP}`: "), "");
     }
 }
 

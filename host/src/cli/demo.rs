@@ -14,7 +14,7 @@ use crate::cli::session::{Session, SkillArgs};
 use crate::id::Digest;
 use crate::outcome::RunOutcome;
 use crate::replay::ReplayOptions;
-use crate::report::human::{Look, Tone, bytes, counted, thousands};
+use crate::report::human::{Append as _, Look, Tone, bytes, counted, thousands};
 use crate::report::{Report, human, json as report_json};
 use crate::store::RunDir;
 use crate::{PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
@@ -65,7 +65,9 @@ const CASES: [Case; 3] = [
         expected: "refused: step `second` lacks the parameter `text`, no file changed",
         judge: |report, before, after| {
             let found = report.problems.iter().find(|problem| {
-                problem.code == "missing-param" && problem.message.contains("`second`") && problem.message.contains("`text`")
+                problem.code == "missing-param"
+                    && problem.message.contains("`second`")
+                    && problem.message.contains("`text`")
             });
             let found = found.map_or("no word of the parameter", |_| "step `second` lacks the parameter `text`");
             let actual = format!("{}: {found}, {}", report.outcome.name(), changed(before, after));
@@ -132,7 +134,10 @@ impl Demo {
             failed => format!("\n{} ended otherwise than expected\n", counted(failed, "case")),
         };
         let failure = (failed > 0).then(|| {
-            Error::new(Exit::Unexpected, format!("{} of the demo ended otherwise than expected", counted(failed, "case")))
+            Error::new(
+                Exit::Unexpected,
+                format!("{} of the demo ended otherwise than expected", counted(failed, "case")),
+            )
         });
         let cases: Vec<Value> = cases.iter().map(Done::to_json).collect();
         Ok(Reply::new(text, json!({ "cases": cases })).failure(failure))
@@ -179,7 +184,8 @@ impl Demo {
 
 impl Done {
     fn text(&self, look: &Look) -> String {
-        let (tone, verdict) = if self.as_expected { (Tone::Good, "as expected") } else { (Tone::Bad, "NOT as expected") };
+        let (tone, verdict) =
+            if self.as_expected { (Tone::Good, "as expected") } else { (Tone::Bad, "NOT as expected") };
         format!(
             "{}: {}\n  expected  {}\n  actual    {}\n  replay    {}\n  artifact  {}\n\n",
             look.paint(Tone::Strong, self.case.name),
@@ -235,7 +241,7 @@ fn listing(folder: &Path) -> io::Result<String> {
         let content = fs::read(folder.join(name))?;
         let preview = String::from_utf8_lossy(&content);
         let preview = crate::problem::shown(preview.lines().next().unwrap_or_default());
-        text += &format!("  {name:<12} {:>7}  {preview}\n", bytes(content.len() as u64));
+        text.add(format_args!("  {name:<12} {:>7}  {preview}\n", bytes(content.len() as u64)));
     }
     Ok(text)
 }

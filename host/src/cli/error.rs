@@ -10,7 +10,7 @@ use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::problem::{Problem, suggestion};
-use crate::report::human::{Look, Tone, harmless, thousands};
+use crate::report::human::{Append as _, Look, Tone, harmless, thousands};
 use crate::report::json as report_json;
 use crate::report::{Report, StepReport};
 use crate::sandbox::SandboxError;
@@ -167,12 +167,12 @@ impl Error {
         let (label, hint) = (look.paint(Tone::Bad, "error:"), look.paint(Tone::Good, "hint:"));
         let mut out = String::new();
         for cause in &self.causes {
-            out += &format!("{label} {}\n", harmless(&cause.message));
+            out.add(format_args!("{label} {}\n", harmless(&cause.message)));
             for line in &cause.lines {
-                out += &format!("  {}\n", harmless(line));
+                out.add(format_args!("  {}\n", harmless(line)));
             }
             if let Some(text) = &cause.hint {
-                out += &format!("{hint} {}\n", harmless(text));
+                out.add(format_args!("{hint} {}\n", harmless(text)));
             }
         }
         out
@@ -231,7 +231,9 @@ fn frames(backtrace: &[String]) -> Vec<String> {
 fn raise(limit: LimitKind) -> String {
     let name = limit.name();
     if limit.is_policy_key() {
-        format!("if it shall have more, raise `{name}` where it is lowest: in `[limits]` or the grant's `limits` of the policy, or in the step's `limits`")
+        format!(
+            "if it shall have more, raise `{name}` where it is lowest: in `[limits]` or the grant's `limits` of the policy, or in the step's `limits`"
+        )
     } else {
         "this bound is fixed".to_owned()
     }
@@ -245,7 +247,7 @@ fn chain(error: &dyn StdError) -> String {
         let cause_text = cause.to_string();
         // Some messages hold their cause already.
         if !text.contains(&cause_text) {
-            text += &format!(": {cause_text}");
+            text.add(format_args!(": {cause_text}"));
         }
         source = cause.source();
     }

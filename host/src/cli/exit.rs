@@ -4,6 +4,8 @@ use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::problem::Problem;
 use crate::report::Report;
+use crate::report::human::Append as _;
+use crate::skills::is_load_problem;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,14 +143,14 @@ impl Exit {
     }
 
     fn of_problem(problem: &Problem) -> Self {
-        const SKILL: [&str; 3] = ["digest-mismatch", "import-not-provided", "unknown-skill"];
+        const SKILL: [&str; 2] = ["digest-mismatch", "unknown-skill"];
         let code = problem.code.as_str();
         let in_input = problem.pointer.strip_prefix("/steps/").and_then(|rest| rest.split_once('/'));
         let in_input = in_input.is_some_and(|(_, rest)| rest == "input" || rest.starts_with("input/"));
         match code {
             "unknown-tool" => Self::ToolNotFound,
             "bad-template" => Self::Request,
-            _ if code.starts_with("component-") || code.starts_with("skill-") || SKILL.contains(&code) => Self::SkillLoad,
+            _ if is_load_problem(problem) || SKILL.contains(&code) => Self::SkillLoad,
             _ if in_input || code == "unknown-input" => Self::Input,
             _ => Self::Request,
         }
@@ -186,9 +188,9 @@ impl Exit {
 pub fn table() -> String {
     let mut text = "Exit codes:\n".to_owned();
     for exit in Exit::ALL {
-        text += &format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        text.add(format_args!("  {:>3}  {}\n", exit.code(), exit.meaning()));
     }
-    text += &format!("  {RESERVED} are reserved");
+    text.add(format_args!("  {RESERVED} are reserved"));
     text
 }
 

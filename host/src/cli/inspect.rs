@@ -10,7 +10,7 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::id::SkillName;
 use crate::problem::suggestion;
-use crate::report::human::{Look, Tone, bytes, harmless, pretty};
+use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
 use crate::skill::{Annotations, Export, Import, Need, OutputKind, Risk, Skill, Tool, ToolResult};
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
@@ -64,9 +64,9 @@ impl Inspect {
 fn name_of(path: &Path) -> Result<SkillName, Error> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let clean: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    SkillName::new(clean.as_str()).or_else(|_| SkillName::new(format!("skill-{clean}"))).map_err(|error| {
-        Error::new(Exit::Request, error.to_string()).hint("rename the file")
-    })
+    SkillName::new(clean.as_str())
+        .or_else(|_| SkillName::new(format!("skill-{clean}")))
+        .map_err(|error| Error::new(Exit::Request, error.to_string()).hint("rename the file"))
 }
 
 fn to_text(skill: &Skill, look: &Look) -> String {
@@ -75,10 +75,10 @@ fn to_text(skill: &Skill, look: &Look) -> String {
     let version = metadata.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     let mut out = format!("{}{}\n", strong(skill.name.as_str()), harmless(&version));
     if let Some(description) = &metadata.description {
-        out += &format!("{}\n", harmless(description.trim()));
+        out.add(format_args!("{}\n", harmless(description.trim())));
     }
-    out += &format!("\nsha256  {}\nsize    {}\n", skill.digest, bytes(skill.size_bytes));
-    out += &format!("\n{}\n", strong("tools"));
+    out.add(format_args!("\nsha256  {}\nsize    {}\n", skill.digest, bytes(skill.size_bytes)));
+    out.add(format_args!("\n{}\n", strong("tools")));
     for tool in skill.tools.values() {
         out += &tool_text(tool, look);
     }
@@ -86,16 +86,17 @@ fn to_text(skill: &Skill, look: &Look) -> String {
         out += "  none\n";
     }
     if !skill.not_tools.is_empty() {
-        out += &format!("\n{}\n", strong("exported, but not tools"));
+        out.add(format_args!("\n{}\n", strong("exported, but not tools")));
         for (name, reason) in &skill.not_tools {
-            out += &format!("  {}: {}\n", harmless(name), harmless(reason));
+            out.add(format_args!("  {}: {}\n", harmless(name), harmless(reason)));
         }
     }
-    out += &format!("\n{}\n", strong("imports"));
+    out.add(format_args!("\n{}\n", strong("imports")));
     for import in &skill.imports {
         let needs = needs(import);
-        let needs = if import.needs == Need::NotProvided { look.paint(Tone::Bad, needs) } else { look.paint(Tone::Dim, needs) };
-        out += &format!("  {:<42} {needs}\n", import.name);
+        let needs =
+            if import.needs == Need::NotProvided { look.paint(Tone::Bad, needs) } else { look.paint(Tone::Dim, needs) };
+        out.add(format_args!("  {:<42} {needs}\n", import.name));
     }
     if skill.imports.is_empty() {
         out += "  none\n";
@@ -121,11 +122,11 @@ fn tool_text(tool: &Tool, look: &Look) -> String {
         format!("  {painted}(\n{params}  ){result}\n")
     };
     if let Some(description) = &tool.annotations.description {
-        out += &format!("      {}\n", harmless(description.trim()));
+        out.add(format_args!("      {}\n", harmless(description.trim())));
     }
     let annotations = annotations_text(&tool.annotations);
     if !annotations.is_empty() {
-        out += &format!("      {}\n", look.paint(Tone::Dim, &annotations.join(", ")));
+        out.add(format_args!("      {}\n", look.paint(Tone::Dim, &annotations.join(", "))));
     }
     out
 }
@@ -185,9 +186,9 @@ fn schemas(tool: &Tool) -> Value {
 pub(crate) fn to_json(skill: &Skill) -> Value {
     let tools: Map<String, Value> = skill.tools.iter().map(|(name, tool)| (name.clone(), tool_json(tool))).collect();
     let not_tools = skill.not_tools.iter().map(|(name, reason)| json!({ "export": name, "reason": reason }));
-    let imports = skill.imports.iter().map(|import| {
-        json!({ "name": import.name, "provided": import.needs != Need::NotProvided, "needs": needs(import) })
-    });
+    let imports = skill.imports.iter().map(
+        |import| json!({ "name": import.name, "provided": import.needs != Need::NotProvided, "needs": needs(import) }),
+    );
     json!({
         "name": skill.name.as_str(),
         "version": skill.metadata.version,

@@ -54,7 +54,10 @@ impl Explain {
         let result: Vec<Value> = explanations.iter().map(Explanation::to_json).collect();
         let failure = (denied > 0).then(|| {
             let steps = counted(denied as u64, "step");
-            Error::new(Exit::Denied, format!("{steps} of {} would be denied: nothing of the plan would run", explanations.len()))
+            Error::new(
+                Exit::Denied,
+                format!("{steps} of {} would be denied: nothing of the plan would run", explanations.len()),
+            )
         });
         Ok(Reply::new(text.join("\n"), json!({ "steps": result, "denied": denied })).failure(failure))
     }

@@ -41,7 +41,10 @@ impl Replay {
                 json!({ "step": diverged.step, "seq": diverged.seq, "what": diverged.what })
             }),
         });
-        Ok(Reply::new(text, result).meta("run_id", run.id()).meta("trace_head", verified.head.to_string()).failure(failure))
+        Ok(Reply::new(text, result)
+            .meta("run_id", run.id())
+            .meta("trace_head", verified.head.to_string())
+            .failure(failure))
     }
 }
 

@@ -38,7 +38,10 @@ impl Runs {
             };
             let started = started(&run.id);
             let started = started.as_deref();
-            table.row(&[&run.id, &run.plan, outcome, &run.steps.to_string(), started.unwrap_or_default()], Some((2, tone)));
+            table.row(
+                &[&run.id, &run.plan, outcome, &run.steps.to_string(), started.unwrap_or_default()],
+                Some((2, tone)),
+            );
             list.push(json!({
                 "run": run.id,
                 "plan": run.plan,
@@ -92,7 +95,9 @@ fn folder_of_file(path: &Path) -> Result<PathBuf, Error> {
     let document = read_json(path)?;
     let Some(run) = document.get("run").and_then(Value::as_str) else {
         let message = format!("`{}` names no run: it has no member `run`", path.display());
-        return Err(Error::new(Exit::Request, message).hint("give a run's id, its folder, or a `trace_*.json` of the demo"));
+        return Err(
+            Error::new(Exit::Request, message).hint("give a run's id, its folder, or a `trace_*.json` of the demo")
+        );
     };
     Ok(beside.join(run))
 }

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use crate::cli::Global;
 use crate::cli::env::Env;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::reply::Reply;
-use crate::cli::Global;
 use crate::clock::Stopwatch;
 use crate::document;
 use crate::id::SkillName;

@@ -19,7 +19,8 @@ impl Skills {
     #[expect(clippy::unused_self, reason = "the same shape as every command")]
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let host = session.builder(&SkillArgs::default()).build();
-        let mut table = Table::new(&[("skill", Align::Left), ("tools", Align::Right), ("size", Align::Right), ("", Align::Left)]);
+        let mut table =
+            Table::new(&[("skill", Align::Left), ("tools", Align::Right), ("size", Align::Right), ("", Align::Left)]);
         let mut list: Vec<Value> = Vec::new();
         for name in builtin::names() {
             let skill_name = SkillName::new(name).map_err(|error| Error::new(Exit::Internal, error.to_string()))?;

@@ -116,7 +116,9 @@ impl Show {
             Ok(true) => Reader::open(&run.trace()).and_then(|mut reader| verify::events(&mut reader, None)).err(),
             Err(error) => Some(error),
         };
-        Ok(Reply::new(text, json!({ "run": run.id(), "events": events })).failure(failure.map(Error::from)))
+        Ok(Reply::new(text, json!({ "run": run.id(), "events": events }))
+            .meta("run_id", run.id())
+            .failure(failure.map(Error::from)))
     }
 }
 

@@ -1,11 +1,24 @@
 //! A report as text for people. Pure: what the terminal is like comes in as a [`Look`].
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
 use crate::outcome::RunOutcome;
 use crate::report::{Report, StepReport};
+
+/// Appends formatted text to a string.
+pub(crate) trait Append {
+    /// Appends it.
+    fn add(&mut self, text: fmt::Arguments<'_>);
+}
+
+impl Append for String {
+    fn add(&mut self, text: fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _: fmt::Result = self.write_fmt(text);
+    }
+}
 
 /// How text shall look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,22 +70,26 @@ pub fn report(report: &Report, look: &Look) -> String {
     let mut out = String::new();
     let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
     let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
-    out += &format!("{plan} {}\n", look.paint(tone, outcome_text(report.outcome)));
+    out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report.outcome))));
     if !report.output.is_null() {
-        out += &format!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output));
+        out.add(format_args!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output)));
     }
     if !report.steps.is_empty() {
-        out += &format!("\n{}", steps(&report.steps, look));
+        out.add(format_args!("\n{}", steps(&report.steps, look)));
     }
     if look.verbose && !report.phases.is_empty() {
         let phases: Vec<String> = report.phases.iter().map(|(name, us)| format!("{name} {}", duration(*us))).collect();
-        out += &format!("\ntime   {}\n", phases.join(", "));
+        out.add(format_args!("\ntime   {}\n", phases.join(", ")));
     } else {
         out.push('\n');
     }
-    out += &format!("run    {}\n", report.run);
-    out += &format!("trace  {} ({})\n", report.folder.join("trace.jsonl").display(), counted(report.events, "event"));
-    out += &format!("head   {}\n", report.head);
+    out.add(format_args!("run    {}\n", report.run));
+    out.add(format_args!(
+        "trace  {} ({})\n",
+        report.folder.join("trace.jsonl").display(),
+        counted(report.events, "event")
+    ));
+    out.add(format_args!("head   {}\n", report.head));
     out
 }
 
@@ -87,8 +104,12 @@ const fn outcome_text(outcome: RunOutcome) -> &'static str {
 }
 
 fn steps(steps: &[StepReport], look: &Look) -> String {
-    let mut table = Table::new(&[("step", Align::Left), ("tool", Align::Left), ("outcome", Align::Left)])
-        .and(&[("fuel", Align::Right), ("calls", Align::Right), ("memory", Align::Right), ("time", Align::Right)]);
+    let mut table = Table::new(&[("step", Align::Left), ("tool", Align::Left), ("outcome", Align::Left)]).and(&[
+        ("fuel", Align::Right),
+        ("calls", Align::Right),
+        ("memory", Align::Right),
+        ("time", Align::Right),
+    ]);
     for step in steps {
         let name = (step.id.to_string(), step.tool.to_string());
         match &step.outcome {
@@ -124,7 +145,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -194,11 +215,14 @@ pub enum Align {
     Right,
 }
 
+/// The cells of a row, and the one that has a tone.
+type Row = (Vec<String>, Option<(usize, Tone)>);
+
 /// A table of text.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<(String, Align)>,
-    rows: Vec<(Vec<String>, Option<(usize, Tone)>)>,
+    rows: Vec<Row>,
 }
 
 impl Table {
@@ -269,7 +293,7 @@ impl Table {
             let before = if *align == Align::Right { room } else { 0 };
             // Padding is written before a cell, so that no line ends in blanks.
             if !cell.is_empty() {
-                let _ = write!(out, "{:pad$}{}", "", paint(index, &cell), pad = pad + before);
+                out.add(format_args!("{:pad$}{}", "", paint(index, &cell), pad = pad + before));
                 pad = 0;
             } else {
                 pad += before;
@@ -374,7 +398,10 @@ head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
     #[test]
     fn numbers_for_people() {
         assert_eq!([0, 999, 1_000, 12_345_678].map(thousands), ["0", "999", "1,000", "12,345,678"]);
-        assert_eq!([0, 1_023, 1_024, 1_536, 1 << 20, 150 << 20].map(bytes), ["0 B", "1023 B", "1 KiB", "1.5 KiB", "1 MiB", "150 MiB"]);
+        assert_eq!(
+            [0, 1_023, 1_024, 1_536, 1 << 20, 150 << 20].map(bytes),
+            ["0 B", "1023 B", "1 KiB", "1.5 KiB", "1 MiB", "150 MiB"]
+        );
         assert_eq!(bytes(u64::MAX), "16777215 TiB");
         assert_eq!([0, 999, 1_000, 12_340, 2_500_000].map(duration), ["0 us", "999 us", "1 ms", "12.3 ms", "2.5 s"]);
         assert_eq!([1, 2].map(|count| counted(count, "event")), ["1 event", "2 events"]);

@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn each_outcome_brings_what_belongs_to_it() {
         let value = report(&sample());
-        assert_eq!(value["steps"][0], json!({"id": "a", "tool": "files.read-text", "outcome": "completed", "output": "x", "calls": 2, "fuel": 3, "memory_bytes": 4, "duration_us": 5}));
+        assert_eq!(
+            value["steps"][0],
+            json!({"id": "a", "tool": "files.read-text", "outcome": "completed", "output": "x", "calls": 2, "fuel": 3, "memory_bytes": 4, "duration_us": 5})
+        );
         assert_eq!(value["steps"][1]["limit"], "fuel");
         assert_eq!(value["steps"][1]["allowed"], 9);
         assert_eq!(value["steps"][2], json!({"id": "c", "tool": "files.read-text", "outcome": "not-run"}));
