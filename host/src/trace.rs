@@ -94,6 +94,11 @@ pub trait TraceSource: Any + Send {
     fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError>;
 }
 
+/// The last event as messages name it.
+fn place(last: Option<u64>) -> String {
+    last.map_or_else(|| "its beginning".to_owned(), |seq| format!("event {seq}"))
+}
+
 /// Why a trace cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
@@ -125,7 +130,7 @@ pub enum TraceError {
         what: String,
     },
     /// The file ends in the middle of a line: the process was killed while it wrote.
-    #[error("the last line is torn after {bytes} bytes; the trace is whole up to event {last_whole:?}")]
+    #[error("the last line is torn after {bytes} bytes; the trace is whole up to {}", place(*last_whole))]
     Torn {
         /// The last whole event, if there is one.
         last_whole: Option<u64>,
@@ -133,7 +138,7 @@ pub enum TraceError {
         bytes: u64,
     },
     /// The trace ends without a `run-end`.
-    #[error("the trace ends after event {last:?} without a `run-end`")]
+    #[error("the trace ends after {} without a `run-end`", place(*last))]
     Truncated {
         /// The last event, if there is one.
         last: Option<u64>,

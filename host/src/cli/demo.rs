@@ -77,7 +77,7 @@ const CASES: [Case; 3] = [
     Case {
         name: "policy_block",
         plan: include_str!("demo/policy_block.json"),
-        expected: "denied: step `wipe` (files.delete), 0 steps ran, 0 fuel, no file changed",
+        expected: "denied: step `wipe` (files.remove), 0 steps ran, 0 fuel, no file changed",
         judge: |report, before, after| {
             let denied: Vec<String> =
                 report.denials.iter().map(|denial| format!("step `{}` ({})", denial.step, denial.tool)).collect();
@@ -91,7 +91,7 @@ const CASES: [Case; 3] = [
                 thousands(fuel),
                 changed(before, after)
             );
-            let as_expected = denied == "step `wipe` (files.delete)" && ran == 0 && fuel == 0 && before == after;
+            let as_expected = denied == "step `wipe` (files.remove)" && ran == 0 && fuel == 0 && before == after;
             (actual, outcome == RunOutcome::Denied && as_expected && after.contains_key("victim.txt"))
         },
     },
