@@ -1,1 +1,6 @@
-//! Drives the binary from outside.
+//! Drives the binary from outside: arguments to exit code, stdout and stderr, each compared whole. What differs between two runs (paths,
+//! run ids, times) is replaced by a name.
+
+mod commands;
+mod inputs;
+mod program;

@@ -22,7 +22,7 @@ fn making_a_host_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("deep/state");
     let host = SkillHost::builder().state(&state).workspace(folder.path().join("workspace")).build();
-    assert_eq!(host.store().list().unwrap(), []);
+    assert_eq!(host.store().list(usize::MAX).unwrap(), []);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     // A denied run keeps its record and makes no workspace.
     let document = PlanDocument::new(two_steps().to_string(), PlanFormat::Json, folder.path());
@@ -157,7 +157,7 @@ fn one_host_and_two_hosts_run_in_parallel() {
         assert!(heads.windows(2).all(|pair| pair[0] == pair[1]));
     });
     assert_eq!(one.run(&two_steps()).completed().bytes(), expected);
-    assert_eq!(one.host.store().list().unwrap().len(), 3 * 6 + 1);
+    assert_eq!(one.host.store().list(usize::MAX).unwrap().len(), 3 * 6 + 1);
 }
 
 #[test]

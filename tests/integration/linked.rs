@@ -78,7 +78,7 @@ fn argument(wit: &Resolve, ty: &Type) -> String {
             };
         }
     }
-    let mut storage = [WasmType::I32; FlatTypes::MAX_FLAT_PARAMS];
+    let mut storage = [WasmType::I32; Resolve::MAX_FLAT_PARAMS];
     let mut flat = FlatTypes::new(&mut storage);
     assert!(wit.push_flat(ty, &mut flat), "an argument that goes through memory");
     flat.to_vec().into_iter().map(|ty| format!("({}.const 0) ", wasm(ty))).collect()

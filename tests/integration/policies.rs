@@ -20,10 +20,10 @@ fn default_lets_the_built_in_skills_work_in_the_workspace() {
         step("sum", "csv.summarise", json!({"text": "{{steps.read}}", "value": "b"})),
         step("text", "text.split", json!({"text": "a b", "pattern": " "})),
         step("json", "json.parse", json!({"text": "{}"})),
-        step("write", "files.write-text", json!({"path": "/workspace/out.txt", "text": "{{steps.sum.total}}"})),
+        step("write", "files.write-text", json!({"path": "/workspace/out.txt", "text": "{{steps.sum.rows}} row"})),
     ]));
     assert_eq!(run.report.outcome, RunOutcome::Completed, "{:#?}", run.report);
-    assert_eq!(std::fs::read_to_string(host.workspace().join("out.txt")).unwrap(), "2");
+    assert_eq!(std::fs::read_to_string(host.workspace().join("out.txt")).unwrap(), "1 row");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn read_only_reads_and_does_not_write() {
     for (tool, input) in [
         ("files.write-text", json!({"path": "/workspace/in.csv", "text": "a"})),
         ("files.append", json!({"path": "/workspace/in.csv", "text": "a"})),
-        ("files.delete", json!({"path": "/workspace/in.csv"})),
+        ("files.remove", json!({"path": "/workspace/in.csv"})),
         ("files.make-dir", json!({"path": "/workspace/new"})),
         ("files.move", json!({"source": "/workspace/in.csv", "target": "/workspace/new"})),
         ("files.copy", json!({"source": "/workspace/in.csv", "target": "/workspace/new"})),

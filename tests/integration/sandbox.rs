@@ -353,7 +353,7 @@ fn look_around() -> Value {
         step("sub", "files.list", json!({"path": "/workspace/sub"})),
         step("stat", "probe.run", json!({"args": ["stat", "/workspace/a.txt"]})),
         step("dir", "probe.run", json!({"args": ["stat", "/workspace/sub"]})),
-        step("info", "files.info", json!({"path": "/workspace/a.txt", "times": true})),
+        step("info", "files.stat", json!({"path": "/workspace/a.txt", "times": true})),
         step("find", "files.find", json!({"folder": "/workspace", "pattern": "**"})),
         step("copy", "files.copy", json!({"source": "/workspace/a.txt", "target": "/workspace/z.txt"})),
         step("move", "files.move", json!({"source": "/workspace/z.txt", "target": "/workspace/y.txt"})),

@@ -351,7 +351,8 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
     let instance = linker.instantiate(&mut store, &component)?;
     let tool = step.begin["tool"].as_str().expect("a tool");
     let function = tool.split_once('.').expect("skill.function").1;
-    let outcome = match instance.get_func(&mut store, function) {
+    let exported = exported(&mut store, &component, &instance, function);
+    let outcome = match exported {
         Some(function) => {
             let ty = function.ty(&store);
             let input = &step.begin["input"];
@@ -372,6 +373,26 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
     assert_eq!(step.end["fuel"], used, "fuel of {tool}");
     assert_eq!(step.end["calls"], step.calls.len());
     Ok(())
+}
+
+/// A tool's function, at the root or in the one exported interface that has it; `None` for a command-line program.
+fn exported(
+    store: &mut Store<Verifier>,
+    component: &Component,
+    instance: &wasmtime::component::Instance,
+    function: &str,
+) -> Option<wasmtime::component::Func> {
+    if let Some(found) = instance.get_func(&mut *store, function) {
+        return Some(found);
+    }
+    let exports = component.component_type();
+    let mut interfaces = exports.exports(store.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    interfaces.retain(|name| !name.starts_with("wasi:"));
+    interfaces.iter().find_map(|interface| {
+        let interface = instance.get_export_index(&mut *store, None, interface)?;
+        let function = instance.get_export_index(&mut *store, Some(&interface), function)?;
+        instance.get_func(&mut *store, function)
+    })
 }
 
 fn outcome(results: &[Val], ty: &ComponentFunc) -> Result<Value> {
@@ -448,7 +469,7 @@ fn a_run_of_files_and_csv_is_what_its_trace_says() {
         step("write", "files.write-text", json!({"path": "/workspace/out/a.json", "text": "{{steps.json}}"}))
             .clone(),
         step("hash", "files.hash", json!({"path": "/workspace/in/sales.csv"})),
-        step("info", "files.info", json!({"path": "/workspace/in"})),
+        step("info", "files.stat", json!({"path": "/workspace/in"})),
         step("find", "files.find", json!({"folder": "/workspace", "pattern": "**/*.csv"})),
     ]));
     // `write` fails or not by whether it makes parents: either way the trace must say what happened.

@@ -41,8 +41,9 @@ fn files_say_what_they_are() {
 
 #[test]
 fn files_are_modules() {
-    for (path, _) in sources() {
-        let file = Path::new(&path);
+    let sources = sources();
+    for (path, _) in &sources {
+        let file = Path::new(path);
         let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
         assert_ne!(name, "mod", "{path}: name the file after its module");
         let folder = file.parent().expect("a folder");
@@ -50,11 +51,9 @@ fn files_are_modules() {
         if matches!(name, "lib" | "main" | "build") || folder.ends_with("examples") || is_named_in_a_manifest(file) {
             continue;
         }
-        let parents = [
-            folder.join("lib.rs"),
-            folder.join("main.rs"),
-            folder.with_extension("rs"),
-        ];
+        let mut parents = vec![folder.join("lib.rs"), folder.join("main.rs"), folder.with_extension("rs")];
+        let beside = sources.iter().map(|(path, _)| Path::new(path)).filter(|other| other.parent() == Some(folder));
+        parents.extend(beside.filter(|other| is_named_in_a_manifest(other)).map(Path::to_owned));
         let declared = parents.iter().filter(|parent| repo::root().join(parent).is_file()).any(|parent| {
             let text = repo::text(parent.to_str().expect("UTF-8"));
             text.lines().map(str::trim).any(|line| {

@@ -1,0 +1,160 @@
+//! Each command's output, whole.
+
+use host_tests::repo;
+use insta::assert_snapshot;
+
+use crate::program::Program;
+
+fn program() -> Program {
+    let program = Program::new();
+    program.write("policies/default.toml", repo::text("policies/default.toml"));
+    program.write("workspace/in.csv", "name,amount\nb,2\na,1.5\na,3\n");
+    program.write("plan.json", PLAN);
+    program
+}
+
+const PLAN: &str = r#"{
+  "schema": "skillhost.plan/1", "name": "totals",
+  "steps": [
+    { "id": "read", "tool": "files.read-text", "input": { "path": "/workspace/in.csv" } },
+    { "id": "sum", "tool": "csv.summarise", "input": { "text": "{{steps.read}}", "value": "amount", "group-by": "name" } },
+    { "id": "write", "tool": "files.write-text",
+      "input": { "path": "/workspace/out.txt", "text": "{{steps.sum.rows}} rows" } } ],
+  "output": { "groups": "{{steps.sum.groups}}" }
+}"#;
+
+/// The table of exit codes of `--help` is the one that the documentation has.
+#[test]
+fn help() {
+    let ended = Program::new().run(&["--help"]);
+    assert_eq!(ended.code, 0);
+    let table: Vec<&str> = ended.stdout.lines().skip_while(|line| *line != "Exit codes:").collect();
+    assert!(table.len() > 10, "{}", ended.all());
+    assert_snapshot!("help", ended.all());
+}
+
+#[test]
+fn run() {
+    let program = program();
+    assert_snapshot!("run", program.run(&["run", "plan.json"]).all());
+    assert_eq!(std::fs::read_to_string(program.path("workspace/out.txt")).unwrap(), "3 rows");
+    // The second run is the same as the first, to the last byte.
+    assert_eq!(program.run(&["run", "plan.json"]).all(), program.run(&["run", "plan.json"]).all());
+}
+
+#[test]
+fn run_of_the_example() {
+    let program = program();
+    for name in ["plan.json", "orders.csv", "report.md.j2"] {
+        let text = repo::text(&format!("examples/sales/{name}"));
+        program.write(&format!("workspace/{name}"), text);
+    }
+    let ended = program.run(&["run", "workspace/plan.json"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(program.path("workspace/out/report.md").is_file());
+}
+
+#[test]
+fn check_shows_all_mistakes() {
+    let program = program();
+    program.write("bad.json", r#"{
+  "schema": "skillhost.plan/1", "name": "bad", "stepz": [],
+  "steps": [
+    { "id": "one", "tool": "files.raed-text", "input": { "path": "/workspace/in.csv" } },
+    { "id": "two", "tool": "files.write-text", "input": { "text": 5 } },
+    { "id": "two", "tool": "text.split", "input": { "text": "a", "pattern": "b", "colour": "red" } },
+    { "id": "six", "tool": "text.split", "depends_on": ["nobody"], "input": { "text": "{{steps.none}}", "pattern": "b" } } ]
+}"#);
+    // What is wrong with the document is said before what is wrong with its meaning.
+    assert_snapshot!("check_document", program.run(&["check", "bad.json"]).all());
+    program.write("bad.json", std::fs::read_to_string(program.path("bad.json")).unwrap().replace(" \"stepz\": [],", ""));
+    let ended = program.run(&["check", "bad.json"]);
+    assert_snapshot!("check_meaning", ended.all());
+    assert_snapshot!("check_valid", program.run(&["check", "plan.json"]).all());
+}
+
+#[test]
+fn call() {
+    let program = program();
+    let input = r#"{"text": "a, b", "pattern": ",\\s*"}"#;
+    assert_snapshot!("call", program.run(&["call", "text.split", "--input", input]).all());
+    let missing = r#"{"path": "/workspace/none"}"#;
+    assert_snapshot!("call_failed", program.run(&["call", "files.read-text", "--input", missing]).all());
+}
+
+#[test]
+fn inspect() {
+    assert_snapshot!("inspect", program().run(&["inspect", "text"]).all());
+}
+
+#[test]
+fn replay_and_trace() {
+    let program = program();
+    assert_eq!(program.run(&["run", "plan.json"]).code, 0);
+    assert_snapshot!("replay", program.run(&["replay", "last"]).all());
+    assert_snapshot!("trace_verify", program.run(&["trace", "verify", "last"]).all());
+    assert_snapshot!("trace_show", program.run(&["trace", "show", "last"]).all());
+    assert_snapshot!("runs", program.run(&["runs"]).all());
+    let first = program.run(&["runs"]);
+    assert_eq!(first.code, 0);
+    // Another file: another trace. `trace diff` names the first event that differs.
+    let mut runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    program.write("workspace/in.csv", "name,amount\nb,2\n");
+    assert_eq!(program.run(&["run", "plan.json"]).code, 0);
+    let old = runs.remove(0).display().to_string();
+    let ended = program.run(&["trace", "diff", &old, "last"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert_snapshot!("trace_diff", ended.all());
+    assert_eq!(program.run(&["trace", "diff", &old, &old]).code, 0);
+}
+
+#[test]
+fn policy_explain() {
+    let program = program();
+    program.write("deny.toml", repo::text("policies/deny-all.toml"));
+    assert_snapshot!("policy_explain", program.run(&["policy", "explain", "plan.json"]).all());
+    assert_snapshot!("policy_explain_denied", program.run(&["policy", "explain", "plan.json", "--policy", "deny.toml"]).all());
+    let ended = program.run(&["run", "plan.json", "--policy", "deny.toml"]);
+    assert_eq!(ended.code, 11);
+    assert_snapshot!("run_denied", ended.all());
+}
+
+#[test]
+fn demo() {
+    let program = Program::new();
+    let ended = program.run(&["demo"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    for name in ["success", "missing_param", "policy_block"] {
+        let artifact = format!("workspace/artifacts/trace_{name}.json");
+        assert!(program.path(&artifact).is_file(), "{artifact}");
+        let replayed = program.run(&["replay", &artifact]);
+        assert_eq!(replayed.code, 0, "{artifact}: {}", replayed.all());
+    }
+    assert_snapshot!("demo", ended.all());
+    assert_eq!(program.run(&["demo"]).code, 0, "a second time as well");
+}
+
+#[test]
+fn json_is_one_document() {
+    let program = program();
+    for (args, code) in [
+        (&["run", "plan.json"][..], 0),
+        (&["check", "plan.json"], 0),
+        (&["call", "text.split", "--input", r#"{"text": "a", "pattern": "b"}"#], 0),
+        (&["inspect", "files"], 0),
+        (&["replay", "last"], 0),
+        (&["trace", "verify", "last"], 0),
+        (&["runs"], 0),
+        (&["skills"], 0),
+        (&["policy", "explain", "plan.json"], 0),
+        (&["call", "files.read-text", "--input", r#"{"path": "/none"}"#], 7),
+    ] {
+        let (ended, value) = program.json(args);
+        assert_eq!(ended, code, "{args:?}: {value}");
+        assert_eq!(value["ok"], code == 0, "{args:?}");
+        for key in ["schema_version", "http_status", "meta"] {
+            assert!(value.get(key).is_some(), "{args:?}: {value}");
+        }
+        assert_eq!(value.get("error").is_some_and(|error| !error.is_null()), code != 0, "{args:?}: {value}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The program in a folder of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use host_tests::test_host::share_cache;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder in which the program is started.
+pub(crate) struct Program {
+    folder: TempDir,
+}
+
+/// How the program ended.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        share_cache(&folder.path().join(".skillhost"));
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, content).expect("written");
+        self
+    }
+
+    /// Starts the program with nothing of this process's environment and waits for its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_host-under-test"))
+            .args(args)
+            .env_clear()
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts");
+        let text = |bytes: Vec<u8>| self.named(&String::from_utf8(bytes).expect("UTF-8"));
+        let ended = Ended {
+            code: output.status.code().expect("it was not killed"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        assert!(ended.code != 101 && !ended.stderr.contains("panicked"), "{args:?}: {}", ended.all());
+        ended
+    }
+
+    /// The same with `--json`: exactly one document on stdout.
+    pub(crate) fn json(&self, args: &[&str]) -> (i32, Value) {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let ended = self.run(&all);
+        let value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.all()));
+        (ended.code, value)
+    }
+
+    /// Replaces what differs between two runs.
+    fn named(&self, text: &str) -> String {
+        let text = text.replace(&self.folder.path().display().to_string(), "$DIR");
+        let mut named = String::new();
+        for line in text.split_inclusive('\n') {
+            let mut rest = line;
+            while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+                named.push_str(&rest[..at]);
+                let word_end = rest[at..]
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
+                    .map_or(rest.len(), |end| at + end);
+                let word = &rest[at..word_end];
+                if is_run_id(word) {
+                    named.push_str("$RUN");
+                } else if is_date(word) && rest[word_end..].as_bytes().get(3) == Some(&b':') {
+                    named.push_str("$DATE");
+                    rest = &rest[word_end + " 12:34:56".len()..];
+                    continue;
+                } else if let Some(unit) = unit(word, &rest[word_end..]) {
+                    named.push_str("$TIME");
+                    rest = &rest[word_end + unit.len()..];
+                    continue;
+                } else {
+                    named.push_str(word);
+                }
+                rest = &rest[word_end..];
+            }
+            named.push_str(rest);
+        }
+        named.split_inclusive('\n').map(narrow).collect()
+    }
+}
+
+/// How wide a column is depends on the times in it: two blanks stand for more of them, except at a line's beginning.
+fn narrow(line: &str) -> String {
+    let text = line.trim_start_matches(' ');
+    let mut narrow = line[..line.len() - text.len()].to_owned();
+    let mut blanks = 0;
+    for c in text.chars() {
+        blanks = if c == ' ' { blanks + 1 } else { 0 };
+        if blanks <= 2 {
+            narrow.push(c);
+        }
+    }
+    narrow
+}
+
+/// `20261121T093804.857293Z-4eec2a1c`
+fn is_run_id(word: &str) -> bool {
+    word.len() > 20 && word.as_bytes()[8] == b'T' && word.contains("Z-")
+}
+
+/// `2026-11-21`
+fn is_date(word: &str) -> bool {
+    word.len() == 10 && word.as_bytes()[4] == b'-' && word.as_bytes()[7] == b'-'
+}
+
+/// The unit of a time: `12`, `1.5` before ` ms`, ` µs`, ` s`.
+fn unit(word: &str, rest: &str) -> Option<&'static str> {
+    let is_unit = |unit: &&str| rest.strip_prefix(*unit).is_some_and(|after| !after.starts_with(char::is_alphanumeric));
+    word.parse::<f64>().ok().and([" ms", " µs", " us", " s"].into_iter().find(is_unit))
+}
+
+impl Ended {
+    /// Everything in one block.
+    pub(crate) fn all(&self) -> String {
+        let mut text = String::new();
+        writeln!(text, "exit {}", self.code).unwrap();
+        for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !stream.is_empty() {
+                writeln!(text, "--- {name}").unwrap();
+                for line in stream.lines() {
+                    writeln!(text, "{}", line.trim_end()).unwrap();
+                }
+            }
+        }
+        text
+    }
+}
