@@ -237,6 +237,10 @@ impl Renderer {
             let _: fmt::Result = write!(out, "<{bytes} bytes sha256:{}>", self.digest(digest));
             return;
         }
+        if let (Some(Value::String(digest)), Some(bytes)) = (value.get("blake3"), value.get("len")) {
+            let _: fmt::Result = write!(out, "<{bytes} bytes blake3:{}>", self.digest(digest));
+            return;
+        }
         match value {
             Value::Array(items) => {
                 out.push('[');
