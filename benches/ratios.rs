@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
 use serde_json::json;
 use skillhost::store::RunDir;
-use skillhost::trace::reader::Reader;
 use skillhost::trace::verify;
 use wasmtime::component::Val;
 
@@ -123,7 +122,7 @@ fn verification() -> Row {
     let bytes = std::fs::metadata(run.trace()).unwrap().len() as f64;
     let rates = (0..5).map(|_| {
         let started = Instant::now();
-        verify::verify(Reader::open(&run.trace()).unwrap(), None).unwrap();
+        verify::verify(run.path()).unwrap();
         bytes / 1e6 / started.elapsed().as_secs_f64()
     });
     let rate = median(rates.collect());

@@ -76,13 +76,13 @@ pub const READ_BYTES_MAX: usize = 1 << 20;
 pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Open handles (descriptors, streams, pollables) of a step.
 pub const HANDLES_MAX: usize = 10_000;
-/// Pollables in one `poll`.
-pub const POLLABLES_MAX: usize = 10_000;
-/// Entries of one directory listing: the host sorts it in memory.
-pub const DIRECTORY_ENTRIES_MAX: usize = 1_000_000;
+/// Pollables in one `poll`. Below [`HANDLES_MAX`], because each is borrowed for the call and a borrow takes a handle.
+pub const POLLABLES_MAX: usize = 4_000;
+/// Entries of a step's directory listings, summed over those that are open: the host sorts and keeps them in its own memory.
+pub const DIRECTORY_ENTRIES_MAX: usize = 100_000;
 /// Elements of a step's tables.
 pub const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Core instances, memories and tables of a component each: real components have fewer than ten.
+/// Core instances, memories and tables of a component each: real components have fewer than ten. A component with more is refused at load.
 pub const INSTANCES_MAX: usize = 100;
 /// Stack of a guest. Fixed, because the depth at which it ends must not depend on the machine.
 pub const GUEST_STACK_BYTES: usize = 1 << 20;
@@ -230,8 +230,6 @@ pub enum LimitKind {
     Stack,
     /// [`TABLE_ELEMENTS_MAX`].
     Table,
-    /// [`INSTANCES_MAX`].
-    Instances,
     /// [`HOST_CALL_ARGUMENT_BYTES_MAX`].
     Arguments,
     /// [`RANDOM_BYTES_MAX`].
@@ -250,7 +248,7 @@ pub enum LimitKind {
 
 impl LimitKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Fuel,
         Self::Deadline,
         Self::Memory,
@@ -260,7 +258,6 @@ impl LimitKind {
         Self::Trace,
         Self::Stack,
         Self::Table,
-        Self::Instances,
         Self::Arguments,
         Self::Random,
         Self::Handles,
@@ -283,7 +280,6 @@ impl LimitKind {
             Self::Trace => "trace_bytes",
             Self::Stack => "stack_bytes",
             Self::Table => "table_elements",
-            Self::Instances => "instances",
             Self::Arguments => "argument_bytes",
             Self::Random => "random_bytes",
             Self::Handles => "handles",

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::clock;
 use crate::outcome::RunOutcome;
 use crate::trace::event::{Event, Kind};
-use crate::trace::reader::Reader;
+use crate::trace::reader::{Reader, last_event};
+use crate::trace::{TRACE_FILE, TraceError};
 
 pub use run_dir::{Phase, RunDir};
 
@@ -195,24 +196,28 @@ fn summary(path: &Path, id: String) -> RunSummary {
     summary
 }
 
-fn summarise(path: &Path, summary: &mut RunSummary) -> Result<(), crate::trace::TraceError> {
-    let mut reader = Reader::open(&path.join(crate::trace::TRACE_FILE))?;
-    while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
-        match kind {
-            Kind::Header => {
-                if let Some((_, Event::Header(header))) = reader.next_event()? {
-                    summary.plan = header.plan_name;
-                }
-            }
+/// From the first and the last event where the run ended; a trace without an end is read through.
+fn summarise(path: &Path, summary: &mut RunSummary) -> Result<(), TraceError> {
+    let trace = path.join(TRACE_FILE);
+    let mut reader = Reader::open(&trace)?;
+    if let Some((_, Event::Header(header))) = reader.next_event()? {
+        summary.plan = header.plan_name;
+    }
+    if let Some(Event::RunEnd { outcome, steps, .. }) = last_event(&trace)? {
+        summary.outcome = Some(outcome);
+        summary.steps = steps;
+        return Ok(());
+    }
+    while let Some(line) = reader.next_line()? {
+        match line.kind() {
+            Kind::StepEnd => summary.steps += 1,
+            // Too long for a glance.
             Kind::RunEnd => {
-                if let Some((_, Event::RunEnd { outcome, .. })) = reader.next_event()? {
+                if let Event::RunEnd { outcome, .. } = line.event()? {
                     summary.outcome = Some(outcome);
                 }
             }
-            kind => {
-                summary.steps += u64::from(kind == Kind::StepEnd);
-                reader.next_line()?;
-            }
+            _ => {}
         }
     }
     Ok(())
@@ -270,5 +275,62 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(run.path()), 0o700);
         assert_eq!(mode(&run.path().join("plan.json")), 0o600);
+    }
+
+    #[test]
+    fn a_list_says_how_runs_ended_and_which_are_damaged() {
+        use crate::trace::samples;
+
+        let state = tempfile::tempdir().unwrap();
+        let store = RunStore::at(state.path());
+        let whole = samples::recorded(&samples::every_outcome());
+        let mut edited = whole.clone();
+        edited[20] ^= 1;
+        let ended = whole.len() - whole.iter().rev().skip(1).position(|byte| *byte == b'\n').unwrap() - 1;
+        let ids: Vec<String> = [&whole[..], &whole[..ended], &whole[..whole.len() - 5], &edited[..], b""]
+            .into_iter()
+            .map(|bytes| {
+                let run = store.create_run().unwrap();
+                fs::write(run.trace(), bytes).unwrap();
+                run.id().to_owned()
+            })
+            .collect();
+        fs::create_dir(state.path().join(RUNS).join("empty")).unwrap();
+        let list = store.list().unwrap();
+        assert!(list.is_sorted_by(|a, b| a.id > b.id));
+        let of = |id: &str| list.iter().find(|run| run.id == id).unwrap();
+        let [whole, unfinished, torn, edited, empty] = [0, 1, 2, 3, 4].map(|index: usize| of(&ids[index]));
+        assert_eq!((whole.plan.as_str(), whole.outcome, whole.steps), ("sample", Some(RunOutcome::Failed), 5));
+        assert_eq!(whole.damage, None);
+        assert_eq!((unfinished.outcome, unfinished.steps, &unfinished.damage), (None, 5, &None));
+        assert_eq!((torn.outcome, torn.steps), (None, 5));
+        assert!(torn.damage.as_ref().unwrap().contains("torn"), "{torn:?}");
+        assert!(edited.damage.is_some() && empty.damage.is_none() && of("empty").damage.is_some());
+    }
+
+    #[test]
+    fn components_are_kept_once_and_with_each_run() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let state = tempfile::tempdir().unwrap();
+        let store = RunStore::at(state.path());
+        let digest = crate::id::Digest::of(b"component");
+        let runs = [store.create_run().unwrap(), store.create_run().unwrap()];
+        for run in &runs {
+            run.keep_component(&digest, b"component", Some("[skill]")).unwrap();
+            assert_eq!(fs::read(run.component(&digest)).unwrap(), b"component");
+            assert_eq!(fs::read(run.component(&digest).with_extension("toml")).unwrap(), b"[skill]");
+        }
+        let shared = state.path().join(COMPONENTS).join(format!("{digest}.wasm"));
+        assert_eq!(fs::metadata(&shared).unwrap().nlink(), 3);
+        // A damaged shared copy is not spread.
+        fs::remove_file(&shared).unwrap();
+        fs::write(&shared, b"c0mponent").unwrap();
+        let run = store.create_run().unwrap();
+        run.keep_component(&digest, b"component", None).unwrap();
+        assert_eq!(fs::read(run.component(&digest)).unwrap(), b"component");
+        fs::write(run.trace(), b"").unwrap();
+        let copy = run.copy_to(&state.path().join("copy")).unwrap();
+        assert_eq!(fs::read(copy.component(&digest)).unwrap(), b"component");
     }
 }

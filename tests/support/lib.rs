@@ -1,1 +1,13 @@
-//! x
+//! What the tests share: a host in a folder of its own, plans and policies as text, guests from WebAssembly text, and readers of traces
+//! that share no code with the library's.
+
+pub mod guest;
+pub mod plan;
+pub mod repo;
+pub mod test_host;
+pub mod trace;
+pub mod tree;
+
+pub use guest::Guest;
+pub use plan::{plan, policy, step};
+pub use test_host::{Run, TestHost};

@@ -205,7 +205,7 @@ impl SandboxEngine {
         store.limiter(|ctx| &mut ctx.limiter);
         store.set_epoch_deadline(YIELD_EPOCHS);
         store.epoch_deadline_async_yield_and_update(YIELD_EPOCHS);
-        store.set_hostcall_fuel(limits::HOST_CALL_ARGUMENT_BYTES_MAX);
+        store.set_hostcall_fuel(value_bytes_max(&limits));
         store.set_max_component_handles(limits::HANDLES_MAX);
 
         let ended = {
@@ -242,6 +242,13 @@ impl SandboxEngine {
         let end = end.map(|outcome| within(outcome, &limits));
         Ok(Invoked { end, calls, fuel, memory_bytes, tape: gate.into_tape() })
     }
+}
+
+/// What wasmtime may allocate for the values of one call. The largest are a tool's results; of a host call's arguments the gate bounds the
+/// payloads further.
+fn value_bytes_max(limits: &StepLimits) -> usize {
+    let text = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
+    (limits::VALUES_MAX * size_of::<Val>()).saturating_add(text)
 }
 
 /// Whether the outcome came from outside at a moment that the guest's own steps do not tell.

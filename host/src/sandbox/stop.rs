@@ -94,11 +94,15 @@ pub(crate) fn classify(error: wasmtime::Error, limits: &StepLimits) -> Stop {
     }
     let message = message(&error);
     // These bounds are wasmtime's own and have no public type; tests hit each of them so that a change of wording is seen.
-    for (text, kind, allowed) in [
-        ("store handle limit exceeded", LimitKind::Handles, limits::HANDLES_MAX),
-        ("resource limit exceeded", LimitKind::Instances, limits::INSTANCES_MAX),
-        ("hostcall", LimitKind::Arguments, limits::HOST_CALL_ARGUMENT_BYTES_MAX),
-    ] {
+    // What a value costs is bounded in both directions: on the way into a host call the guest is on the stack, on the way out of a
+    // tool it is not.
+    let values = match backtrace.is_empty() {
+        true => (LimitKind::Values, limits::VALUES_MAX),
+        false => (LimitKind::Arguments, limits::HOST_CALL_ARGUMENT_BYTES_MAX),
+    };
+    for (text, (kind, allowed)) in
+        [("store handle limit exceeded", (LimitKind::Handles, limits::HANDLES_MAX)), ("hostcall", values)]
+    {
         if message.contains(text) {
             return limit(kind, allowed as u64);
         }

@@ -82,7 +82,7 @@ impl Gate {
         }
         self.params.clear();
         params.sort_unstable_by_key(|(name, _)| *name);
-        let mut to = Encoder { out: &mut self.params, sink: None, failed: None };
+        let mut to = Encoder { out: &mut self.params, sink: None, failed: None, payload_bytes: 0 };
         to.raw(b"{");
         for (index, (name, value)) in params.iter().enumerate() {
             if index > 0 {
@@ -94,6 +94,9 @@ impl Gate {
             value.encode(&mut to);
         }
         to.raw(b"}");
+        if to.payload_bytes > limits::HOST_CALL_ARGUMENT_BYTES_MAX {
+            return Err(LimitHit::count(LimitKind::Arguments, limits::HOST_CALL_ARGUMENT_BYTES_MAX).into());
+        }
         match &mut self.tape {
             Tape::Record(sink) => {
                 if sink.bytes_in_step() > self.limits.trace_bytes {
@@ -114,7 +117,7 @@ impl Gate {
     pub(crate) fn end<R: Answer>(&mut self, function: &'static str, result: R) -> R {
         let Tape::Record(sink) = &mut self.tape else { return result };
         self.result.clear();
-        let mut to = Encoder { out: &mut self.result, sink: Some(sink.as_mut()), failed: None };
+        let mut to = Encoder { out: &mut self.result, sink: Some(sink.as_mut()), failed: None, payload_bytes: 0 };
         let result = match result.put(&mut to) {
             Ok(result) => result,
             Err(limit) => return R::trap(limit.into()),

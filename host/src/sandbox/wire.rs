@@ -22,6 +22,8 @@ pub(crate) struct Encoder<'a> {
     pub(crate) sink: Option<&'a mut dyn TraceSink>,
     /// The first failure to keep one.
     pub(crate) failed: Option<TraceError>,
+    /// Bytes of the strings and lists so far.
+    pub(crate) payload_bytes: usize,
 }
 
 impl Encoder<'_> {
@@ -116,6 +118,7 @@ impl Decode for bool {
 
 impl Encode for str {
     fn encode(&self, to: &mut Encoder<'_>) {
+        to.payload_bytes = to.payload_bytes.saturating_add(self.len());
         if self.len() > limits::INLINE_STRING_BYTES_MAX {
             to.blob(self.as_bytes());
         } else {
@@ -142,6 +145,7 @@ impl Decode for String {
 
 impl Encode for Vec<u8> {
     fn encode(&self, to: &mut Encoder<'_>) {
+        to.payload_bytes = to.payload_bytes.saturating_add(self.len());
         if self.len() > limits::INLINE_BYTES_MAX {
             return to.blob(self);
         }

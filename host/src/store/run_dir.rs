@@ -129,13 +129,13 @@ impl RunDir {
         }
     }
 
-    /// The shared copy of a component, made if need be. It is trusted for its name only where it has the right size; a replay checks the
-    /// digest of what it loads.
+    /// The shared copy of a component, made if need be. One that is there is compared, or a damaged copy would end up in every later run.
     fn shared_copy(&self, digest: &Digest, bytes: &[u8]) -> Option<PathBuf> {
         let folder = self.shared.as_ref()?;
         create_folder(folder).ok()?;
         let path = folder.join(format!("{digest}.wasm"));
-        if fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+        let same_size = fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64);
+        if same_size && fs::read(&path).is_ok_and(|found| found == bytes) {
             return Some(path);
         }
         let own = folder.join(format!("{digest}.{}.new", self.id));

@@ -68,11 +68,11 @@ fn content(line: &[u8]) -> Value {
 }
 
 fn first_in_events(left: &Value, right: &Value) -> Option<Difference> {
-    let telling = FIRST_MEMBERS.into_iter().filter(|name| left.get(name) != right.get(name));
-    let mut telling = telling.filter_map(|name| {
-        Some(Difference { pointer: format!("/{name}"), left: left.get(name).cloned(), right: right.get(name).cloned() })
-    });
-    telling.next().or_else(|| first(String::new(), left, right))
+    let telling = FIRST_MEMBERS.into_iter().find(|name| left.get(name) != right.get(name));
+    match telling {
+        Some(name) => inner(left.get(name), right.get(name), || format!("/{name}")),
+        None => first(String::new(), left, right),
+    }
 }
 
 fn first(pointer: String, left: &Value, right: &Value) -> Option<Difference> {
@@ -140,7 +140,7 @@ impl fmt::Display for Comparison {
             (Some(left), Some(right)) => write!(f, ": `{left}` and `{right}`")?,
             (Some(left), None) => write!(f, ": `{left}`, where the second trace has ended")?,
             (None, right) => {
-                write!(f, ": `{}`, where the first trace has ended", right.as_deref().unwrap_or_default())?
+                write!(f, ": `{}`, where the first trace has ended", right.as_deref().unwrap_or_default())?;
             }
         }
         write!(f, "; {} and {} events", self.left, self.right)

@@ -2,7 +2,7 @@
 //! which events may follow which is `trace::verify`'s.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use serde_json::Value;
@@ -17,6 +17,8 @@ use crate::limits;
 const BUFFER_BYTES: usize = 256 << 10;
 /// A line's memory beyond this is given back with the next line.
 const LINE_KEPT_BYTES: usize = 1 << 20;
+/// How much of a trace's end [`last_event`] looks at.
+const TAIL_BYTES: u64 = 256 << 10;
 /// The name of the schema without its version.
 const SCHEMA_FAMILY: &str = "skillhost.trace/";
 
@@ -223,6 +225,32 @@ impl Reader {
     }
 }
 
+/// The last event of a trace, found without reading the others: a glance for lists, no proof that it belongs to them. `None` where the
+/// file does not end with a whole event, or with one that is very long.
+///
+/// # Errors
+///
+/// [`TraceError::Io`].
+pub fn last_event(path: &Path) -> Result<Option<Event>, TraceError> {
+    let mut tail = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        let bytes = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES)))?;
+        file.take(TAIL_BYTES).read_to_end(&mut tail)
+    });
+    let read = u64::try_from(read.map_err(io_error("read", path))?).unwrap_or(u64::MAX);
+    if tail.pop_if(|last| *last == b'\n').is_none() {
+        return Ok(None);
+    }
+    let start = match tail.iter().rposition(|byte| *byte == b'\n') {
+        Some(newline) => newline + 1,
+        None if read < TAIL_BYTES => 0,
+        None => return Ok(None),
+    };
+    let line = tail.get(start..).and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    Ok(Index::of(line).ok().and_then(|index| Line::new(line, &index).event().ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, reader};
@@ -290,5 +318,25 @@ mod tests {
             let error = unchained.next_line().map(|_| ()).unwrap_err();
             assert!(matches!(error, TraceError::Event { seq: 1, line: 2, .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn the_last_event_is_found_from_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.jsonl");
+        let mut events = samples::every_outcome();
+        let last = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            last_event(&path).unwrap()
+        };
+        let bytes = samples::recorded(&events);
+        assert_eq!(last(&bytes).as_ref(), events.last());
+        assert_eq!(last(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(last(b""), None);
+        assert_eq!(last(b"\n"), None);
+        events.truncate(1);
+        assert_eq!(last(&samples::recorded(&events)).as_ref(), events.last());
+        events.push(samples::begin("one", "x".repeat(300 << 10).into()));
+        assert_eq!(last(&samples::recorded(&events)), None);
     }
 }

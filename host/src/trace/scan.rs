@@ -83,6 +83,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads one value that must be all of the bytes.
+    #[cfg(test)]
     pub(super) fn whole(&mut self) -> Result<Shape, Fault> {
         let shape = self.value(1)?;
         if self.at < self.bytes.len() { self.fault("the text goes on after its value") } else { Ok(shape) }

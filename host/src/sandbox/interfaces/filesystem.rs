@@ -36,8 +36,14 @@ pub(crate) struct Directory {
     pub(crate) perms: FsPerms,
 }
 
-/// What is left of a sorted listing.
-type Listing = VecDeque<fs::DirectoryEntry>;
+/// A sorted listing.
+#[derive(Debug)]
+struct Listing {
+    /// How many entries it had: what it counts against the limit until its stream is dropped.
+    counted: usize,
+    /// The entries that were not read yet.
+    left: VecDeque<fs::DirectoryEntry>,
+}
 
 /// What the host remembers of open descriptors beside wasmtime-wasi's table.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::streams::{StreamError, StreamResult};
 
-use super::{Entries, Fd};
+use super::{Entries, Fd, Listing};
 use crate::limits::{self, LimitKind};
 use crate::sandbox::ctx::Live;
 use crate::sandbox::stop::LimitHit;
@@ -223,11 +223,12 @@ impl Live {
     /// Lists the whole directory and sorts it: the order of a filesystem is not the guest's business and differs between machines.
     pub(super) async fn read_directory(&mut self, fd: Fd) -> FsResult<Entries> {
         let entries = self.filesystem().read_directory(fd).await?;
+        let open: usize = self.descriptors.listings.values().map(|listing| listing.counted).sum();
         let mut listing = Vec::new();
         loop {
             let again = Resource::new_borrow(entries.rep());
             match self.filesystem().read_directory_entry(again).await? {
-                Some(_) if listing.len() >= limits::DIRECTORY_ENTRIES_MAX => {
+                Some(_) if open + listing.len() >= limits::DIRECTORY_ENTRIES_MAX => {
                     return Err(FsError::trap(LimitHit::count(
                         LimitKind::DirectoryEntries,
                         limits::DIRECTORY_ENTRIES_MAX,
@@ -238,12 +239,13 @@ impl Live {
             }
         }
         listing.sort_by(|a, b| a.name.cmp(&b.name));
-        self.descriptors.listings.insert(entries.rep(), VecDeque::from(listing));
+        let listing = Listing { counted: listing.len(), left: VecDeque::from(listing) };
+        self.descriptors.listings.insert(entries.rep(), listing);
         Ok(entries)
     }
 
     pub(super) async fn next_entry(&mut self, entries: Entries) -> FsResult<Option<fs::DirectoryEntry>> {
-        Ok(self.descriptors.listings.get_mut(&entries.rep()).and_then(VecDeque::pop_front))
+        Ok(self.descriptors.listings.get_mut(&entries.rep()).and_then(|listing| listing.left.pop_front()))
     }
 
     pub(super) fn drop_entries(&mut self, entries: Entries) -> Result<()> {

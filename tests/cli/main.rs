@@ -1,0 +1,1 @@
+//! Drives the binary from outside.

@@ -1,0 +1,13 @@
+//! The library with real and hostile guests: limits, isolation, replay, and what must never change silently.
+
+mod durability;
+mod fuel_ledger;
+mod library;
+mod limits;
+mod linked;
+mod policies;
+mod replay;
+mod sandbox;
+mod skills_lock;
+mod validation;
+mod verifier;

@@ -1,0 +1,120 @@
+//! What every source file looks like.
+
+use std::path::Path;
+
+use host_tests::repo;
+
+/// The longest file that a person still reads from top to bottom.
+const LINES_MAX: usize = 800;
+
+const FOLDERS: [&str; 8] = [
+    "host", "tests", "benches", "fuzz", "guest-skills/files", "guest-skills/text", "guest-skills/json",
+    "guest-skills/csv",
+];
+
+fn sources() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = FOLDERS.iter().flat_map(|folder| repo::rust_files(folder)).collect();
+    files.extend(repo::rust_files("guest-skills/probe"));
+    files
+}
+
+#[test]
+fn files_are_short() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > LINES_MAX)
+        .map(|(path, lines)| format!("{path} has {lines} lines"))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn files_say_what_they_are() {
+    let silent: Vec<String> = sources()
+        .into_iter()
+        .filter(|(path, text)| !text.starts_with("//!") && !path.ends_with("tests.rs"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+#[test]
+fn files_are_modules() {
+    for (path, _) in sources() {
+        let file = Path::new(&path);
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        assert_ne!(name, "mod", "{path}: name the file after its module");
+        let folder = file.parent().expect("a folder");
+        // Roots of crates: lib.rs, main.rs, examples, and what a manifest names.
+        if matches!(name, "lib" | "main" | "build") || folder.ends_with("examples") || is_named_in_a_manifest(file) {
+            continue;
+        }
+        let parents = [
+            folder.join("lib.rs"),
+            folder.join("main.rs"),
+            folder.with_extension("rs"),
+        ];
+        let declared = parents.iter().filter(|parent| repo::root().join(parent).is_file()).any(|parent| {
+            let text = repo::text(parent.to_str().expect("UTF-8"));
+            text.lines().map(str::trim).any(|line| {
+                let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+                line.strip_prefix("pub ").unwrap_or(line) == format!("mod {name};")
+            })
+        });
+        assert!(declared, "{path} is declared in none of {parents:?}: nothing compiles it");
+    }
+}
+
+fn is_named_in_a_manifest(file: &Path) -> bool {
+    file.ancestors().skip(1).any(|folder| {
+        let manifest = repo::root().join(folder).join("Cargo.toml");
+        let Ok(text) = std::fs::read_to_string(manifest) else { return false };
+        let inside = file.strip_prefix(folder).expect("below").to_str().expect("UTF-8");
+        text.contains(&format!("path = \"{inside}\""))
+    })
+}
+
+#[test]
+fn no_test_is_switched_off() {
+    for (path, text) in sources() {
+        let attribute = concat!("#[", "ignore");
+        assert!(!text.contains(attribute), "{path} has a test that never runs");
+    }
+}
+
+#[test]
+fn tests_do_not_sleep() {
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("tests/")) {
+        let sleep = concat!("thread::", "sleep");
+        assert!(!text.contains(sleep), "{path} sleeps");
+    }
+}
+
+#[test]
+fn no_file_names_a_machine() {
+    let machine = [concat!("/", "work/"), concat!("/", "root/"), concat!("/home", "/")];
+    let mut files = sources();
+    for folder in ["docs", "examples", "policies", "wit"] {
+        files.extend(repo::files(folder, &["md", "json", "yaml", "toml", "wit", "txt"]));
+    }
+    for name in ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "guest-skills/README.md"] {
+        if repo::root().join(name).is_file() {
+            files.push((name.to_owned(), repo::text(name)));
+        }
+    }
+    for (path, text) in files {
+        for word in machine {
+            assert!(!text.contains(word), "{path} names `{word}`");
+        }
+    }
+}
+
+#[test]
+fn lines_end_without_blanks() {
+    for (path, text) in sources() {
+        let line = text.lines().position(|line| line.ends_with([' ', '\t', '\r']));
+        assert_eq!(line, None, "{path}: this line (from 0) ends in a blank");
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}: one newline at the end");
+    }
+}

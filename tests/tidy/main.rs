@@ -1,0 +1,6 @@
+//! Rules about the sources that no compiler checks. Reads files, runs nothing.
+
+mod documents;
+mod files;
+mod layers;
+mod versions;
