@@ -77,7 +77,7 @@ const CASES: [Case; 3] = [
     Case {
         name: "policy_block",
         plan: include_str!("demo/policy_block.json"),
-        expected: "denied: step `wipe` (files.delete), 0 steps ran, 0 fuel, no file changed",
+        expected: "denied: step `wipe` (files.remove), 0 steps ran, 0 fuel, no file changed",
         judge: |report, before, after| {
             let denied: Vec<String> =
                 report.denials.iter().map(|denial| format!("step `{}` ({})", denial.step, denial.tool)).collect();
@@ -91,7 +91,7 @@ const CASES: [Case; 3] = [
                 thousands(fuel),
                 changed(before, after)
             );
-            let as_expected = denied == "step `wipe` (files.delete)" && ran == 0 && fuel == 0 && before == after;
+            let as_expected = denied == "step `wipe` (files.remove)" && ran == 0 && fuel == 0 && before == after;
             (actual, outcome == RunOutcome::Denied && as_expected && after.contains_key("victim.txt"))
         },
     },
@@ -129,10 +129,9 @@ impl Demo {
         let failed = cases.iter().filter(|done| !done.as_expected).count() as u64;
         let mut text: String = cases.iter().map(|done| done.text(&session.output.look)).collect();
         text += &listing(&folder).map_err(|error| cannot("list", &folder, &error))?;
-        text += &match failed {
-            0 => format!("\nall {} cases ended as expected\n", CASES.len()),
-            failed => format!("\n{} ended otherwise than expected\n", counted(failed, "case")),
-        };
+        if failed == 0 {
+            text.add(format_args!("\nall {} cases ended as expected\n", CASES.len()));
+        }
         let failure = (failed > 0).then(|| {
             Error::new(
                 Exit::Unexpected,

@@ -147,12 +147,12 @@ mod tests {
         given.problems.push(Problem::new("missing-param", "/steps/0/input/x", "m").with_hint("h"));
         given.denials.push(Denial {
             step: "a".parse().unwrap(),
-            tool: "files.delete".parse().unwrap(),
+            tool: "files.remove".parse().unwrap(),
             reason: "r".to_owned(),
             hint: "h".to_owned(),
         });
         let value = report(&given);
         assert_eq!(value["problems"][0]["hint"], "h");
-        assert_eq!(value["denials"], json!([{"step": "a", "tool": "files.delete", "reason": "r", "hint": "h"}]));
+        assert_eq!(value["denials"], json!([{"step": "a", "tool": "files.remove", "reason": "r", "hint": "h"}]));
     }
 }
