@@ -54,9 +54,9 @@ pub const WRITES: &str = r#"(component
       (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16))))
       (i32.sub (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
   (core instance $libc (instantiate $libc))
-  (core func $open (canon lower (func $fs "[method]descriptor.open-at") (memory $libc "memory") (realloc (func $libc "realloc"))))
-  (core func $write (canon lower (func $fs "[method]descriptor.write") (memory $libc "memory") (realloc (func $libc "realloc"))))
-  (core func $dirs (canon lower (func $pre "get-directories") (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core func $open (canon lower (func $fs "[method]descriptor.open-at") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core func $write (canon lower (func $fs "[method]descriptor.write") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core func $dirs (canon lower (func $pre "get-directories") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core module $m
     (import "libc" "memory" (memory 32))
     (import "fs" "open" (func $open (param i32 i32 i32 i32 i32 i32 i32)))

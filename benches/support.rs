@@ -23,6 +23,9 @@ deadline_ms = 600_000
 host_calls = 100_000_000
 [[grant]]
 skills = ["*"]
+tools = ["add", "clock"]
+[[grant]]
+skills = ["*"]
 tools = ["*"]
 filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-write" }]
 "#;

@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::run::{Prepared, Stage, StepLog, Steps, header_with, prepare_with};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence};
+use crate::sandbox::{CancelToken, Directories, Divergence};
 use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem};
 use crate::store::RunDir;
 use crate::trace::event::{Event, Header, Kind, StepBegin, StepEnd};
@@ -108,7 +108,7 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
         Stage::Ready { checked, authorized } => {
             // A cancellation came from outside: it is replayed by the record, not by a token.
             let cancel = CancelToken::new();
-            let steps = Steps::new(host, prepared, checked, authorized, &cancel)?;
+            let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), &cancel)?;
             let done = steps.run_all(log)?;
             if let Some((step, divergence)) = done.divergence {
                 return Ok(Some((Some(step), divergence)));

@@ -13,6 +13,7 @@ use crate::plan::PlanDocument;
 use crate::policy::Denial;
 use crate::problem::Problem;
 use crate::report::{Report, StepReport};
+use crate::sandbox::Directories;
 use crate::store::{Phase, RunDir};
 use crate::trace::blob::BlobStore;
 use crate::trace::event::Event;
@@ -51,7 +52,9 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
         Stage::Denied { ref denials, .. } => run.denied(&prepared, denials.clone()),
         Stage::Ready { ref checked, ref authorized } => {
             create_workspace(host, authorized)?;
-            let steps = Steps::new(host, &prepared, checked, authorized, &options.cancel)?;
+            let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
+            let directories = Directories::open(grants, &host.workspace)?;
+            let steps = Steps::new(host, &prepared, checked, authorized, directories, &options.cancel)?;
             host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
             let done = steps.run_all(&mut run.log)?;
             run.phases.done("steps");

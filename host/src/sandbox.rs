@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod component;
 pub mod convert;
 mod ctx;
+pub mod directories;
 pub mod engine;
 mod interfaces;
 mod invoke;
@@ -18,5 +19,6 @@ pub mod tape;
 mod wire;
 
 pub use cancel::CancelToken;
+pub use directories::Directories;
 pub use invoke::{Divergence, Invocation, Invoked, SandboxError};
 pub use program::Program;

@@ -56,7 +56,7 @@ impl Verifier {
 // ---- values ----
 
 fn long(bytes: &[u8]) -> Value {
-    json!({"len": bytes.len(), "sha256": sha256(bytes)})
+    json!({"blake3": blake3::hash(bytes).to_hex().as_str(), "len": bytes.len()})
 }
 
 fn bytes_of(values: &[Val]) -> Vec<u8> {

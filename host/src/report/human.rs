@@ -320,7 +320,7 @@ mod tests {
             outcome,
             calls: 12,
             fuel: Some(1_234_567),
-            memory_bytes: 1_114_112,
+            memory_bytes: 1_179_648,
             duration_us: 870,
         }
     }
@@ -379,10 +379,10 @@ head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
     #[test]
     fn a_narrow_terminal_cuts_the_widest_name() {
-        let look = Look { width: Some(60), ..Look::default() };
+        let look = Look { width: Some(70), ..Look::default() };
         let completed = Outcome::Completed { output: json!(1) };
         let text = steps(&[step("a-step-with-a-very-long-name-that-never-ends", Some(completed))], &look);
-        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 70), "{text}");
         assert!(text.contains('…'));
     }
 

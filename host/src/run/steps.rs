@@ -15,9 +15,9 @@ use crate::policy::{AuthorizedPlan, AuthorizedStep};
 use crate::report::StepReport;
 use crate::run::micros;
 use crate::run::prepare::{Checked, Prepared};
-use crate::sandbox::engine::SandboxEngine;
+use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence, Invocation, Program, SandboxError};
+use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Program, SandboxError};
 use crate::trace::event::{Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Outputs, ValidStep};
@@ -79,7 +79,9 @@ pub(crate) struct Steps<'a> {
     checked: &'a Checked,
     authorized: &'a AuthorizedPlan,
     programs: BTreeMap<SkillName, Program>,
+    directories: Directories,
     runtime: tokio::runtime::Runtime,
+    _ticking: Ticking<'a>,
     cancel: &'a CancelToken,
 }
 
@@ -100,6 +102,7 @@ impl<'a> Steps<'a> {
         prepared: &'a Prepared,
         checked: &'a Checked,
         authorized: &'a AuthorizedPlan,
+        directories: Directories,
         cancel: &'a CancelToken,
     ) -> Result<Self, Error> {
         // One runtime for the run, on this thread: file operations finish inside of their host call, so that nothing of a step is still
@@ -107,7 +110,9 @@ impl<'a> Steps<'a> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
         let programs = prepared.loaded.programs(&prepared.engine)?;
-        Ok(Self { host, engine: &prepared.engine, checked, authorized, programs, runtime, cancel })
+        let engine: &SandboxEngine = &prepared.engine;
+        let _ticking = engine.ticking();
+        Ok(Self { host, engine, checked, authorized, programs, directories, runtime, _ticking, cancel })
     }
 
     /// Runs the steps in order until one does not complete.
@@ -175,6 +180,7 @@ impl<'a> Steps<'a> {
             input: &begin.input,
             grant: &authorized.grant,
             workspace: &self.host.workspace,
+            directories: &self.directories,
             limits: authorized.limits,
             plan: &plan.name,
             step: step.id,

@@ -23,7 +23,8 @@ pub(crate) struct SkillCtx {
 
 /// What acts in a live run.
 pub(crate) struct Live {
-    pub(crate) wasi: WasiCtx,
+    /// Made when the first call needs it: many tools make none.
+    wasi: Option<WasiCtx>,
     pub(crate) table: ResourceTable,
     pub(crate) clock: GuestClock,
     pub(crate) random: GuestRandom,
@@ -57,7 +58,7 @@ impl Live {
         // Twice the handles of a guest: pollables and streams keep a hidden entry beside their own.
         table.set_max_capacity(2 * limits::HANDLES_MAX);
         Self {
-            wasi: WasiCtx::builder().allow_blocking_current_thread(true).build(),
+            wasi: None,
             table,
             clock,
             random,
@@ -73,7 +74,8 @@ impl Live {
 
 impl WasiView for Live {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let wasi = || WasiCtx::builder().allow_blocking_current_thread(true).build();
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(wasi), table: &mut self.table }
     }
 }
 

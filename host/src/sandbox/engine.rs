@@ -13,8 +13,8 @@ use crate::limits;
 use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::interfaces;
 
-/// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a step
-/// runs and none otherwise.
+/// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a run
+/// is under way and none otherwise.
 const EPOCH: Duration = Duration::from_millis(10);
 
 /// Components that may be instantiated at one time. Address space is reserved for each, memory only for what is used.
@@ -53,7 +53,7 @@ impl SandboxEngine {
         Ok(Self { engine, linker, ticker })
     }
 
-    /// Epochs advance while the guard lives.
+    /// Epochs advance while the guard lives. A run holds one for all of its steps: waking the ticker costs more than a small step.
     pub(crate) fn ticking(&self) -> Ticking<'_> {
         self.ticker.shared.change(|running| *running += 1);
         Ticking(&self.ticker)
@@ -128,14 +128,14 @@ fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// A thread that advances the engine's epoch while at least one step runs. It ends with the engine.
+/// A thread that advances the engine's epoch while at least one run is under way. It ends with the engine.
 struct Ticker {
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// How many steps run; `None` when the thread shall end.
+    /// How many runs are under way; `None` when the thread shall end.
     running: Mutex<Option<usize>>,
     changed: Condvar,
 }

@@ -4,25 +4,23 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Func, Val};
-use wasmtime_wasi::filesystem::FsPerms;
 
 use crate::canonical;
 use crate::id::{SkillName, StepId};
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
 use crate::problem::Problem;
-use crate::policy::{Access, Clocks, Grant, Random};
+use crate::policy::{Clocks, Grant, Random};
 use crate::sandbox::cancel::CancelToken;
 use crate::sandbox::component::LoadError;
 use crate::sandbox::convert::{self, ConvertError};
 use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
+use crate::sandbox::directories::Directories;
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::interfaces::{Directory, GuestClock, GuestRandom, Output, Stdio, StepContext};
+use crate::sandbox::interfaces::{GuestClock, GuestRandom, Output, Stdio, StepContext};
 use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
@@ -43,6 +41,8 @@ pub struct Invocation<'a> {
     pub grant: &'a Grant,
     /// What `{workspace}` means in the grant.
     pub workspace: &'a Path,
+    /// The opened directories of the run.
+    pub directories: &'a Directories,
     /// The limits that apply.
     pub limits: StepLimits,
     /// The plan's name, for the guest's context.
@@ -124,9 +124,6 @@ pub enum SandboxError {
         #[source]
         source: std::io::Error,
     },
-    /// The machine gives no randomness.
-    #[error("the operating system gives no randomness")]
-    Entropy(#[source] std::io::Error),
     /// The input does not fit the tool's parameters.
     #[error("the input of `{tool}` does not fit: {source}")]
     Input {
@@ -150,7 +147,7 @@ impl SandboxError {
             Self::Load { source, .. } => Some(source.hint()),
             Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
             Self::Trace(error) => error.hint(),
-            Self::Engine { .. } | Self::Link { .. } | Self::Entropy(_) | Self::Input { .. } => None,
+            Self::Engine { .. } | Self::Link { .. } | Self::Input { .. } => None,
         }
     }
 
@@ -194,7 +191,7 @@ impl SandboxEngine {
             Tape::Replay { outcome, .. } => (Some(outcome.clone()), is_untimed_end(outcome)),
         };
         let live = match &tape {
-            Tape::Record(_) => Some(Box::new(live(&invocation, &call)?)),
+            Tape::Record(_) => Some(Box::new(live(&invocation, &call))),
             Tape::Replay { .. } => None,
         };
         let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
@@ -209,7 +206,6 @@ impl SandboxEngine {
         store.set_max_component_handles(limits::HANDLES_MAX);
 
         let ended = {
-            let _ticking = self.ticking();
             let guest = call.run(program, &mut store);
             let deadline = deadline_applies.then(|| Duration::from_millis(limits.deadline_ms));
             stopped(guest, deadline, cancel).await
@@ -426,31 +422,17 @@ impl Command {
     }
 }
 
-/// Opens what the grant names and nothing else.
-fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Result<Live, SandboxError> {
+/// What acts in a live step: what the grant names and nothing else.
+fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
     let Invocation { grant, limits, step, .. } = *invocation;
-    let mut directories = Vec::with_capacity(grant.filesystem.len());
-    for preopen in &grant.filesystem {
-        let path = preopen.resolve_host(invocation.workspace);
-        let handle = Dir::open_ambient_dir(&path, ambient_authority());
-        let handle = handle.map_err(|source| SandboxError::Directory { path, source })?;
-        let perms = match preopen.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
-        directories.push(Directory { guest: preopen.guest.clone(), handle, perms });
-    }
+    let directories = invocation.directories.of(grant, invocation.workspace);
     let clock = match grant.clocks {
         Clocks::Virtual => GuestClock::Virtual { start_time: invocation.start_time, elapsed_ns: 0 },
         Clocks::Real => GuestClock::Real,
     };
     let random = match grant.random {
-        Random::Seeded => GuestRandom::seeded(&[
-            &invocation.seed.to_le_bytes(),
-            step.as_str().as_bytes(),
-            &invocation.attempt.to_le_bytes(),
-        ]),
-        Random::Real => GuestRandom::real().map_err(SandboxError::Entropy)?,
+        Random::Seeded => GuestRandom::seeded(invocation.seed, step.as_str(), invocation.attempt),
+        Random::Real => GuestRandom::real(),
     };
     let mut env = grant.env.clone();
     let mut stdio = Stdio {
@@ -474,7 +456,7 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Result<Live, Sandbo
         attempt: invocation.attempt,
         deadline_ms: limits.deadline_ms,
     };
-    Ok(Live::new(directories, clock, random, stdio, context))
+    Live::new(directories, clock, random, stdio, context)
 }
 
 #[cfg(test)]

@@ -182,9 +182,13 @@ pub(crate) trait Answer: Sized {
     fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self;
 }
 
+/// How much of a trap's message is recorded.
+const TRAP_CHARS_MAX: usize = 1_000;
+
 pub(crate) fn put_trap(error: &wasmtime::Error, to: &mut Encoder<'_>) {
     to.raw(b"{\"trap\":");
-    error.to_string().encode(to);
+    // Longer text would become a blob; what a trap says is for people.
+    error.to_string().chars().take(TRAP_CHARS_MAX).collect::<String>().encode(to);
     to.raw(b"}");
 }
 

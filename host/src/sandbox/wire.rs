@@ -1,7 +1,8 @@
 //! How the values of host calls are spelled in a trace: typed encoding to canonical JSON bytes and decoding from them.
 //!
 //! The forms are those of tools (`docs/skill-format.md`), with three additions: a resource handle is its number, a long byte list or
-//! string is `{"len": …, "sha256": …}` with the bytes in the blob store, and integers keep all their digits.
+//! string is `{"len": …, "sha256": …}` with the bytes in the blob store (in arguments `{"blake3": …, "len": …}` without), and integers
+//! keep all their digits.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -32,6 +33,14 @@ impl Encoder<'_> {
     }
 
     fn blob(&mut self, bytes: &[u8]) {
+        if self.sink.is_none() {
+            // Of an argument the digest is compared and never looked up; BLAKE3 takes a third of sha256's time for 64 KiB.
+            self.raw(b"{\"blake3\":\"");
+            self.raw(blake3::hash(bytes).to_hex().as_bytes());
+            self.raw(b"\",\"len\":");
+            canonical::write_u64(self.out, bytes.len() as u64);
+            return self.raw(b"}");
+        }
         let digest = Digest::of(bytes);
         self.raw(b"{\"len\":");
         canonical::write_u64(self.out, bytes.len() as u64);

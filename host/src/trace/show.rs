@@ -237,6 +237,10 @@ impl Renderer {
             let _: fmt::Result = write!(out, "<{bytes} bytes sha256:{}>", self.digest(digest));
             return;
         }
+        if let (Some(Value::String(digest)), Some(bytes)) = (value.get("blake3"), value.get("len")) {
+            let _: fmt::Result = write!(out, "<{bytes} bytes blake3:{}>", self.shortened(digest));
+            return;
+        }
         match value {
             Value::Array(items) => {
                 out.push('[');
@@ -271,8 +275,14 @@ impl Renderer {
     }
 
     fn digest(&self, digest: Digest) -> String {
-        let hex = digest.to_string();
-        if self.options.full { hex } else { format!("{}…", hex.get(..DIGEST_CHARS).unwrap_or_default()) }
+        self.shortened(&digest.to_string())
+    }
+
+    fn shortened(&self, hex: &str) -> String {
+        match hex.get(..DIGEST_CHARS) {
+            Some(start) if !self.options.full => format!("{start}…"),
+            _ => hex.to_owned(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod virtualise;
 mod wire;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use cap_std::fs::Dir;
 use wasmtime::Result;
@@ -31,7 +32,7 @@ pub(crate) struct Directory {
     /// Where the guest sees it.
     pub(crate) guest: String,
     /// The handle below which everything happens.
-    pub(crate) handle: Dir,
+    pub(crate) handle: Arc<Dir>,
     /// What the guest may do below it.
     pub(crate) perms: FsPerms,
 }

@@ -22,14 +22,52 @@ pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
 /// The three streams of bytes that WASI has, so that drawing from one does not change what another gives.
 #[derive(Debug)]
 pub(crate) struct GuestRandom {
+    source: Source,
+    /// Made when the guest asks first: most guests never do.
+    streams: Option<Streams>,
+}
+
+/// Where the streams start.
+#[derive(Debug)]
+enum Source {
+    Seeded { seed: u64, step: String, attempt: u32 },
+    Real,
+}
+
+#[derive(Debug)]
+struct Streams {
     secure: ChaCha20Rng,
     insecure: ChaCha20Rng,
     seed: ChaCha20Rng,
 }
 
 impl GuestRandom {
-    /// Streams that depend on `material` alone: the plan's seed, the step's id, the attempt.
-    pub(crate) fn seeded(material: &[&[u8]]) -> Self {
+    /// Streams that depend on the plan's seed, the step's id and the attempt alone.
+    pub(crate) fn seeded(seed: u64, step: &str, attempt: u32) -> Self {
+        Self { source: Source::Seeded { seed, step: step.to_owned(), attempt }, streams: None }
+    }
+
+    /// Streams that start from the machine's entropy.
+    pub(crate) const fn real() -> Self {
+        Self { source: Source::Real, streams: None }
+    }
+
+    fn streams(&mut self) -> Result<&mut Streams> {
+        let streams = match self.streams.take() {
+            Some(streams) => streams,
+            None => match &self.source {
+                Source::Seeded { seed, step, attempt } => {
+                    Streams::new(&[&seed.to_le_bytes(), step.as_bytes(), &attempt.to_le_bytes()])
+                }
+                Source::Real => Streams::new(&[b"real", &crate::clock::entropy()?, &crate::clock::entropy()?]),
+            },
+        };
+        Ok(self.streams.insert(streams))
+    }
+}
+
+impl Streams {
+    fn new(material: &[&[u8]]) -> Self {
         let stream = |label: &[u8]| {
             let mut hash = Sha256::new();
             for part in [b"skillhost random 1".as_slice(), label].into_iter().chain(material.iter().copied()) {
@@ -39,16 +77,6 @@ impl GuestRandom {
             ChaCha20Rng::from_seed(hash.finalize().into())
         };
         Self { secure: stream(b"random"), insecure: stream(b"insecure"), seed: stream(b"insecure-seed") }
-    }
-
-    /// Streams that start from the machine's entropy.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub(crate) fn real() -> std::io::Result<Self> {
-        let entropy = crate::clock::entropy()?;
-        Ok(Self::seeded(&[b"real", &entropy, &crate::clock::entropy()?]))
     }
 }
 
@@ -63,23 +91,24 @@ fn draw(from: &mut ChaCha20Rng, len: u64) -> Result<Vec<u8>> {
 
 impl Live {
     fn random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        draw(&mut self.random.secure, len)
+        draw(&mut self.random.streams()?.secure, len)
     }
 
     fn random_u64(&mut self) -> Result<u64> {
-        Ok(self.random.secure.next_u64())
+        Ok(self.random.streams()?.secure.next_u64())
     }
 
     fn insecure_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        draw(&mut self.random.insecure, len)
+        draw(&mut self.random.streams()?.insecure, len)
     }
 
     fn insecure_u64(&mut self) -> Result<u64> {
-        Ok(self.random.insecure.next_u64())
+        Ok(self.random.streams()?.insecure.next_u64())
     }
 
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
-        Ok((self.random.seed.next_u64(), self.random.seed.next_u64()))
+        let seed = &mut self.random.streams()?.seed;
+        Ok((seed.next_u64(), seed.next_u64()))
     }
 }
 

@@ -80,11 +80,13 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
 impl Bench {
     fn invoke(&self, tool: &str, input: &Value, tape: Tape) -> Invoked {
         let step = "s".parse().unwrap();
+        let directories = Directories::open([&self.grant], self.folder.path()).unwrap();
         let invocation = Invocation {
             tool: self.program.skill().tool(tool).unwrap(),
             input,
             grant: &self.grant,
             workspace: self.folder.path(),
+            directories: &directories,
             limits: self.limits,
             plan: "p",
             step: &step,

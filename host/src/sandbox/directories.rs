@@ -1,0 +1,51 @@
+//! The directories that a run's grants name, opened once before its first step: a missing one is said before anything ran, and a step
+//! that touches no file opens none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use wasmtime_wasi::filesystem::FsPerms;
+
+use crate::policy::{Access, Grant};
+use crate::sandbox::SandboxError;
+use crate::sandbox::interfaces::Directory;
+
+/// Opened directories by their path on the host. A replay has none.
+#[derive(Debug, Default)]
+pub struct Directories(BTreeMap<PathBuf, Arc<Dir>>);
+
+impl Directories {
+    /// Opens what `grants` name; `workspace` is what `{workspace}` means in them.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Directory`] for the first that cannot be opened.
+    pub fn open<'g>(grants: impl IntoIterator<Item = &'g Grant>, workspace: &Path) -> Result<Self, SandboxError> {
+        let mut opened = BTreeMap::new();
+        for preopen in grants.into_iter().flat_map(|grant| &grant.filesystem) {
+            let path = preopen.resolve_host(workspace);
+            if !opened.contains_key(&path) {
+                let handle = Dir::open_ambient_dir(&path, ambient_authority());
+                let handle = handle.map_err(|source| SandboxError::Directory { path: path.clone(), source })?;
+                opened.insert(path, Arc::new(handle));
+            }
+        }
+        Ok(Self(opened))
+    }
+
+    /// What one grant gives a guest.
+    pub(super) fn of(&self, grant: &Grant, workspace: &Path) -> Vec<Directory> {
+        let directory = |preopen: &crate::policy::Preopen| {
+            let handle = Arc::clone(self.0.get(&preopen.resolve_host(workspace))?);
+            let perms = match preopen.access {
+                Access::ReadOnly => FsPerms::ReadOnly,
+                Access::ReadWrite => FsPerms::ReadWrite,
+            };
+            Some(Directory { guest: preopen.guest.clone(), handle, perms })
+        };
+        grant.filesystem.iter().filter_map(directory).collect()
+    }
+}
