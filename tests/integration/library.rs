@@ -114,6 +114,32 @@ fn a_spinning_guest_is_cancelled_at_once() {
 }
 
 #[test]
+fn a_step_that_is_cancelled_in_a_host_call_replays_to_the_same_place() {
+    let core = r#"(import "wasi:clocks/monotonic-clock@0.2.12" "now" (func $now (result i64)))
+        (import "wasi:clocks/monotonic-clock@0.2.12" "subscribe-duration" (func $in (param i64) (result i32)))
+        (import "wasi:io/poll@0.2.12" "[method]pollable.block" (func $block (param i32)))
+        (func (export "go") (drop (call $now)) (call $block (call $in (i64.const 3_600_000_000_000))))"#;
+    let imports = &["wasi:clocks/monotonic-clock@0.2.12", "wasi:io/poll@0.2.12"];
+    let guest = Guest { imports, exports: "export go: func();", core }.build();
+    let options = RunOptions::default();
+    let cancel = options.cancel.clone();
+    let host = TestHost::configured(&policy("", "clocks = \"real\""), &[("guest", &guest)], |builder| {
+        builder.observer(move |event: &HostEvent<'_>| {
+            if let HostEvent::StepBegin { .. } = event {
+                let cancel = cancel.clone();
+                drop(std::thread::spawn(move || cancel.cancel()));
+            }
+        })
+    });
+    let run = host.run_with(&plan([step("it", "guest.go", json!({}))]), &options);
+    assert_eq!(run.outcome(), &Outcome::Cancelled);
+    assert!(!run.trace.called().contains(&"wasi:io/poll#[method]pollable.block"), "a call that did not end is not recorded");
+    let watch = Stopwatch::start();
+    host.replay_equals(&run);
+    assert!(watch.elapsed() < Duration::from_secs(10), "a replay does not wait");
+}
+
+#[test]
 fn a_run_that_is_cancelled_before_it_begins_runs_nothing() {
     let host = spinning();
     let options = RunOptions::default();
