@@ -103,7 +103,8 @@ fn clock_call() -> Row {
 /// The cost of one step in a plan of 10 000 beside one in a plan of 1 000: validation and overhead must not grow with the number.
 fn plan_size() -> Row {
     let ours = Ours::new(guests::ADD);
-    let (small, large) = (plan(1_000, "add", &json!({ "a": 1, "b": 2 })), plan(10_000, "add", &json!({ "a": 1, "b": 2 })));
+    let (small, large) =
+        (plan(1_000, "add", &json!({ "a": 1, "b": 2 })), plan(10_000, "add", &json!({ "a": 1, "b": 2 })));
     let (mut times, mut floors) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         for (plan, steps, times) in [(&large, 10_000.0, &mut times), (&small, 1_000.0, &mut floors)] {
@@ -127,7 +128,14 @@ fn verification() -> Row {
     });
     let rate = median(rates.collect());
     let ours = format!("{rate:.0} MB/s");
-    Row { what: "verifying a trace".to_owned(), ours, floor: "200 MB/s".to_owned(), ratio: rate / 200.0, bound: 1.0, at_least: true }
+    Row {
+        what: "verifying a trace".to_owned(),
+        ours,
+        floor: "200 MB/s".to_owned(),
+        ratio: rate / 200.0,
+        bound: 1.0,
+        at_least: true,
+    }
 }
 
 /// Host memory after a step of 1 000 000 host calls beside a step of 10 000: the trace is streamed.

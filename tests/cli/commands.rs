@@ -67,7 +67,8 @@ fn check_shows_all_mistakes() {
 }"#);
     // What is wrong with the document is said before what is wrong with its meaning.
     assert_snapshot!("check_document", program.run(&["check", "bad.json"]).all());
-    program.write("bad.json", std::fs::read_to_string(program.path("bad.json")).unwrap().replace(" \"stepz\": [],", ""));
+    program
+        .write("bad.json", std::fs::read_to_string(program.path("bad.json")).unwrap().replace(" \"stepz\": [],", ""));
     let ended = program.run(&["check", "bad.json"]);
     assert_snapshot!("check_meaning", ended.all());
     assert_snapshot!("check_valid", program.run(&["check", "plan.json"]).all());
@@ -98,7 +99,8 @@ fn replay_and_trace() {
     let first = program.run(&["runs"]);
     assert_eq!(first.code, 0);
     // Another file: another trace. `trace diff` names the first event that differs.
-    let mut runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    let mut runs: Vec<_> =
+        std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().path()).collect();
     program.write("workspace/in.csv", "name,amount\nb,2\n");
     assert_eq!(program.run(&["run", "plan.json"]).code, 0);
     let old = runs.remove(0).display().to_string();
@@ -113,7 +115,10 @@ fn policy_explain() {
     let program = program();
     program.write("deny.toml", repo::text("policies/deny-all.toml"));
     assert_snapshot!("policy_explain", program.run(&["policy", "explain", "plan.json"]).all());
-    assert_snapshot!("policy_explain_denied", program.run(&["policy", "explain", "plan.json", "--policy", "deny.toml"]).all());
+    assert_snapshot!(
+        "policy_explain_denied",
+        program.run(&["policy", "explain", "plan.json", "--policy", "deny.toml"]).all()
+    );
     let ended = program.run(&["run", "plan.json", "--policy", "deny.toml"]);
     assert_eq!(ended.code, 11);
     assert_snapshot!("run_denied", ended.all());

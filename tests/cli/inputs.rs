@@ -108,7 +108,10 @@ fn components_that_are_none() {
         let ended = program.run(&["inspect", file]);
         assert_eq!(ended.code, 3, "{file}: {}", ended.all());
         assert!(ended.stderr.contains(says), "{file}: {}", ended.all());
-        let plan = PLAN.replace("\"name\": \"p\"", &format!("\"name\": \"p\", \"skills\": {{\"mine\": {{\"path\": \"{file}\"}}}}"));
+        let plan = PLAN.replace(
+            "\"name\": \"p\"",
+            &format!("\"name\": \"p\", \"skills\": {{\"mine\": {{\"path\": \"{file}\"}}}}"),
+        );
         program.write("plan.json", plan);
         refused(&program, "plan.json", 3, says);
     }
@@ -189,8 +192,15 @@ fn traces_that_are_none() {
 fn command_lines_that_are_wrong() {
     let program = program();
     for args in [
-        &["run"][..], &["walk"], &["run", "a", "b"], &["--no-such"], &["call", "text.split", "--input", "{"], &["call", "a", "b"],
-        &["trace"], &["run", "plan.json", "--input", "a"], &["run", "plan.json", "--skill", "a"],
+        &["run"][..],
+        &["walk"],
+        &["run", "a", "b"],
+        &["--no-such"],
+        &["call", "text.split", "--input", "{"],
+        &["call", "a", "b"],
+        &["trace"],
+        &["run", "plan.json", "--input", "a"],
+        &["run", "plan.json", "--skill", "a"],
     ] {
         let ended = program.run(args);
         assert_eq!(ended.code, 2, "{args:?}: {}", ended.all());

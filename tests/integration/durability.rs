@@ -41,7 +41,10 @@ fn killed(host: &TestHost) -> std::path::PathBuf {
     // The second step has begun when its event is in the file: that is what the guarantee is about.
     let watch = Stopwatch::start();
     let folder = loop {
-        let folder = fs::read_dir(host.state().join("runs")).ok().and_then(|mut runs| runs.next()).map(|run| run.unwrap().path());
+        let folder = fs::read_dir(host.state().join("runs"))
+            .ok()
+            .and_then(|mut runs| runs.next())
+            .map(|run| run.unwrap().path());
         if let Some(folder) = folder
             && fs::read_to_string(folder.join("trace.jsonl")).is_ok_and(|text| text.contains("\"step\":\"spin\""))
         {
@@ -72,7 +75,8 @@ fn a_killed_run_is_whole_up_to_the_step_that_ran() {
     let folder = killed(&host);
     let text = trace::text(&folder);
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).filter(|kind| *kind != "call").collect();
+    let kinds: Vec<&str> =
+        events.iter().map(|event| event["kind"].as_str().unwrap()).filter(|kind| *kind != "call").collect();
     assert_eq!(kinds, ["header", "step-begin", "step-end", "step-begin"]);
     let last = events.len() as u64 - 1;
     assert!(matches!(verify(&folder), Err(TraceError::Truncated { last: Some(seq) }) if seq == last));

@@ -56,7 +56,15 @@ fn observers_see_the_run_and_change_nothing() {
     assert_eq!(with.report.output, without.report.output);
     assert_eq!(
         *seen.lock().unwrap(),
-        ["run-begin", "ready 2", "begin write", "end write completed", "begin read", "end read completed", "run-end completed"]
+        [
+            "run-begin",
+            "ready 2",
+            "begin write",
+            "end write completed",
+            "begin read",
+            "end read completed",
+            "run-end completed"
+        ]
     );
 }
 
@@ -133,7 +141,10 @@ fn a_step_that_is_cancelled_in_a_host_call_replays_to_the_same_place() {
     });
     let run = host.run_with(&plan([step("it", "guest.go", json!({}))]), &options);
     assert_eq!(run.outcome(), &Outcome::Cancelled);
-    assert!(!run.trace.called().contains(&"wasi:io/poll#[method]pollable.block"), "a call that did not end is not recorded");
+    assert!(
+        !run.trace.called().contains(&"wasi:io/poll#[method]pollable.block"),
+        "a call that did not end is not recorded"
+    );
     let watch = Stopwatch::start();
     host.replay_equals(&run);
     assert!(watch.elapsed() < Duration::from_secs(10), "a replay does not wait");

@@ -83,7 +83,10 @@ fn hits_the_deadline(grant: &str, guest: &[u8]) {
     let limits = format!("fuel = 9_000_000_000_000_000\ndeadline_ms = {DEADLINE_MS}");
     let host = host(&limits, grant, guest);
     // Compiled and linked before the watch runs.
-    host.host.check(&host.document(&host_tests::plan([host_tests::step("it", "guest.go", json!({}))]))).unwrap().unwrap();
+    host.host
+        .check(&host.document(&host_tests::plan([host_tests::step("it", "guest.go", json!({}))])))
+        .unwrap()
+        .unwrap();
     let watch = Stopwatch::start();
     let run = host.call("guest.go", json!({}));
     let elapsed = watch.elapsed();

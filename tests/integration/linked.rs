@@ -115,7 +115,8 @@ fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
                 imports.push(function(wit, &name, function_of));
             }
             for (resource, id) in &interface.types {
-                if matches!(wit.types[*id].kind, TypeDefKind::Resource) && !WITHOUT_HANDLES.contains(&resource.as_str()) {
+                if matches!(wit.types[*id].kind, TypeDefKind::Resource) && !WITHOUT_HANDLES.contains(&resource.as_str())
+                {
                     imports.push(Import {
                         interface: name.clone(),
                         function: format!("[resource-drop]{resource}"),

@@ -33,13 +33,19 @@ pub(crate) fn every_tool() -> Vec<(&'static str, Value)> {
         ("files.stat", json!({"path": file, "times": true})),
         ("files.exists", json!({"path": file})),
         ("files.make-dir", json!({"path": "/workspace/one/two"})),
-        ("files.concat", json!({"sources": [file, "/workspace/b.txt"], "output": "/workspace/both.txt", "separator": "--"})),
+        (
+            "files.concat",
+            json!({"sources": [file, "/workspace/b.txt"], "output": "/workspace/both.txt", "separator": "--"}),
+        ),
         ("files.hash", json!({"path": file})),
         ("files.find", json!({"folder": "/workspace", "pattern": "**/*.txt"})),
         ("text.search", json!({"text": "one two\nthree", "pattern": "t(\\w+)"})),
         ("text.replace", json!({"text": "one two", "pattern": "o(.)", "replacement": "<$1>"})),
         ("text.split", json!({"text": "a, b,c", "pattern": ",\\s*"})),
-        ("text.render", json!({"template": "{% for n in names %}{% if loop.first %}first {% endif %}- {% endfor %}", "data": "{\"names\": [\"a\", \"b\"]}"})),
+        (
+            "text.render",
+            json!({"template": "{% for n in names %}{% if loop.first %}first {% endif %}- {% endfor %}", "data": "{\"names\": [\"a\", \"b\"]}"}),
+        ),
         ("text.diff", json!({"before": "a\nb\n", "after": "a\nc\n"})),
         ("json.parse", json!({"text": document})),
         ("json.pretty", json!({"text": document, "sort-keys": true})),
@@ -58,19 +64,38 @@ pub(crate) fn every_tool() -> Vec<(&'static str, Value)> {
 
 /// One call of every sub-command of `probe` that comes to an end by itself.
 const EVERY_PROBE: &[&[&str]] = &[
-    &["args", "one"], &["env"], &["cwd"], &["clock"], &["sleep", "1000"], &["calls", "50"], &["random", "20"],
-    &["hash-seed"], &["list", "/workspace"], &["stat", "/workspace/a.txt"], &["cat", "/workspace/a.txt"],
-    &["write", "/workspace/p.txt", "text"], &["append", "/workspace/p.txt", "more"],
-    &["rename", "/workspace/p.txt", "/workspace/q.txt"], &["hardlink", "/workspace/q.txt", "/workspace/r.txt"],
-    &["set-size", "/workspace/q.txt", "3"], &["set-times", "/workspace/q.txt", "1000000000"],
-    &["remove", "/workspace/r.txt"], &["mkdir", "/workspace/d"], &["rmdir", "/workspace/d"],
-    &["symlink", "a.txt", "/workspace/l"], &["io-error", "/workspace/none"], &["stdin"], &["out", "9000"],
-    &["err", "9000"], &["exit", "0"],
+    &["args", "one"],
+    &["env"],
+    &["cwd"],
+    &["clock"],
+    &["sleep", "1000"],
+    &["calls", "50"],
+    &["random", "20"],
+    &["hash-seed"],
+    &["list", "/workspace"],
+    &["stat", "/workspace/a.txt"],
+    &["cat", "/workspace/a.txt"],
+    &["write", "/workspace/p.txt", "text"],
+    &["append", "/workspace/p.txt", "more"],
+    &["rename", "/workspace/p.txt", "/workspace/q.txt"],
+    &["hardlink", "/workspace/q.txt", "/workspace/r.txt"],
+    &["set-size", "/workspace/q.txt", "3"],
+    &["set-times", "/workspace/q.txt", "1000000000"],
+    &["remove", "/workspace/r.txt"],
+    &["mkdir", "/workspace/d"],
+    &["rmdir", "/workspace/d"],
+    &["symlink", "a.txt", "/workspace/l"],
+    &["io-error", "/workspace/none"],
+    &["stdin"],
+    &["out", "9000"],
+    &["err", "9000"],
+    &["exit", "0"],
 ];
 
 fn everything() -> Value {
     let tools = every_tool().into_iter().enumerate().map(|(at, (tool, input))| step(&format!("t{at}"), tool, input));
-    let probes = EVERY_PROBE.iter().enumerate().map(|(at, args)| step(&format!("p{at}"), "probe.run", json!({"args": args})));
+    let probes =
+        EVERY_PROBE.iter().enumerate().map(|(at, args)| step(&format!("p{at}"), "probe.run", json!({"args": args})));
     plan(tools.chain(probes))
 }
 
@@ -393,7 +418,10 @@ fn a_damaged_run_is_not_replayed() {
     };
     assert!(damage(&blobs[0], b""), "a blob is missing");
     assert!(damage(&blobs[0], b"other"), "a blob is another");
-    assert!(damage(&run.folder().join("plan.json"), everything().to_string().replace("beta", "bet").as_bytes()) || !everything().to_string().contains("beta"));
+    assert!(
+        damage(&run.folder().join("plan.json"), everything().to_string().replace("beta", "bet").as_bytes())
+            || !everything().to_string().contains("beta")
+    );
     assert!(damage(&run.folder().join("plan.json"), b"{}"), "the plan is another");
     assert!(damage(&run.folder().join("policy.toml"), b"schema = \"skillhost.policy/1\"\n"), "the policy is another");
     let text = run.folder().join("components").join(format!("{}.wasm", trace::sha256(&repo::component("text"))));

@@ -42,20 +42,53 @@ fn attempt() -> Vec<u8> {
     // Each operation: the call, then where its error code is. `$f` is the file at the path, opened for reading and, if asked, writing.
     let on_path = [
         // 0 read, 1 write what is there, 2 create, 3 truncate
-        ("(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 0) (i32.const 1) (i32.const 16))", 4),
-        ("(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 0) (i32.const 3) (i32.const 16))", 4),
-        ("(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 1) (i32.const 3) (i32.const 16))", 4),
-        ("(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 8) (i32.const 3) (i32.const 16))", 4),
+        (
+            "(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 0) (i32.const 1) (i32.const 16))",
+            4,
+        ),
+        (
+            "(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 0) (i32.const 3) (i32.const 16))",
+            4,
+        ),
+        (
+            "(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 1) (i32.const 3) (i32.const 16))",
+            4,
+        ),
+        (
+            "(call $open-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 8) (i32.const 3) (i32.const 16))",
+            4,
+        ),
         ("(call $create-directory-at (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 1),
         ("(call $unlink-file-at (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 1),
         ("(call $remove-directory-at (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 1),
-        ("(call $rename-at (local.get $d) (local.get $p) (local.get $n) (local.get $d) (i32.const 600) (i32.const 5) (i32.const 16))", 1),
-        ("(call $rename-at (local.get $d) (i32.const 608) (i32.const 5) (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 1),
-        ("(call $symlink-at (local.get $d) (i32.const 608) (i32.const 5) (local.get $p) (local.get $n) (i32.const 16))", 1),
-        ("(call $symlink-at (local.get $d) (local.get $p) (local.get $n) (i32.const 600) (i32.const 5) (i32.const 16))", 1),
-        ("(call $link-at (local.get $d) (i32.const 0) (local.get $p) (local.get $n) (local.get $d) (i32.const 600) (i32.const 5) (i32.const 16))", 1),
-        ("(call $link-at (local.get $d) (i32.const 0) (i32.const 608) (i32.const 5) (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 1),
-        ("(call $set-times-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 16))", 1),
+        (
+            "(call $rename-at (local.get $d) (local.get $p) (local.get $n) (local.get $d) (i32.const 600) (i32.const 5) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $rename-at (local.get $d) (i32.const 608) (i32.const 5) (local.get $d) (local.get $p) (local.get $n) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $symlink-at (local.get $d) (i32.const 608) (i32.const 5) (local.get $p) (local.get $n) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $symlink-at (local.get $d) (local.get $p) (local.get $n) (i32.const 600) (i32.const 5) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $link-at (local.get $d) (i32.const 0) (local.get $p) (local.get $n) (local.get $d) (i32.const 600) (i32.const 5) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $link-at (local.get $d) (i32.const 0) (i32.const 608) (i32.const 5) (local.get $d) (local.get $p) (local.get $n) (i32.const 16))",
+            1,
+        ),
+        (
+            "(call $set-times-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 16))",
+            1,
+        ),
         ("(call $stat-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 16))", 8),
         ("(call $readlink-at (local.get $d) (local.get $p) (local.get $n) (i32.const 16))", 4),
         ("(call $metadata-hash-at (local.get $d) (i32.const 1) (local.get $p) (local.get $n) (i32.const 16))", 8),
@@ -63,12 +96,18 @@ fn attempt() -> Vec<u8> {
     let on_file = [
         ("(call $write (local.get $f) (i32.const 600) (i32.const 5) (i64.const 0) (i32.const 16))", 8),
         ("(call $set-size (local.get $f) (i64.const 0) (i32.const 16))", 1),
-        ("(call $set-times (local.get $f) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 16))", 1),
+        (
+            "(call $set-times (local.get $f) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 2) (i64.const 1) (i32.const 0) (i32.const 16))",
+            1,
+        ),
         ("(call $write-via-stream (local.get $f) (i64.const 0) (i32.const 16))", 4),
         ("(call $append-via-stream (local.get $f) (i32.const 16))", 4),
     ];
     let result = |at: usize| {
-        format!("(return (if (result i32) (i32.load8_u (i32.const 16)) (then (i32.load8_u (i32.const {}))) (else (i32.const 255))))", 16 + at)
+        format!(
+            "(return (if (result i32) (i32.load8_u (i32.const 16)) (then (i32.load8_u (i32.const {}))) (else (i32.const 255))))",
+            16 + at
+        )
     };
     let mut cases = String::new();
     for (op, (call, at)) in on_path.iter().enumerate() {
@@ -125,10 +164,30 @@ fn beside_a_secret(host: &TestHost) {
 
 fn escapes(host: &TestHost) -> Vec<String> {
     let mut paths: Vec<String> = [
-        "../secret/key.txt", "sub/../../secret/key.txt", "./../secret/key.txt", "sub/./../../secret/key.txt", "..", "../",
-        "../new.txt", "sub/../../new.txt", "/etc/passwd", "/", "//etc/passwd", "out/key.txt", "out.txt", "out/",
-        "absolute.txt", "dangling.txt", "../workspace-evil/key.txt", "out/../../secret/key.txt", "../workspace/inner",
-        "../secret/", "../secret/.", "../secret/new/", "out/new", "sub/../../workspace-evil/new/",
+        "../secret/key.txt",
+        "sub/../../secret/key.txt",
+        "./../secret/key.txt",
+        "sub/./../../secret/key.txt",
+        "..",
+        "../",
+        "../new.txt",
+        "sub/../../new.txt",
+        "/etc/passwd",
+        "/",
+        "//etc/passwd",
+        "out/key.txt",
+        "out.txt",
+        "out/",
+        "absolute.txt",
+        "dangling.txt",
+        "../workspace-evil/key.txt",
+        "out/../../secret/key.txt",
+        "../workspace/inner",
+        "../secret/",
+        "../secret/.",
+        "../secret/new/",
+        "out/new",
+        "sub/../../workspace-evil/new/",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -141,7 +200,9 @@ fn no_path_leads_out_of_a_granted_folder() {
     let host = TestHost::with(&policy("", READ_WRITE), &[("guest", &attempt())]);
     beside_a_secret(&host);
     let secret = host.folder().join("secret");
-    let outside = || (tree::read(&secret), tree::read(&host.folder().join("workspace-evil")), host.folder().join("new.txt").exists());
+    let outside = || {
+        (tree::read(&secret), tree::read(&host.folder().join("workspace-evil")), host.folder().join("new.txt").exists())
+    };
     let before = outside();
     // Everything but what acts on a link itself: that stays inside.
     for path in escapes(&host) {
@@ -185,8 +246,14 @@ fn the_files_skill_does_not_leave_the_workspace() {
     let secret = host.folder().join("secret");
     let before = tree::read(&secret);
     for path in [
-        "/workspace/../secret/key.txt", "/workspace/out/key.txt", "/workspace/out.txt", "/secret/key.txt",
-        "/workspace/sub/../../secret/key.txt", "/etc/passwd", "../secret/key.txt", "/workspace-evil/key.txt",
+        "/workspace/../secret/key.txt",
+        "/workspace/out/key.txt",
+        "/workspace/out.txt",
+        "/secret/key.txt",
+        "/workspace/sub/../../secret/key.txt",
+        "/etc/passwd",
+        "../secret/key.txt",
+        "/workspace-evil/key.txt",
         "/workspace/absolute.txt",
     ] {
         for (tool, input) in [
@@ -442,8 +509,7 @@ fn an_exit_code_is_not_cut() {
     let core = r#"
         (import "wasi:cli/exit@0.2.12" "exit-with-code" (func $exit (param i32)))
         (func (export "wasi:cli/run@0.2.12#run") (result i32) (call $exit (i32.const 42)) unreachable)"#;
-    let guest =
-        Guest { imports: &["wasi:cli/exit@0.2.12"], exports: "export wasi:cli/run@0.2.12;", core }.build();
+    let guest = Guest { imports: &["wasi:cli/exit@0.2.12"], exports: "export wasi:cli/run@0.2.12;", core }.build();
     let host = TestHost::with(&policy("", ""), &[("guest", &guest)]);
     let run = host.call("guest.run", json!({}));
     assert_eq!(run.error()["exit_code"], 42);
@@ -510,9 +576,14 @@ fn what_is_no_component_is_refused_before_anything_runs() {
 
 #[test]
 fn a_flipped_bit_is_a_refusal_an_error_or_another_component_and_never_a_crash() {
-    let good = Guest { imports: &[], exports: "export go: func() -> u32;", core: "(func (export \"go\") (result i32) (i32.const 7))" };
+    let good = Guest {
+        imports: &[],
+        exports: "export go: func() -> u32;",
+        core: "(func (export \"go\") (result i32) (i32.const 7))",
+    };
     let good = good.build();
-    let host = TestHost::configured(&policy("fuel = 100_000\ndeadline_ms = 2000", ""), &[], |builder| builder.cache(false));
+    let host =
+        TestHost::configured(&policy("fuel = 100_000\ndeadline_ms = 2000", ""), &[], |builder| builder.cache(false));
     let name = host_tests::test_host::name("guest");
     let mut refused = 0;
     for at in (0..good.len()).step_by(3) {

@@ -138,7 +138,12 @@ fn nothing_is_accepted_that_is_merely_close() {
 #[test]
 fn nothing_is_coerced_or_filled_in() {
     let host = host();
-    for (limit, code) in [(json!("5"), "wrong-type"), (json!(5.5), "wrong-type"), (json!(-1), "out-of-range"), (json!(1e300), "out-of-range")] {
+    for (limit, code) in [
+        (json!("5"), "wrong-type"),
+        (json!(5.5), "wrong-type"),
+        (json!(-1), "out-of-range"),
+        (json!(1e300), "out-of-range"),
+    ] {
         let input = json!({"text": "a", "pattern": "b", "limit": limit});
         let run = refused(&host, &plan([step("one", "text.split", input)]));
         let found = problems(&run);
@@ -165,11 +170,14 @@ fn references_are_checked_by_type() {
         (json!("{{steps.read"), Some("bad-template")),
         (json!("{{inputs.none}}"), Some("unresolvable-reference")),
     ] {
-        let run = refused(&host, &plan([
-            step("read", "files.read-text", json!({"path": "/workspace/a.txt"})),
-            step("sum", "csv.summarise", json!({"text": "{{steps.read}}"})),
-            step("write", "files.write-text", json!({"path": "/workspace/out", "text": value})),
-        ]));
+        let run = refused(
+            &host,
+            &plan([
+                step("read", "files.read-text", json!({"path": "/workspace/a.txt"})),
+                step("sum", "csv.summarise", json!({"text": "{{steps.read}}"})),
+                step("write", "files.write-text", json!({"path": "/workspace/out", "text": value})),
+            ]),
+        );
         let found = problems(&run);
         assert!(found.len() == 1 && found[0].1.starts_with("/steps/2/input/text"), "{value}: {found:?}");
         if let Some(code) = code {
@@ -199,7 +207,8 @@ fn steps_run_after_what_they_need() {
 /// AV-14: validation is before policy, and both before any effect.
 #[test]
 fn an_invalid_plan_is_refused_before_the_policy_is_asked() {
-    let host = TestHost::configured(&policy("", ""), &[], |builder| builder.policy(skillhost::PolicyDocument::deny_all()));
+    let host =
+        TestHost::configured(&policy("", ""), &[], |builder| builder.policy(skillhost::PolicyDocument::deny_all()));
     refused(&host, &plan([write("one"), step("two", "files.write-text", json!({}))]));
     let run = host.run(&plan([write("one")]));
     assert_eq!(run.report.outcome, RunOutcome::Denied);

@@ -93,9 +93,8 @@ fn encode(value: &Val, ty: &Type, in_call: bool, handle: &mut dyn FnMut(&Resourc
         }
         (Val::Record(fields), Type::Record(ty)) => {
             let fields = fields.iter().zip(ty.fields());
-            let fields = fields.map(|((name, value), field)| {
-                Ok((name.clone(), encode(value, &field.ty, in_call, handle)?))
-            });
+            let fields =
+                fields.map(|((name, value), field)| Ok((name.clone(), encode(value, &field.ty, in_call, handle)?)));
             Value::Object(fields.collect::<Result<_>>()?)
         }
         (Val::Enum(case), _) => json!(case),
@@ -178,7 +177,11 @@ fn decode(
         Type::Tuple(tuple) => {
             let items = value.as_array().ok_or_else(wrong)?;
             Val::Tuple(
-                items.iter().zip(tuple.types()).map(|(item, ty)| decode(item, &ty, trace, handle)).collect::<Result<_>>()?,
+                items
+                    .iter()
+                    .zip(tuple.types())
+                    .map(|(item, ty)| decode(item, &ty, trace, handle))
+                    .collect::<Result<_>>()?,
             )
         }
         Type::Record(record) => {
@@ -196,7 +199,9 @@ fn decode(
         Type::Option(_) if value.is_null() => Val::Option(None),
         Type::Option(option) => Val::Option(Some(Box::new(decode(value, &option.ty(), trace, handle)?))),
         Type::Result(result) => {
-            let side = |name: &str, ty: Option<Type>, handle: &mut dyn FnMut(u32, &ResourceType) -> Result<ResourceAny>| {
+            let side = |name: &str,
+                        ty: Option<Type>,
+                        handle: &mut dyn FnMut(u32, &ResourceType) -> Result<ResourceAny>| {
                 ty.map(|ty| decode(&value[name], &ty, trace, handle)).transpose().map(|payload| payload.map(Box::new))
             };
             if value.get("ok").is_some() {
@@ -234,9 +239,8 @@ fn host_call(
 ) -> Result<()> {
     let mut object = Map::new();
     for ((param, param_ty), value) in ty.params().zip(params) {
-        let value = encode(value, &param_ty, true, &mut |resource| {
-            Ok(resource.try_into_resource_dynamic(&mut store)?.rep())
-        })?;
+        let value =
+            encode(value, &param_ty, true, &mut |resource| Ok(resource.try_into_resource_dynamic(&mut store)?.rep()))?;
         object.insert(param.to_owned(), value);
     }
     let this = object.get("self").and_then(Value::as_u64);
@@ -408,7 +412,11 @@ fn outcome(results: &[Val], ty: &ComponentFunc) -> Result<Value> {
     })
 }
 
-fn command(store: &mut Store<Verifier>, component: &Component, instance: &wasmtime::component::Instance) -> Result<Value> {
+fn command(
+    store: &mut Store<Verifier>,
+    component: &Component,
+    instance: &wasmtime::component::Instance,
+) -> Result<Value> {
     let run = component
         .component_type()
         .exports(store.engine())
@@ -416,7 +424,8 @@ fn command(store: &mut Store<Verifier>, component: &Component, instance: &wasmti
         .find(|name| name.starts_with("wasi:cli/run@"));
     let run = run.ok_or_else(|| format_err!("no such export"))?;
     let interface = instance.get_export_index(&mut *store, None, &run).ok_or_else(|| format_err!("no {run}"))?;
-    let function = instance.get_export_index(&mut *store, Some(&interface), "run").ok_or_else(|| format_err!("no run"))?;
+    let function =
+        instance.get_export_index(&mut *store, Some(&interface), "run").ok_or_else(|| format_err!("no run"))?;
     let function = instance.get_func(&mut *store, function).ok_or_else(|| format_err!("run is no function"))?;
     let mut results = [Val::Bool(false)];
     let code = match function.call(&mut *store, &[], &mut results) {
@@ -446,8 +455,7 @@ fn verify_run(run: &Run) -> usize {
         let skill = step.begin["tool"].as_str().and_then(|tool| tool.split('.').next()).expect("a tool");
         let bytes = repo::component(skill);
         assert_eq!(sha256(&bytes), digest);
-        verify(&engine, &bytes, &run.trace, step)
-            .unwrap_or_else(|error| panic!("{}: {error:?}", step.begin["tool"]));
+        verify(&engine, &bytes, &run.trace, step).unwrap_or_else(|error| panic!("{}: {error:?}", step.begin["tool"]));
     }
     steps.len()
 }
@@ -466,8 +474,7 @@ fn a_run_of_files_and_csv_is_what_its_trace_says() {
         step("bytes", "files.read-bytes", json!({"path": "/workspace/in/b.bin"})),
         step("sum", "csv.summarise", json!({"text": "{{steps.read}}", "value": "amount"})),
         step("json", "csv.to-json", json!({"text": "{{steps.read}}", "typed": true})),
-        step("write", "files.write-text", json!({"path": "/workspace/out/a.json", "text": "{{steps.json}}"}))
-            .clone(),
+        step("write", "files.write-text", json!({"path": "/workspace/out/a.json", "text": "{{steps.json}}"})).clone(),
         step("hash", "files.hash", json!({"path": "/workspace/in/sales.csv"})),
         step("info", "files.stat", json!({"path": "/workspace/in"})),
         step("find", "files.find", json!({"folder": "/workspace", "pattern": "**/*.csv"})),
@@ -525,7 +532,8 @@ fn the_verifier_sees_a_trace_that_is_not_true() {
     // One call too few, one parameter changed, one result changed: none goes through.
     for change in 0..3 {
         let mut step = step.clone();
-        let open = step.calls.iter().position(|call| call["name"].as_str().is_some_and(|name| name.ends_with("open-at")));
+        let open =
+            step.calls.iter().position(|call| call["name"].as_str().is_some_and(|name| name.ends_with("open-at")));
         let open = open.expect("a write opens");
         match change {
             0 => drop(step.calls.remove(open)),

@@ -19,8 +19,7 @@ pub fn args(args: &[&str]) -> Value {
 }
 
 /// The whole workspace, for writing.
-pub const READ_WRITE: &str =
-    r#"filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-write" }]"#;
+pub const READ_WRITE: &str = r#"filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-write" }]"#;
 
 /// The whole workspace, for reading.
 pub const READ_ONLY: &str = r#"filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-only" }]"#;

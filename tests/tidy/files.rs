@@ -8,7 +8,13 @@ use host_tests::repo;
 const LINES_MAX: usize = 800;
 
 const FOLDERS: [&str; 8] = [
-    "host", "tests", "benches", "fuzz", "guest-skills/files", "guest-skills/text", "guest-skills/json",
+    "host",
+    "tests",
+    "benches",
+    "fuzz",
+    "guest-skills/files",
+    "guest-skills/text",
+    "guest-skills/json",
     "guest-skills/csv",
 ];
 
@@ -57,7 +63,8 @@ fn files_are_modules() {
         let declared = parents.iter().filter(|parent| repo::root().join(parent).is_file()).any(|parent| {
             let text = repo::text(parent.to_str().expect("UTF-8"));
             text.lines().map(str::trim).any(|line| {
-                let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+                let line =
+                    line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
                 line.strip_prefix("pub ").unwrap_or(line) == format!("mod {name};")
             })
         });

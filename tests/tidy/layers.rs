@@ -7,9 +7,7 @@ use host_tests::repo;
 /// The modules of the library, from the vocabulary to the command line. A module may name those in earlier layers and, in its own layer,
 /// those that stand before it or are listed in [`PEERS`].
 const LAYERS: [&[&str]; 5] = [
-    &[
-        "limits", "problem", "canonical", "clock", "id", "json", "document", "outcome", "types", "toml_text",
-    ],
+    &["limits", "problem", "canonical", "clock", "id", "json", "document", "outcome", "types", "toml_text"],
     &["skill", "plan", "validate", "policy", "trace"],
     &["sandbox", "store", "report"],
     &["observe", "skills", "host", "run", "replay"],
@@ -27,9 +25,8 @@ const PEERS: [(&str, &str); 4] = [
 ];
 
 /// Files outside of `sandbox/` that name wasmtime, with the reason.
-const WASMTIME_OUTSIDE: [(&str, &str); 1] = [
-    ("host/src/skills.rs", "keeps a loaded component between loading and linking"),
-];
+const WASMTIME_OUTSIDE: [(&str, &str); 1] =
+    [("host/src/skills.rs", "keeps a loaded component between loading and linking")];
 
 /// What a module may use although it stands further right.
 fn is_peer(from: &str, to: &str) -> bool {

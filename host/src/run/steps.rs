@@ -134,8 +134,10 @@ impl<'a> Steps<'a> {
                 done.outcome = RunOutcome::Cancelled;
             }
             if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-                done.divergence =
-                    self.run_step(&step, authorized, &mut outputs, log, &mut report)?.err().map(|d| (step.id.to_string(), d));
+                done.divergence = self
+                    .run_step(&step, authorized, &mut outputs, log, &mut report)?
+                    .err()
+                    .map(|d| (step.id.to_string(), d));
                 done.outcome = match &report.outcome {
                     Some(Outcome::Cancelled) => RunOutcome::Cancelled,
                     Some(outcome) if outcome.is_completed() => RunOutcome::Completed,

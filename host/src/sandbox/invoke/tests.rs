@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::id::Digest;
-use crate::policy::Preopen;
+use crate::policy::{Access, Preopen};
 use crate::sandbox::component::{ComponentCache, load};
 use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
 
@@ -95,9 +95,7 @@ impl Bench {
             start_time: 1_767_225_600,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime
-            .block_on(self.sandbox.invoke(&self.program, invocation, tape, &CancelToken::new()))
-            .unwrap()
+        runtime.block_on(self.sandbox.invoke(&self.program, invocation, tape, &CancelToken::new())).unwrap()
     }
 
     /// Runs live, then replays with the workspace gone; both must end alike.
@@ -105,8 +103,7 @@ impl Bench {
         let memory = Memory::default();
         let live = self.invoke(tool, input, Tape::Record(Box::new(memory.clone())));
         let outcome = live.end.unwrap();
-        let replayed =
-            Tape::Replay { source: Box::new(Playback(memory.clone(), 0)), outcome: outcome.clone() };
+        let replayed = Tape::Replay { source: Box::new(Playback(memory.clone(), 0)), outcome: outcome.clone() };
         let replayed = self.invoke(tool, input, replayed);
         assert_eq!(replayed.end.as_ref(), Ok(&outcome));
         assert_eq!((replayed.calls, replayed.fuel), (live.calls, live.fuel));
