@@ -4,9 +4,10 @@
 pub mod guests;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use skillhost::clock::Stopwatch;
 use skillhost::skills::SkillBytes;
 use skillhost::{PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost};
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, Val};
@@ -117,7 +118,7 @@ impl Floor {
 
     /// One fresh store and instance, one call; the time of all of it.
     pub fn call(&self, function: &str, arguments: &[Val], directory: Option<&Path>) -> Duration {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let mut wasi = WasiCtx::builder();
         wasi.allow_blocking_current_thread(true);
         if let Some(directory) = directory {

@@ -81,7 +81,7 @@ impl Program {
                 let word = &rest[at..word_end];
                 if is_run_id(word) {
                     named.push_str("$RUN");
-                } else if is_date(word) && rest[word_end..].as_bytes().get(3) == Some(&b':') {
+                } else if is_date(word) && rest.as_bytes().get(word_end + 3) == Some(&b':') {
                     named.push_str("$DATE");
                     rest = &rest[word_end + " 12:34:56".len()..];
                     continue;

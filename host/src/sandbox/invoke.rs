@@ -96,7 +96,7 @@ pub enum SandboxError {
         /// The skill.
         skill: SkillName,
         /// Why.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// A component was not loaded.
     #[error("skill `{skill}`: {source}")]
