@@ -3,10 +3,12 @@
 //!
 //! Not a benchmark of wasmtime, and not of guests.
 
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
 use serde_json::json;
+use skillhost::clock::Stopwatch;
 use skillhost::store::RunDir;
 use skillhost::trace::verify;
 use wasmtime::component::Val;
@@ -23,10 +25,10 @@ struct Row {
     at_least: bool,
 }
 
-fn main() {
+fn main() -> ExitCode {
     // `cargo bench` hands every bench its own flags; a test run of the benches wants them to build and no more.
     if std::env::args().any(|argument| argument == "--test") {
-        return;
+        return ExitCode::SUCCESS;
     }
     let rows = [
         fresh_sandbox(),
@@ -45,9 +47,7 @@ fn main() {
         let mark = if good { "" } else { "  <-" };
         println!("{:<44} {:>14} {:>14} {:>8.2} {:>8.2}{mark}", row.what, row.ours, row.floor, row.ratio, row.bound);
     }
-    if !kept && std::env::var_os("RATIOS_STRICT").is_some() {
-        std::process::exit(1);
-    }
+    if !kept && std::env::var_os("RATIOS_STRICT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn micros(seconds: f64) -> String {
@@ -103,11 +103,12 @@ fn clock_call() -> Row {
 /// The cost of one step in a plan of 10 000 beside one in a plan of 1 000: validation and overhead must not grow with the number.
 fn plan_size() -> Row {
     let ours = Ours::new(guests::ADD);
-    let (small, large) = (plan(1_000, "add", &json!({ "a": 1, "b": 2 })), plan(10_000, "add", &json!({ "a": 1, "b": 2 })));
+    let (small, large) =
+        (plan(1_000, "add", &json!({ "a": 1, "b": 2 })), plan(10_000, "add", &json!({ "a": 1, "b": 2 })));
     let (mut times, mut floors) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         for (plan, steps, times) in [(&large, 10_000.0, &mut times), (&small, 1_000.0, &mut floors)] {
-            let started = Instant::now();
+            let started = Stopwatch::start();
             ours.run(plan);
             times.push(started.elapsed().as_secs_f64() / steps);
         }
@@ -121,13 +122,20 @@ fn verification() -> Row {
     let run = kept_run(&ours, 200_000);
     let bytes = std::fs::metadata(run.trace()).unwrap().len() as f64;
     let rates = (0..5).map(|_| {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         verify::verify(run.path()).unwrap();
         bytes / 1e6 / started.elapsed().as_secs_f64()
     });
     let rate = median(rates.collect());
     let ours = format!("{rate:.0} MB/s");
-    Row { what: "verifying a trace".to_owned(), ours, floor: "200 MB/s".to_owned(), ratio: rate / 200.0, bound: 1.0, at_least: true }
+    Row {
+        what: "verifying a trace".to_owned(),
+        ours,
+        floor: "200 MB/s".to_owned(),
+        ratio: rate / 200.0,
+        bound: 1.0,
+        at_least: true,
+    }
 }
 
 /// Host memory after a step of 1 000 000 host calls beside a step of 10 000: the trace is streamed.

@@ -52,6 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The record alone is enough to run it again: nothing is read but the run's own folder.
     let replayed = host.replay(&host.store().find(&report.run)?, &Default::default())?;
-    writeln!(out, "replayed {} steps, {} host calls, diverged: {:?}", replayed.steps, replayed.calls, replayed.divergence)?;
+    writeln!(
+        out,
+        "replayed {} steps, {} host calls, diverged: {:?}",
+        replayed.steps, replayed.calls, replayed.divergence
+    )?;
     Ok(())
 }

@@ -267,7 +267,7 @@ pub enum Error {
     },
     /// A reference of the plan cannot be resolved although it is valid: its text would be too long.
     #[error("{0}")]
-    Resolve(Problem),
+    Resolve(Box<Problem>),
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

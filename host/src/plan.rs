@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::LimitsDocument;
-pub use source::{PlanDocument, PlanFormat};
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
+pub use source::{PlanDocument, PlanFormat};
 use template::Template;
 
 /// The schema name of plans that this version reads.

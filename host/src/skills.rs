@@ -82,7 +82,8 @@ impl<'a> SkillLoader<'a> {
         let (bytes, manifest) = match source {
             SkillBytes::Memory { component, manifest } => (component.clone(), manifest.clone()),
             SkillBytes::File(path) => {
-                let wrong = |problem: Problem| SandboxError::Unreadable { skill: name.clone(), problem };
+                let wrong =
+                    |problem: Problem| SandboxError::Unreadable { skill: name.clone(), problem: Box::new(problem) };
                 let bytes = document::read_bounded(path, limits::COMPONENT_BYTES_MAX).map_err(wrong)?;
                 let manifest = manifest_beside(path).map_err(wrong)?;
                 (Cow::Owned(bytes), manifest.map(Cow::Owned))

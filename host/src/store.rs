@@ -296,7 +296,7 @@ mod tests {
             })
             .collect();
         fs::create_dir(state.path().join(RUNS).join("empty")).unwrap();
-        let list = store.list().unwrap();
+        let list = store.list(100).unwrap();
         assert!(list.is_sorted_by(|a, b| a.id > b.id));
         let of = |id: &str| list.iter().find(|run| run.id == id).unwrap();
         let [whole, unfinished, torn, edited, empty] = [0, 1, 2, 3, 4].map(|index: usize| of(&ids[index]));

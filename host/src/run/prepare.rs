@@ -90,7 +90,9 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Error> {
     let engine = host.engine()?;
     let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
-    prepare_with(engine, document, inputs, &host.policy.policy, |plan| loader.for_plan(plan, document.base(), &host.skills))
+    prepare_with(engine, document, inputs, &host.policy.policy, |plan| {
+        loader.for_plan(plan, document.base(), &host.skills)
+    })
 }
 
 /// The same with skills from elsewhere: a replay loads those that the run kept.
@@ -101,7 +103,8 @@ pub(crate) fn prepare_with(
     policy: &Policy,
     load: impl FnOnce(&Plan) -> Result<Loaded, (Loaded, Vec<Problem>)>,
 ) -> Result<Prepared, Error> {
-    let refused = |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
+    let refused =
+        |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
     let plan = match document.plan() {
         Ok(plan) => plan,
         Err(problems) => return Ok(refused(engine, Loaded::default(), None, problems)),

@@ -134,8 +134,10 @@ impl<'a> Steps<'a> {
                 done.outcome = RunOutcome::Cancelled;
             }
             if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-                done.divergence =
-                    self.run_step(&step, authorized, &mut outputs, log, &mut report)?.err().map(|d| (step.id.to_string(), d));
+                done.divergence = self
+                    .run_step(&step, authorized, &mut outputs, log, &mut report)?
+                    .err()
+                    .map(|d| (step.id.to_string(), d));
                 done.outcome = match &report.outcome {
                     Some(Outcome::Cancelled) => RunOutcome::Cancelled,
                     Some(outcome) if outcome.is_completed() => RunOutcome::Completed,
@@ -145,7 +147,8 @@ impl<'a> Steps<'a> {
             done.steps.push(report);
         }
         if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-            done.output = self.checked.plan.resolve_output(&outputs).map_err(Error::Resolve)?;
+            done.output =
+                self.checked.plan.resolve_output(&outputs).map_err(|problem| Error::Resolve(Box::new(problem)))?;
         }
         Ok(done)
     }
@@ -158,7 +161,8 @@ impl<'a> Steps<'a> {
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Result<Result<(), Divergence>, Error> {
-        let input = self.checked.plan.resolve_input(step, outputs).map_err(Error::Resolve)?;
+        let input =
+            self.checked.plan.resolve_input(step, outputs).map_err(|problem| Error::Resolve(Box::new(problem)))?;
         let plan = self.checked.plan.plan();
         let started = Stopwatch::start();
         let begin = StepBegin {

@@ -2,6 +2,7 @@
 //! that touches no file opens none.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,10 +28,10 @@ impl Directories {
         let mut opened = BTreeMap::new();
         for preopen in grants.into_iter().flat_map(|grant| &grant.filesystem) {
             let path = preopen.resolve_host(workspace);
-            if !opened.contains_key(&path) {
-                let handle = Dir::open_ambient_dir(&path, ambient_authority());
-                let handle = handle.map_err(|source| SandboxError::Directory { path: path.clone(), source })?;
-                opened.insert(path, Arc::new(handle));
+            if let Entry::Vacant(vacant) = opened.entry(path) {
+                let handle = Dir::open_ambient_dir(vacant.key(), ambient_authority());
+                let handle = handle.map_err(|source| SandboxError::Directory { path: vacant.key().clone(), source })?;
+                vacant.insert(Arc::new(handle));
             }
         }
         Ok(Self(opened))

@@ -12,8 +12,8 @@ use crate::canonical;
 use crate::id::{SkillName, StepId};
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
-use crate::problem::Problem;
 use crate::policy::{Clocks, Grant, Random};
+use crate::problem::Problem;
 use crate::sandbox::cancel::CancelToken;
 use crate::sandbox::component::LoadError;
 use crate::sandbox::convert::{self, ConvertError};
@@ -96,7 +96,7 @@ pub enum SandboxError {
         /// The skill.
         skill: SkillName,
         /// Why.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// A component was not loaded.
     #[error("skill `{skill}`: {source}")]
@@ -158,7 +158,9 @@ impl SandboxError {
             let mut problems = source.problems(pointer);
             if pointer.is_empty() {
                 // No place of the plan says which skill it is.
-                problems.iter_mut().for_each(|problem| problem.message = format!("skill `{skill}`: {}", problem.message));
+                problems
+                    .iter_mut()
+                    .for_each(|problem| problem.message = format!("skill `{skill}`: {}", problem.message));
             }
             return problems;
         }

@@ -201,7 +201,7 @@ pub(crate) fn put_ok<T: Encode>(value: &T, to: &mut Encoder<'_>) {
 /// Reads `{"ok": …}` or `{"trap": …}`; `Ok(None)` is neither.
 pub(crate) fn get_ok<T: Decode>(value: &Value, blobs: &mut dyn TraceSource) -> wasmtime::Result<Option<T>> {
     if let Some(ok) = value.get("ok") {
-        return T::decode(ok, blobs).map(Some).map_err(|error| unreadable(error).into());
+        return T::decode(ok, blobs).map(Some).map_err(|error| unreadable(&error).into());
     }
     match value.get("trap").and_then(Value::as_str) {
         Some(trap) => Err(RecordedTrap(trap.to_owned()).into()),
@@ -209,7 +209,7 @@ pub(crate) fn get_ok<T: Decode>(value: &Value, blobs: &mut dyn TraceSource) -> w
     }
 }
 
-pub(crate) fn unreadable(error: Malformed) -> Diverged {
+pub(crate) fn unreadable(error: &Malformed) -> Diverged {
     Diverged { seq: None, what: error.to_string() }
 }
 

@@ -71,8 +71,8 @@ impl Output for MemoryOutput {
 
 /// Writes one trace, event by event.
 ///
-/// * Every event but a host call goes to the operating system at once, together with the host calls before it: `kill -9` loses at most
-///   host calls of the step that runs, and never the end of a step.
+/// * What was appended goes to the operating system before a step begins and when the run ends: `kill -9` loses at most host calls of the
+///   step that runs.
 /// * After a failure every further append fails: a trace has no holes.
 pub struct Recorder {
     output: Box<dyn Output>,
@@ -148,7 +148,8 @@ impl Recorder {
             return Err(error);
         }
         let seq = self.finish(line, line_at)?;
-        if event.kind() != Kind::Call {
+        // The end of a step goes with what comes next, the begin of a step or the run's end: nothing of a guest runs in between.
+        if !matches!(event.kind(), Kind::Call | Kind::StepEnd) {
             self.flush()?;
         }
         if event.kind() == Kind::StepBegin {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_step_reaches_the_output_at_once() {
+    fn the_end_of_a_step_reaches_the_output_before_the_next_begins() {
         let output = MemoryOutput::default();
         let mut recorder = Recorder::new(Box::new(output.clone()), "memory", None);
         let whole = |output: &MemoryOutput| output.bytes().iter().filter(|byte| **byte == b'\n').count();
@@ -310,7 +311,8 @@ mod tests {
         recorder.append(&samples::call("a:b/c#d", json!({}), json!({"ok": 1}))).unwrap();
         assert_eq!(whole(&output), 2);
         recorder.append(&samples::end("one", crate::outcome::Outcome::Cancelled, 1)).unwrap();
-        assert_eq!(whole(&output), 4);
+        recorder.append(&samples::begin("two", json!(2))).unwrap();
+        assert_eq!(whole(&output), 5);
     }
 
     #[test]

@@ -92,7 +92,7 @@ struct Timer;
 #[async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -71,7 +71,8 @@ impl<T: Encode + Decode> Answer for StreamResult<T> {
         match error {
             Some(("closed", None)) => Err(StreamError::Closed),
             Some(("last-operation-failed", Some(handle))) => {
-                let handle = u32::decode(handle, blobs).map_err(|error| StreamError::Trap(unreadable(error).into()))?;
+                let handle =
+                    u32::decode(handle, blobs).map_err(|error| StreamError::Trap(unreadable(&error).into()))?;
                 Err(StreamError::LastOperationFailed(Kept(handle).into()))
             }
             _ => Err(StreamError::Trap(not_an_answer(value))),

@@ -53,6 +53,7 @@ impl Live {
         Ok(self.context.deadline_ms.saturating_sub(elapsed_ms))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the table hands arguments over")]
     fn log(&mut self, _level: log::Level, event: String, fields: Vec<(String, String)>) -> Result<()> {
         let bytes = fields.iter().fold(event.len(), |sum, (key, value)| sum.saturating_add(key.len() + value.len()));
         if bytes > limits::LOG_RECORD_BYTES_MAX {

@@ -110,7 +110,7 @@ impl<T: Encode + Decode> Answer for FsResult<T> {
             return Ok(ok);
         }
         let Some(code) = value.get("err") else { return Err(FsError::trap(not_an_answer(value))) };
-        let code = fs::ErrorCode::decode(code, blobs).map_err(|error| FsError::trap(unreadable(error)))?;
+        let code = fs::ErrorCode::decode(code, blobs).map_err(|error| FsError::trap(unreadable(&error)))?;
         Err(code.into())
     }
 }
