@@ -4,6 +4,7 @@
 //! Never guesses: an unknown, duplicate or wrongly typed key is a problem, and all problems are reported at once.
 
 pub mod document;
+pub(crate) mod draft;
 pub mod source;
 pub mod template;
 
@@ -100,7 +101,8 @@ impl Plan {
     ///
     /// All mistakes in the document.
     pub fn from_value(document: &Value) -> Result<Self, Vec<Problem>> {
-        document::read(document)
+        let draft = document::read(document)?;
+        draft.into_plan().map_err(|draft| draft.into_problems().into_vec())
     }
 
     /// The plan with other values for some of its inputs. What it does not declare cannot be given. [`Self::digest`] stays that of the
@@ -111,23 +113,27 @@ impl Plan {
     /// Each input that the plan does not declare.
     pub fn with_inputs(mut self, overrides: Map<String, Value>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        for (name, value) in overrides {
-            if problems.is_full() {
-                problems.skip();
-                break;
-            }
-            match self.inputs.get_mut(&name) {
-                Some(input) => *input = value,
-                None => {
-                    let known = self.inputs.keys().map(String::as_str);
-                    let hint = suggestion(&name, known.clone())
-                        .unwrap_or_else(|| crate::types::one_of("the inputs of the plan are", known));
-                    let message = format!("the plan has no input `{}`", shown(&name));
-                    problems.push(Problem::new("unknown-input", pointer_to("/inputs", &name), message).with_hint(hint));
-                }
+        override_inputs(&mut self.inputs, overrides, &mut problems);
+        if problems.is_empty() { Ok(self) } else { Err(problems.into_vec()) }
+    }
+}
+
+fn override_inputs(inputs: &mut Map<String, Value>, overrides: Map<String, Value>, problems: &mut Problems) {
+    for (name, value) in overrides {
+        if problems.is_full() {
+            problems.skip();
+            break;
+        }
+        match inputs.get_mut(&name) {
+            Some(input) => *input = value,
+            None => {
+                let known = inputs.keys().map(String::as_str);
+                let hint = suggestion(&name, known.clone())
+                    .unwrap_or_else(|| crate::types::one_of("the inputs of the plan are", known));
+                let message = format!("the plan has no input `{}`", shown(&name));
+                problems.push(Problem::new("unknown-input", pointer_to("/inputs", &name), message).with_hint(hint));
             }
         }
-        if problems.is_empty() { Ok(self) } else { Err(problems.into_vec()) }
     }
 }
 

@@ -71,7 +71,7 @@ pub fn pointer_to(parent: &str, key: &str) -> String {
 }
 
 /// Collects problems up to [`limits::PROBLEMS_MAX`]; what comes after is only counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Problems {
     list: Vec<Problem>,
     dropped: usize,
@@ -86,6 +86,13 @@ impl Problems {
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }
+    }
+
+    /// Adds all of another report.
+    pub fn append(&mut self, other: Self) {
+        other.list.into_iter().for_each(|problem| self.push(problem));
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.skipped |= other.skipped;
     }
 
     /// Whether there is none.

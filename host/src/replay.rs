@@ -6,21 +6,22 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
-use crate::canonical;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName};
 use crate::outcome::RunOutcome;
-use crate::plan::{Plan, PlanDocument};
+use crate::plan::PlanDocument;
+use crate::plan::draft::Outline;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::run::{Prepared, Stage, StepLog, Steps, header_with, prepare_with};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
-use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem};
+use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, unusable};
 use crate::store::RunDir;
 use crate::trace::event::{Event, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
 use crate::trace::replay::ReplayReader;
+use crate::{canonical, limits};
 
 /// What may be changed for a replay.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +62,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
-    let load = |plan: &Plan| load_recorded(&loader, plan, recorded, &overview, options);
+    let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, &overview, options);
     let prepared = prepare_with(engine, &document, &overview.header.inputs, &policy, load)?;
 
     let mut log = Replaying {
@@ -143,9 +144,7 @@ impl Overview {
         while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
             match kind {
                 Kind::Refused | Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
-                    Some((_, Event::Refused { problems })) if problems.iter().any(is_load_problem) => {
-                        overview.unloadable = problems;
-                    }
+                    Some((_, Event::Refused { problems })) => overview.unloadable = load_problems(problems),
                     Some((_, Event::StepEnd(end))) => overview.ends.push_back(end),
                     Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
                     _ => {}
@@ -159,14 +158,22 @@ impl Overview {
     }
 }
 
+/// The problems of a refused run that its loader found. Where they fill the report, they are all of it.
+fn load_problems(problems: Vec<Problem>) -> Vec<Problem> {
+    if problems.iter().filter(|problem| is_load_problem(problem)).count() >= limits::PROBLEMS_MAX {
+        return problems;
+    }
+    problems.into_iter().filter(is_load_problem).collect()
+}
+
 /// Loads the components that the run kept, and only those.
 fn load_recorded(
     loader: &SkillLoader<'_>,
-    plan: &Plan,
+    plan: &Outline<'_>,
     recorded: &RunDir,
     overview: &Overview,
     options: &ReplayOptions,
-) -> Result<Loaded, (Loaded, Vec<Problem>)> {
+) -> Loaded {
     let mut given = BTreeMap::new();
     for (name, digest) in &overview.header.skills {
         given.insert(name.clone(), SkillBytes::File(recorded.component(digest)));
@@ -177,18 +184,23 @@ fn load_recorded(
         for (name, source) in &given {
             match loader.load(name, source) {
                 Ok(skill) => loaded.add(skill),
-                Err(error) => return Err((loaded, error.problems(""))),
+                Err(error) => {
+                    loaded.problems = error.problems("");
+                    return loaded;
+                }
             }
         }
-        return Err((loaded, overview.unloadable.clone()));
+        loaded.unusable = unusable(plan, &overview.unloadable);
+        loaded.problems.clone_from(&overview.unloadable);
+        return loaded;
     }
     given.extend(options.skills.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
-    let mut plan = plan.clone();
+    let mut skills = plan.skills.clone();
     // A pin says which component the run had to use; what the run kept is compared with the header instead.
-    for source in plan.skills.values_mut() {
+    for source in skills.values_mut() {
         source.sha256 = None;
     }
-    loader.for_plan(&plan, recorded.path(), &given)
+    loader.for_plan(&Outline { skills: &skills, ..plan.clone() }, recorded.path(), &given)
 }
 
 fn damaged(what: &str, problems: &[Problem]) -> Error {

@@ -3,7 +3,7 @@
 pub mod builtin;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use crate::document;
 use crate::id::{Digest, SkillName};
 use crate::limits;
-use crate::plan::Plan;
+use crate::plan::draft::Outline;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
@@ -48,6 +48,10 @@ pub(crate) struct LoadedSkill {
 pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
     pub(crate) skills: BTreeMap<SkillName, LoadedSkill>,
+    /// Why skills cannot be used.
+    pub(crate) problems: Vec<Problem>,
+    /// Skills that could not be loaded or are not those that the plan was written for: what their tools are like is not known.
+    pub(crate) unusable: BTreeSet<SkillName>,
 }
 
 impl Loaded {
@@ -100,18 +104,10 @@ impl<'a> SkillLoader<'a> {
     }
 
     /// Loads what the plan uses and what it names. A skill that nobody knows is left out: validation says so with a suggestion.
-    pub(crate) fn for_plan(
-        &self,
-        plan: &Plan,
-        base: &Path,
-        given: &BTreeMap<SkillName, SkillBytes>,
-    ) -> Result<Loaded, (Loaded, Vec<Problem>)> {
+    pub(crate) fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
-        let used =
-            plan.steps.iter().filter_map(|step| step.tool.split_once('.')).filter_map(|(skill, _)| skill.parse().ok());
-        let names: std::collections::BTreeSet<SkillName> = used.chain(plan.skills.keys().cloned()).collect();
-        for name in names {
+        for (name, pointer) in named(plan) {
             let pinned = plan.skills.get(&name);
             let source = match (given.get(&name), pinned) {
                 (Some(given), _) => given.clone(),
@@ -121,21 +117,53 @@ impl<'a> SkillLoader<'a> {
                     None => continue,
                 },
             };
-            let pointer = if pinned.is_some() { pointer_to("/skills", name.as_str()) } else { String::new() };
             match self.load(&name, &source) {
                 Ok(skill) => {
+                    let before = problems.count();
                     check_pin(&skill.skill, pinned.and_then(|pinned| pinned.sha256), &pointer, &mut problems);
+                    if problems.count() > before {
+                        loaded.unusable.insert(name);
+                    }
                     for mut problem in unprovided_imports(&skill.skill) {
                         problem.pointer.clone_from(&pointer);
                         problems.push(problem);
                     }
                     loaded.add(skill);
                 }
-                Err(error) => error.problems(&pointer).into_iter().for_each(|problem| problems.push(problem)),
+                Err(error) => {
+                    error.problems(&pointer).into_iter().for_each(|problem| problems.push(problem));
+                    loaded.unusable.insert(name);
+                }
             }
         }
-        if problems.is_empty() { Ok(loaded) } else { Err((loaded, problems.into_vec())) }
+        loaded.problems = problems.into_vec();
+        loaded
     }
+}
+
+/// The skills that a plan names, each with the place that problems with it are reported at: where it is declared, else the first tool
+/// that it is named by. A skill whose declaration could not be read is not among them.
+fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
+    let mut named: BTreeMap<SkillName, String> = BTreeMap::new();
+    for (index, tool) in plan.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.tool?))) {
+        let Some((skill, _)) = tool.split_once('.') else { continue };
+        if let Ok(name) = skill.parse()
+            && !plan.gaps.has_skill(skill)
+        {
+            named.entry(name).or_insert_with(|| format!("/steps/{index}/tool"));
+        }
+    }
+    named.extend(plan.skills.keys().map(|name| (name.clone(), pointer_to("/skills", name.as_str()))));
+    named
+}
+
+/// The skills that recorded `problems` say to be unusable: see [`Loaded::unusable`].
+pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<SkillName> {
+    let is_at = |pointer: &str| {
+        let said = problems.iter().filter(|problem| is_load_problem(problem) && problem.code != "import-not-provided");
+        said.map(|problem| problem.pointer.trim_end_matches("/sha256")).any(|place| place == pointer)
+    };
+    named(plan).into_iter().filter(|(_, pointer)| is_at(pointer)).map(|(name, _)| name).collect()
 }
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.

@@ -7,15 +7,16 @@ mod order;
 mod references;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::id::{StepId, ToolName};
+use crate::id::{SkillName, StepId, ToolName};
 use crate::limits::LimitsDocument;
+use crate::plan::draft::{Outline, OutlineStep, in_document_order};
 pub use crate::plan::template::Outputs;
-use crate::plan::template::{Lookup, Reference, Root, Scope};
+use crate::plan::template::{Lookup, Reference, Root, Scope, Template};
 use crate::plan::{Plan, PlanStep};
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::skill::{Catalog, Skill, Tool};
@@ -61,37 +62,66 @@ pub struct ValidStep<'p> {
 ///
 /// # Errors
 ///
-/// All problems, in the order: skills, steps, references and inputs, dependencies, output.
+/// All problems, in the order of the document.
 pub fn validate(plan: Plan, catalog: &Catalog) -> Result<ValidPlan, Vec<Problem>> {
     let mut problems = Problems::default();
-    check_pins(&plan, catalog, &mut problems);
-    let by_id = index_ids(&plan, &mut problems);
-    let tools = bind_tools(&plan, catalog, &mut problems);
-    let outputs = tools.iter().map(|bound| bound.as_ref().map(|(tool, _)| tool.result.ok.as_ref())).collect();
-    let scope = references::Types::new(&plan.inputs, &by_id, outputs);
-    let mut dependencies = Vec::with_capacity(plan.steps.len());
-    for (index, step) in plan.steps.iter().enumerate() {
-        dependencies.push(dependencies_of(index, step, &plan, &by_id, &mut problems));
-        scope.check(&step.input, Some(&step.id), &mut problems);
-        if let Some(Some((tool, _))) = tools.get(index) {
-            check_input(step, tool, &scope, &mut problems);
-        }
-    }
-    let order = order::execution_order(&dependencies).unwrap_or_else(|cycles| {
-        for cycle in cycles {
-            report_cycle(&plan, &cycle, &mut problems);
-        }
-        Vec::new()
-    });
-    if let Some(output) = &plan.output {
-        scope.check(output, None, &mut problems);
-    }
+    let Findings { by_id, tools, dependencies, order } =
+        examine(&plan.outline(), catalog, &BTreeSet::new(), &mut problems);
     if !problems.is_empty() {
-        return Err(problems.into_vec());
+        return Err(in_document_order(problems));
     }
     let tools = tools.into_iter().flatten().zip(dependencies);
     let bound = tools.map(|((tool, skill), dependencies)| Bound { tool, skill, dependencies }).collect();
     Ok(ValidPlan { plan, bound, order, by_id })
+}
+
+/// Everything that is wrong with what cannot run: `known` and what validation finds beside it, without what only follows from parts that
+/// could not be read and from skills that are `unusable`. Gives problems and never a plan.
+pub(crate) fn all_problems(
+    outline: &Outline<'_>,
+    catalog: &Catalog,
+    unusable: &BTreeSet<SkillName>,
+    mut known: Problems,
+) -> Vec<Problem> {
+    examine(outline, catalog, unusable, &mut known);
+    in_document_order(known)
+}
+
+/// What names stand for; positions are those of the document's steps.
+struct Findings {
+    by_id: BTreeMap<StepId, usize>,
+    tools: Vec<Option<BoundTool>>,
+    dependencies: Vec<Vec<usize>>,
+    order: Vec<usize>,
+}
+
+fn examine(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>, problems: &mut Problems) -> Findings {
+    check_pins(plan, catalog, unusable, problems);
+    let by_id = index_ids(plan, problems);
+    let tools = bind_tools(plan, catalog, unusable, problems);
+    let outputs = tools.iter().map(|bound| bound.as_ref().map(|(tool, _)| tool.result.ok.as_ref())).collect();
+    let scope = references::Types::new(plan, &by_id, outputs);
+    let mut dependencies = Vec::with_capacity(plan.steps.len());
+    for (index, step) in plan.steps.iter().enumerate() {
+        dependencies.push(dependencies_of(index, step, plan, &by_id, problems));
+        let Some(input) = step.input else { continue };
+        scope.check(input, step.id, problems);
+        if let Some(Some((tool, _))) = tools.get(index) {
+            check_input(&label(index, step), input, tool, &scope, problems);
+        }
+    }
+    let order = order::execution_order(&dependencies).unwrap_or_else(|cycles| {
+        for cycle in cycles {
+            report_cycle(plan, &cycle, problems);
+        }
+        Vec::new()
+    });
+    if let Some(output) = plan.output {
+        scope.check(output, None, problems);
+    }
+    // `scope` borrows what is given back.
+    drop(scope);
+    Findings { by_id, tools, dependencies, order }
 }
 
 impl ValidPlan {
@@ -129,7 +159,7 @@ impl ValidPlan {
     pub fn resolve_input(&self, step: &ValidStep<'_>, outputs: &Outputs) -> Result<Value, Problem> {
         let input = step.step.input.resolve_with(&self.lookup(outputs))?;
         let mut problems = Problems::default();
-        let owner = owner(step.id, step.tool);
+        let owner = owner(&format!("step `{}`", step.id), step.tool);
         crate::types::check::check_params(&input, &step.tool.params, &owner, step.step.input.pointer(), &mut problems);
         problems.into_vec().into_iter().next().map_or(Ok(input), Err)
     }
@@ -167,16 +197,21 @@ impl ValidPlan {
     }
 }
 
-fn owner(id: &StepId, tool: &Tool) -> String {
-    format!("step `{id}` (`{}`)", tool.name)
+fn owner(step: &str, tool: &Tool) -> String {
+    format!("{step} (`{}`)", tool.name)
+}
+
+/// What messages call a step.
+fn label(index: usize, step: &OutlineStep<'_>) -> String {
+    step.id.map_or_else(|| format!("step {index}"), |id| format!("step `{id}`"))
 }
 
 fn step_pointer(index: usize, key: &str) -> String {
     format!("/steps/{index}/{key}")
 }
 
-fn check_pins(plan: &Plan, catalog: &Catalog, problems: &mut Problems) {
-    for (name, source) in &plan.skills {
+fn check_pins(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>, problems: &mut Problems) {
+    for (name, source) in plan.skills.iter().filter(|(name, _)| !unusable.contains(*name)) {
         let pointer = || pointer_to("/skills", name.as_str());
         let Some(skill) = catalog.get(name) else {
             let message = format!("the skill `{name}` has not been loaded");
@@ -192,17 +227,17 @@ fn check_pins(plan: &Plan, catalog: &Catalog, problems: &mut Problems) {
     }
 }
 
-fn index_ids(plan: &Plan, problems: &mut Problems) -> BTreeMap<StepId, usize> {
+fn index_ids(plan: &Outline<'_>, problems: &mut Problems) -> BTreeMap<StepId, usize> {
     let mut by_id = BTreeMap::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        match by_id.get(&step.id) {
+    for (index, id) in plan.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.id?))) {
+        match by_id.get(id) {
             Some(first) => {
-                let message = format!("the id `{}` is that of step {first} as well", step.id);
+                let message = format!("the id `{id}` is that of step {first} as well");
                 let problem = Problem::new("duplicate-id", step_pointer(index, "id"), message);
                 problems.push(problem.with_hint("each step has an id of its own"));
             }
             None => {
-                by_id.insert(step.id.clone(), index);
+                by_id.insert(id.clone(), index);
             }
         }
     }
@@ -211,18 +246,32 @@ fn index_ids(plan: &Plan, problems: &mut Problems) -> BTreeMap<StepId, usize> {
 
 type BoundTool = (Arc<Tool>, Arc<Skill>);
 
-fn bind_tools(plan: &Plan, catalog: &Catalog, problems: &mut Problems) -> Vec<Option<BoundTool>> {
-    let mut known: BTreeMap<&str, Result<BoundTool, Mismatch>> = BTreeMap::new();
+fn bind_tools(
+    plan: &Outline<'_>,
+    catalog: &Catalog,
+    unusable: &BTreeSet<SkillName>,
+    problems: &mut Problems,
+) -> Vec<Option<BoundTool>> {
+    // Of these it is not known which tools they have.
+    let is_unknown = |tool: &str| {
+        let skill = tool.split_once('.').map_or(tool, |(skill, _)| skill);
+        let is_loaded = catalog.keys().any(|name| name.as_str() == skill);
+        unusable.iter().any(|name| name.as_str() == skill) || (!is_loaded && plan.gaps.may_have_skill(skill))
+    };
+    let mut known: BTreeMap<&str, Option<Result<BoundTool, Mismatch>>> = BTreeMap::new();
     let mut bound = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {
-        let found = known.entry(&step.tool).or_insert_with(|| find_tool(&step.tool, catalog, problems.is_full()));
-        if let Err(mismatch) = found {
-            let message = format!("step `{}`: {}", step.id, mismatch.message);
+        let found = step.tool.and_then(|name| {
+            let find = || (!is_unknown(name)).then(|| find_tool(name, catalog, problems.is_full()));
+            known.entry(name).or_insert_with(find).as_ref()
+        });
+        if let Some(Err(mismatch)) = found {
+            let message = format!("{}: {}", label(index, step), mismatch.message);
             let mut problem = Problem::new("unknown-tool", step_pointer(index, "tool"), message);
             problem.hint.clone_from(&mismatch.hint);
             problems.push(problem);
         }
-        bound.push(found.as_ref().ok().cloned());
+        bound.push(found.and_then(|found| found.as_ref().ok()).cloned());
     }
     bound
 }
@@ -242,7 +291,7 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
         return Err(Mismatch::new(format!("`{}` is not the name of a tool", shown(name))).hint(hint));
     };
     let Some(skill) = catalog.get(tool_name.skill()) else {
-        let skills = catalog.keys().map(crate::id::SkillName::as_str);
+        let skills = catalog.keys().map(SkillName::as_str);
         let hint = nearest()
             .or_else(|| suggestion(tool_name.skill().as_str(), skills.clone()))
             .unwrap_or_else(|| one_of("the skills of this run are", skills));
@@ -262,36 +311,37 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
 
 fn dependencies_of(
     index: usize,
-    step: &PlanStep,
-    plan: &Plan,
+    step: &OutlineStep<'_>,
+    plan: &Outline<'_>,
     by_id: &BTreeMap<StepId, usize>,
     problems: &mut Problems,
 ) -> Vec<usize> {
     let mut dependencies = Vec::new();
-    for (position, name) in step.depends_on.iter().enumerate() {
+    for &(position, name) in &step.depends_on {
         let pointer = || format!("/steps/{index}/depends_on/{position}");
-        let found = StepId::new(name.as_str()).ok().and_then(|id| by_id.get(&id).copied());
+        let found = StepId::new(name).ok().and_then(|id| by_id.get(&id).copied());
         match found {
-            Some(_) if name == step.id.as_str() => {
-                let message = format!("step `{}` depends on itself", step.id);
+            Some(_) if step.id.is_some_and(|id| id.as_str() == name) => {
+                let message = format!("{} depends on itself", label(index, step));
                 problems.push(Problem::new("self-dependency", pointer(), message).with_hint("take it out"));
             }
             Some(dependency) => dependencies.push(dependency),
+            None if plan.gaps.may_have_step(name) => {}
             None => {
-                let message = format!("step `{}` depends on `{}`, which is no step", step.id, shown(name));
+                let message = format!("{} depends on `{}`, which is no step", label(index, step), shown(name));
                 let mut problem = Problem::new("unknown-step", pointer(), message);
                 if !problems.is_full() {
-                    problem.hint = suggestion(name, plan.steps.iter().map(|step| step.id.as_str()));
+                    problem.hint = suggestion(name, plan.steps.iter().filter_map(|step| Some(step.id?.as_str())));
                 }
                 problems.push(problem);
             }
         }
     }
-    for located in step.input.references() {
+    for located in step.input.map(Template::references).unwrap_or_default() {
         // A reference to the step itself or to no step is reported where references are checked.
         if let Root::Step(id) = &located.reference.root
             && let Some(&dependency) = by_id.get(id)
-            && *id != step.id
+            && Some(id) != step.id
         {
             dependencies.push(dependency);
         }
@@ -301,19 +351,23 @@ fn dependencies_of(
     dependencies
 }
 
-fn check_input(step: &PlanStep, tool: &Tool, scope: &references::Types<'_>, problems: &mut Problems) {
-    let root = step.input.root();
-    let owner = owner(&step.id, tool);
-    let pointer = step.input.pointer();
-    check_tree(root, &tool.params, &owner, pointer, problems, &mut |node, ty, path, problems| {
-        debug_assert!(matches!(node.kind(), crate::types::check::Kind::Hole), "only holes are handed out");
-        scope.check_hole(node, ty, &path.pointer(), problems);
-    });
+fn check_input(step: &str, input: &Template, tool: &Tool, scope: &references::Types<'_>, problems: &mut Problems) {
+    check_tree(
+        input.root(),
+        &tool.params,
+        &owner(step, tool),
+        input.pointer(),
+        problems,
+        &mut |node, ty, path, problems| {
+            debug_assert!(matches!(node.kind(), crate::types::check::Kind::Hole), "only holes are handed out");
+            scope.check_hole(node, ty, &path.pointer(), problems);
+        },
+    );
 }
 
-fn report_cycle(plan: &Plan, cycle: &[usize], problems: &mut Problems) {
+fn report_cycle(plan: &Outline<'_>, cycle: &[usize], problems: &mut Problems) {
     const NAMED_MAX: usize = 10;
-    let name = |index: &usize| plan.steps.get(*index).map_or("?", |step| step.id.as_str());
+    let name = |index: &usize| plan.steps.get(*index).and_then(|step| step.id).map_or("?", StepId::as_str);
     let Some(first) = cycle.first() else { return };
     let mut names: Vec<&str> = cycle.iter().take(NAMED_MAX).map(name).collect();
     if cycle.len() > NAMED_MAX {

@@ -65,12 +65,8 @@ fn check_shows_all_mistakes() {
     { "id": "two", "tool": "text.split", "input": { "text": "a", "pattern": "b", "colour": "red" } },
     { "id": "six", "tool": "text.split", "depends_on": ["nobody"], "input": { "text": "{{steps.none}}", "pattern": "b" } } ]
 }"#);
-    // What is wrong with the document is said before what is wrong with its meaning.
-    assert_snapshot!("check_document", program.run(&["check", "bad.json"]).all());
-    program
-        .write("bad.json", std::fs::read_to_string(program.path("bad.json")).unwrap().replace(" \"stepz\": [],", ""));
-    let ended = program.run(&["check", "bad.json"]);
-    assert_snapshot!("check_meaning", ended.all());
+    // What is wrong with the document does not hide what is wrong with its meaning.
+    assert_snapshot!("check_bad", program.run(&["check", "bad.json"]).all());
     assert_snapshot!("check_valid", program.run(&["check", "plan.json"]).all());
 }
 

@@ -69,6 +69,56 @@ fn malformed_inputs_are_refused_at_their_place() {
     }
 }
 
+/// Mistakes of the document, of its skills and of its meaning, in the order of the document; a replay finds the same.
+#[test]
+fn all_mistakes_are_in_one_report() {
+    let host = host();
+    host.write("broken.wasm", "no component");
+    let mut document = plan([
+        step("one", "files.raed-text", json!({"path": "/workspace/a.txt"})),
+        step("two", "broken.tool", json!({"anything": "{{inputs.none}}"})),
+        step("three", "files.write-text", json!({"path": "{{steps.two.anything}}"})),
+        json!({"id": "four", "tool": 4}),
+    ]);
+    document["seed"] = json!(-1);
+    document["skills"] = json!({"broken": {"path": host.workspace().join("broken.wasm")}});
+    let run = refused(&host, &document);
+    let expected = [
+        ("out-of-range", "/seed"),
+        ("component-not-wasm", "/skills/broken"),
+        ("unknown-tool", "/steps/0/tool"),
+        ("unresolvable-reference", "/steps/1/input/anything"),
+        ("missing-param", "/steps/2/input/text"),
+        ("wrong-type", "/steps/3/tool"),
+    ];
+    assert_eq!(problems(&run), expected);
+}
+
+#[test]
+fn skills_that_cannot_be_loaded_fill_a_report_and_it_replays() {
+    let host = host();
+    host.write("broken.wasm", "no component");
+    for (count, last) in [(99, "unknown-tool"), (100, "more-problems"), (120, "more-problems")] {
+        let mut document = plan([step("one", "files.raed-text", json!({"path": "/workspace/a.txt"}))]);
+        let entry = |n: usize| (format!("s{n}"), json!({"path": host.workspace().join("broken.wasm")}));
+        document["skills"] = Value::Object((0..count).map(entry).collect());
+        let run = refused(&host, &document);
+        assert_eq!(run.problem_codes().last(), Some(&last), "{count}");
+    }
+}
+
+#[test]
+fn an_undeclared_input_is_reported_with_the_rest_and_replayed() {
+    let host = host();
+    let document = plan([step("one", "files.raed-text", json!({"path": "/workspace/a.txt"}))]).to_string();
+    let document = PlanDocument::new(document, PlanFormat::Json, host.folder());
+    let inputs = serde_json::Map::from_iter([("month".to_owned(), json!(1))]);
+    let report = host.host.run(&document, &RunOptions { inputs, ..RunOptions::default() }).unwrap();
+    let run = Run { trace: host_tests::trace::TraceFiles::read(&report.folder), report };
+    assert_eq!(problems(&run), [("unknown-input", "/inputs/month"), ("unknown-tool", "/steps/0/tool")]);
+    host.replay_equals(&run);
+}
+
 /// AV-4: what is incomplete or ambiguous.
 #[test]
 fn incomplete_and_ambiguous_plans_are_refused() {

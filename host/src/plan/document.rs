@@ -1,12 +1,13 @@
-//! From a document's value to a [`Plan`]: every key is checked, and every mistake is in the report.
+//! From a document's value to a [`Draft`]: every key is checked, every mistake is in the report, and what is around it is read on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::draft::{Draft, DraftStep, Gaps};
 use super::template::Template;
-use super::{Plan, PlanStep, SCHEMA, START_TIME_DEFAULT, SkillSource};
+use super::{SCHEMA, START_TIME_DEFAULT, SkillSource};
 use crate::canonical;
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::{self, LimitsDocument};
@@ -33,12 +34,16 @@ const PLAN_KEYS: [&str; 11] = [
 const SKILL_KEYS: [&str; 2] = ["path", "sha256"];
 const STEP_KEYS: [&str; 6] = ["id", "tool", "description", "input", "depends_on", "limits"];
 
-pub(super) fn read(document: &Value) -> Result<Plan, Vec<Problem>> {
+/// Reads on after mistakes: the draft has them beside what could be read.
+///
+/// # Errors
+///
+/// What is wrong with a document of which nothing can be read.
+pub(super) fn read(document: &Value) -> Result<Draft, Vec<Problem>> {
     let mut problems = Problems::default();
-    let plan = Reader { problems: &mut problems }.plan(document);
-    match plan {
-        Some(plan) if problems.is_empty() => Ok(plan),
-        _ => Err(problems.into_vec()),
+    match (Reader { problems: &mut problems, gaps: Gaps::default() }).plan(document) {
+        Some(draft) => Ok(Draft { problems, ..draft }),
+        None => Err(problems.into_vec()),
     }
 }
 
@@ -53,6 +58,7 @@ struct Members<'d> {
 
 struct Reader<'p> {
     problems: &'p mut Problems,
+    gaps: Gaps,
 }
 
 impl Reader<'_> {
@@ -69,16 +75,22 @@ impl Reader<'_> {
         Some(Members { map, pointer, what })
     }
 
-    fn known_keys(&mut self, members: Members<'_>, known: &[&str]) {
+    /// Reports other keys. Gives the absent keys that they may have been meant for: what these say is not known then.
+    fn known_keys<'k>(&mut self, members: Members<'_>, known: &[&'k str]) -> BTreeSet<&'k str> {
+        let absent = || known.iter().copied().filter(|known| !members.map.contains_key(*known));
+        let mut meant = BTreeSet::new();
         for key in members.map.keys().filter(|key| !known.contains(&key.as_str())) {
             if self.problems.is_full() {
-                return self.problems.skip();
+                self.problems.skip();
+                break;
             }
+            meant.extend(absent().filter(|known| suggestion(key, [*known]).is_some()));
             let known = known.iter().copied();
             let hint = suggestion(key, known.clone()).unwrap_or_else(|| one_of("known are", known));
             let message = format!("{} has no key `{}`", members.what, shown(key));
             self.push("unknown-key", pointer_to(members.pointer, key), message, hint);
         }
+        meant
     }
 
     fn required<'d>(&mut self, members: Members<'d>, key: &str) -> Option<&'d Value> {
@@ -113,13 +125,14 @@ impl Reader<'_> {
         self.required(members, key).and_then(|value| self.string(members, key, value))
     }
 
-    fn plan(&mut self, document: &Value) -> Option<Plan> {
+    fn plan(mut self, document: &Value) -> Option<Draft> {
         let members = self.object(document, "", "the plan")?;
         if !self.schema(members) {
             // Written for another version: what else it says would be misread.
             return None;
         }
-        self.known_keys(members, &PLAN_KEYS);
+        let meant = self.known_keys(members, &PLAN_KEYS);
+        self.gaps.any_skill = meant.contains("skills");
         let name = self.name(members);
         let version = self.optional_string(members, "version").map(str::to_owned);
         if let Some(version) = version.as_deref().filter(|version| !is_semver(version)) {
@@ -128,11 +141,11 @@ impl Reader<'_> {
         }
         let description = self.optional_string(members, "description").map(str::to_owned);
         let inputs = match members.map.get("inputs") {
-            None => Map::new(),
-            Some(Value::Object(inputs)) => inputs.clone(),
+            None => (!meant.contains("inputs")).then(Map::new),
+            Some(Value::Object(inputs)) => Some(inputs.clone()),
             Some(other) => {
                 self.wrong_type("/inputs".to_owned(), "inputs", "an object", other);
-                Map::new()
+                None
             }
         };
         let skills = self.skills(members);
@@ -141,17 +154,19 @@ impl Reader<'_> {
         self.on_failure(members);
         let steps = self.steps(members);
         let output = members.map.get("output").map(|output| Template::parse(output, "/output", self.problems));
-        Some(Plan {
-            name: name?,
+        Some(Draft {
+            name,
             version,
             description,
             inputs,
             skills,
             seed,
             start_time,
-            steps: steps?,
+            steps,
             output,
             digest: Digest::of(&canonical::to_vec(document)),
+            gaps: self.gaps,
+            problems: Problems::default(),
         })
     }
 
@@ -187,7 +202,10 @@ impl Reader<'_> {
     fn skills(&mut self, members: Members<'_>) -> BTreeMap<SkillName, SkillSource> {
         let mut skills = BTreeMap::new();
         let Some(value) = members.map.get("skills") else { return skills };
-        let Some(members) = self.object(value, "/skills", "`skills`") else { return skills };
+        let Some(members) = self.object(value, "/skills", "`skills`") else {
+            self.gaps.any_skill = true;
+            return skills;
+        };
         for (name, source) in members.map {
             let pointer = pointer_to("/skills", name);
             let what = format!("the skill `{}`", shown(name));
@@ -196,10 +214,11 @@ impl Reader<'_> {
                 let hint = "tools are named `skill.function` after it";
                 self.push("bad-name", pointer.clone(), error.to_string(), hint);
             }
+            self.gaps.skills.insert(name.clone());
             let Some(members) = self.object(source, &pointer, &what) else { continue };
             self.known_keys(members, &SKILL_KEYS);
-            let path = self.required_string(members, "path");
-            if path.is_some_and(|path| path.is_empty() || path.contains('\0')) {
+            let mut path = self.required_string(members, "path");
+            if path.take_if(|path| path.is_empty() || path.contains('\0')).is_some() {
                 let message = format!("the path of {what} is empty or holds a zero byte");
                 self.push("bad-path", pointer_to(&pointer, "path"), message, "write the path of a component");
             }
@@ -210,6 +229,7 @@ impl Reader<'_> {
             }
             if let (Ok(skill), Some(path)) = (skill, path) {
                 let sha256 = digest.and_then(Result::ok);
+                self.gaps.skills.remove(name);
                 skills.insert(skill, SkillSource { path: PathBuf::from(path), sha256 });
             }
         }
@@ -258,11 +278,15 @@ impl Reader<'_> {
         }
     }
 
-    fn steps(&mut self, members: Members<'_>) -> Option<Vec<PlanStep>> {
-        let value = self.required(members, "steps")?;
+    fn steps(&mut self, members: Members<'_>) -> Vec<DraftStep> {
+        let Some(value) = self.required(members, "steps") else {
+            self.gaps.any_step = true;
+            return Vec::new();
+        };
         let Value::Array(steps) = value else {
             self.wrong_type("/steps".to_owned(), "steps", "an array", value);
-            return None;
+            self.gaps.any_step = true;
+            return Vec::new();
         };
         if steps.is_empty() {
             self.push("no-steps", "/steps".to_owned(), "the plan has no steps".to_owned(), "add at least one");
@@ -270,47 +294,57 @@ impl Reader<'_> {
         if steps.len() > limits::STEPS_MAX {
             let message = format!("the plan has {} steps, more than {}", steps.len(), limits::STEPS_MAX);
             self.push("too-many-steps", "/steps".to_owned(), message, "split it into several plans");
-            return None;
+            self.gaps.any_step = true;
+            return Vec::new();
         }
-        // All of them are read even after a mistake, so that all mistakes are found.
-        let read: Vec<Option<PlanStep>> =
-            steps.iter().enumerate().map(|(index, step)| self.step(step, &format!("/steps/{index}"), index)).collect();
-        read.into_iter().collect()
+        let steps = steps.iter().enumerate();
+        steps.map(|(index, step)| self.step(step, &format!("/steps/{index}"), index)).collect()
     }
 
-    fn step(&mut self, step: &Value, pointer: &str, index: usize) -> Option<PlanStep> {
+    fn step(&mut self, step: &Value, pointer: &str, index: usize) -> DraftStep {
         let id = step.get("id").and_then(Value::as_str);
         let what = id.map_or_else(|| format!("step {index}"), |id| format!("step `{}`", shown(id)));
-        let members = self.object(step, pointer, &what)?;
-        self.known_keys(members, &STEP_KEYS);
-        let id = self.required_string(members, "id").and_then(|id| {
-            let id = StepId::new(id);
-            if let Err(error) = &id {
+        let Some(members) = self.object(step, pointer, &what) else {
+            self.gaps.any_step = true;
+            return DraftStep::default();
+        };
+        let meant = self.known_keys(members, &STEP_KEYS);
+        let id = self.required_string(members, "id");
+        self.gaps.any_step |= id.is_none();
+        let id = id.and_then(|id| {
+            let read = StepId::new(id);
+            if let Err(error) = &read {
                 self.push("bad-name", pointer_to(pointer, "id"), error.to_string(), "such as `read-1`");
+                self.gaps.steps.insert(id.to_owned());
             }
-            id.ok()
+            read.ok()
         });
         let tool = self.required_string(members, "tool");
         let description = self.optional_string(members, "description");
         let empty = Value::Object(Map::new());
-        let input = members.map.get("input").unwrap_or(&empty);
-        if !input.is_object() {
-            self.wrong_type(pointer_to(pointer, "input"), "input", "an object", input);
-        }
-        let input = Template::parse(input, &pointer_to(pointer, "input"), self.problems);
+        let input = members.map.get("input").or_else(|| (!meant.contains("input")).then_some(&empty));
+        let input = input.and_then(|input| {
+            let pointer = pointer_to(pointer, "input");
+            let template = Template::parse(input, &pointer, self.problems);
+            if !input.is_object() {
+                self.wrong_type(pointer, "input", "an object", input);
+                return None;
+            }
+            Some(template)
+        });
         let depends_on = self.depends_on(members);
         let limits = self.limits(members);
-        Some(PlanStep {
-            id: id?,
-            tool: tool?.to_owned(),
+        DraftStep {
+            id,
+            tool: tool.map(str::to_owned),
             description: description.map(str::to_owned),
             input,
             depends_on,
             limits,
-        })
+        }
     }
 
-    fn depends_on(&mut self, members: Members<'_>) -> Vec<String> {
+    fn depends_on(&mut self, members: Members<'_>) -> Vec<(usize, String)> {
         let Some(value) = members.map.get("depends_on") else { return Vec::new() };
         let pointer = pointer_to(members.pointer, "depends_on");
         let Value::Array(ids) = value else {
@@ -330,7 +364,7 @@ impl Reader<'_> {
                 self.push("duplicate-dependency", pointer, message, "keep one of the two");
                 continue;
             }
-            depends_on.push(id.to_owned());
+            depends_on.push((index, id.to_owned()));
         }
         depends_on
     }

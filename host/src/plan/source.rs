@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::document;
 use crate::id::Digest;
 use crate::plan::Plan;
+use crate::plan::document::read;
+use crate::plan::draft::Draft;
 use crate::problem::Problem;
 
 /// A plan's text, not yet read.
@@ -84,9 +86,19 @@ impl PlanDocument {
     ///
     /// All that is wrong with the document.
     pub fn plan(&self) -> Result<Plan, Vec<Problem>> {
-        match self.format {
-            PlanFormat::Json => Plan::from_json(&self.bytes),
-            PlanFormat::Yaml => Plan::from_yaml(&self.bytes),
-        }
+        self.draft()?.into_plan().map_err(|draft| draft.into_problems().into_vec())
+    }
+
+    /// Reads as much of the plan as can be read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a document of which nothing can be read.
+    pub(crate) fn draft(&self) -> Result<Draft, Vec<Problem>> {
+        let value = match self.format {
+            PlanFormat::Json => crate::json::parse(&self.bytes),
+            PlanFormat::Yaml => crate::json::parse_yaml(&self.bytes),
+        };
+        read(&value.map_err(|problem| vec![problem])?)
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Node {
     Text(Vec<Part>),
     Array(Vec<Self>),
     Object(BTreeMap<String, Self>),
+    /// A string with a mistake, which has been reported: nothing is known of its value.
+    Unreadable(String),
 }
 
 /// A piece of a string.
@@ -228,7 +230,7 @@ impl Node {
             Value::String(text) => Self::parse_text(text).unwrap_or_else(|error| {
                 let message = format!("{} (character {} of the string)", error.message, error.at + 1);
                 problems.push(Problem::new("bad-template", pointer, message).with_hint(error.hint));
-                Self::Scalar(value.clone())
+                Self::Unreadable(text.clone())
             }),
             Value::Array(items) => {
                 let items = items.iter().enumerate();
@@ -281,6 +283,7 @@ impl Node {
         match self {
             Self::Scalar(Value::String(text)) => Value::String(text.replace("{{", "{{\"{{\"}}")),
             Self::Scalar(scalar) => scalar.clone(),
+            Self::Unreadable(text) => Value::String(text.clone()),
             Self::Whole(reference) => Value::String(format!("{{{{{reference}}}}}")),
             Self::Text(parts) => Value::String(parts.iter().map(Part::to_string).collect()),
             Self::Array(items) => items.iter().map(Self::to_document).collect(),
@@ -298,7 +301,7 @@ impl Node {
 
     fn references<'t>(&'t self, pointer: &str, found: &mut Vec<Located<'t>>) {
         match self {
-            Self::Scalar(_) => {}
+            Self::Scalar(_) | Self::Unreadable(_) => {}
             Self::Whole(reference) => found.push(Located { pointer: pointer.to_owned(), reference }),
             Self::Text(parts) => found.extend(parts.iter().filter_map(|part| match part {
                 Part::Literal(_) => None,
@@ -330,6 +333,10 @@ impl Node {
             Self::Scalar(scalar) => {
                 budget.spend_on(scalar, pointer)?;
                 Ok(scalar.clone())
+            }
+            Self::Unreadable(text) => {
+                budget.spend(1, text.len(), pointer)?;
+                Ok(Value::String(text.clone()))
             }
             Self::Whole(reference) => {
                 let value = find(reference)?;
@@ -376,7 +383,7 @@ impl Tree for Node {
     fn kind(&self) -> Kind<'_, Self> {
         match self {
             Self::Scalar(scalar) => Kind::Scalar(scalar),
-            Self::Whole(_) | Self::Text(_) => Kind::Hole,
+            Self::Whole(_) | Self::Text(_) | Self::Unreadable(_) => Kind::Hole,
             Self::Array(items) => Kind::Items(items),
             Self::Object(members) => Kind::Members(members.len()),
         }

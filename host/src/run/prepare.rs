@@ -6,14 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::host::{Error, SkillHost};
 use crate::id::Digest;
-use crate::plan::{Plan, PlanDocument};
+use crate::limits;
+use crate::plan::PlanDocument;
+use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::{Access, AuthorizedPlan, Denial, Policy, WORKSPACE, authorize};
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skills::{Loaded, SkillLoader};
 use crate::trace::event::Header;
-use crate::validate::{ValidPlan, validate};
+use crate::validate::{ValidPlan, all_problems, validate};
 
 /// How far a plan came.
 #[derive(Debug)]
@@ -101,36 +103,27 @@ pub(crate) fn prepare_with(
     document: &PlanDocument,
     inputs: &Map<String, Value>,
     policy: &Policy,
-    load: impl FnOnce(&Plan) -> Result<Loaded, (Loaded, Vec<Problem>)>,
+    load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
     let refused =
         |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
-    let plan = match document.plan() {
-        Ok(plan) => plan,
+    let mut draft = match document.draft() {
+        Ok(draft) => draft,
         Err(problems) => return Ok(refused(engine, Loaded::default(), None, problems)),
     };
-    let read = |plan: &Plan| Read {
-        name: plan.name.clone(),
-        digest: plan.digest,
-        inputs: plan.inputs.clone(),
-        seed: plan.seed,
-        start_time: plan.start_time,
+    // With inputs that the plan does not declare, so that a replay refuses them as well.
+    let mut all_inputs = draft.inputs().cloned().unwrap_or_default();
+    all_inputs.extend(inputs.clone());
+    draft.override_inputs(inputs.clone());
+    let read = Read {
+        name: draft.name().to_owned(),
+        digest: draft.digest(),
+        inputs: all_inputs,
+        seed: draft.seed(),
+        start_time: draft.start_time(),
     };
-    let declared = read(&plan);
-    let plan = match plan.with_inputs(inputs.clone()) {
-        Ok(plan) => plan,
-        Err(problems) => return Ok(refused(engine, Loaded::default(), Some(declared), problems)),
-    };
-    let read = read(&plan);
-    // A skill that cannot be loaded makes every step that uses it wrong as well: what is wrong with the skill is said alone.
-    let (loaded, unloadable) = match load(&plan) {
-        Ok(loaded) => (loaded, Vec::new()),
-        Err((loaded, problems)) => (loaded, problems),
-    };
-    if !unloadable.is_empty() {
-        return Ok(refused(engine, loaded, Some(read), unloadable));
-    }
-    let plan = match validate(plan, &loaded.catalog) {
+    let loaded = load(&draft.outline());
+    let plan = match validated(draft, &loaded) {
         Ok(plan) => plan,
         Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
     };
@@ -140,6 +133,33 @@ pub(crate) fn prepare_with(
         Err(denials) => Stage::Denied { checked: Checked { plan }, denials },
     };
     Ok(Prepared { engine, loaded, read: Some(read), stage })
+}
+
+/// The valid plan, or what is wrong with the document, with its skills and with its meaning in one report.
+fn validated(draft: Draft, loaded: &Loaded) -> Result<ValidPlan, Vec<Problem>> {
+    let plan = draft.into_plan();
+    let plan = match plan {
+        Ok(plan) if loaded.problems.is_empty() => return validate(plan, &loaded.catalog),
+        plan => plan,
+    };
+    // What is wrong with skills comes first into a report that may be full: a replay takes it from the record and finds the rest.
+    let mut problems = Problems::default();
+    loaded.problems.iter().for_each(|problem| problems.push(problem.clone()));
+    if loaded.problems.len() > limits::PROBLEMS_MAX {
+        return Err(loaded.problems.clone());
+    }
+    if problems.is_full() {
+        problems.skip();
+        return Err(problems.into_vec());
+    }
+    let check = |outline: &Outline<'_>, problems| all_problems(outline, &loaded.catalog, &loaded.unusable, problems);
+    Err(match plan {
+        Ok(plan) => check(&plan.outline(), problems),
+        Err(draft) => {
+            problems.append(draft.problems().clone());
+            check(&draft.outline(), problems)
+        }
+    })
 }
 
 /// The header of the run's trace.

@@ -156,8 +156,8 @@ impl SandboxError {
     pub fn problems(&self, pointer: &str) -> Vec<Problem> {
         if let Self::Load { skill, source } = self {
             let mut problems = source.problems(pointer);
-            if pointer.is_empty() {
-                // No place of the plan says which skill it is.
+            if !pointer.starts_with("/skills/") {
+                // The place does not say which skill it is.
                 problems
                     .iter_mut()
                     .for_each(|problem| problem.message = format!("skill `{skill}`: {}", problem.message));

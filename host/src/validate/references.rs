@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::id::StepId;
 use crate::limits;
+use crate::plan::draft::{Gaps, Outline};
 use crate::plan::template::{Node, Outputs, Part, Reference, Root, Scope, Template};
 use crate::problem::{Problem, Problems, suggestion};
 use crate::types::assign::assignable;
@@ -19,7 +20,9 @@ static NONE: Outputs = Outputs::new();
 
 /// What references can name.
 pub(super) struct Types<'p> {
-    inputs: &'p Map<String, Value>,
+    /// `None` where they are not known.
+    inputs: Option<&'p Map<String, Value>>,
+    gaps: &'p Gaps,
     by_id: &'p BTreeMap<StepId, usize>,
     outputs: Vec<OutputType<'p>>,
     /// Addresses of inputs and of the types that they have been found to be of, so that a large input is checked once.
@@ -42,13 +45,9 @@ enum Known<'p> {
 }
 
 impl<'p> Types<'p> {
-    pub(super) fn new(
-        inputs: &'p Map<String, Value>,
-        by_id: &'p BTreeMap<StepId, usize>,
-        outputs: Vec<OutputType<'p>>,
-    ) -> Self {
+    pub(super) fn new(plan: &Outline<'p>, by_id: &'p BTreeMap<StepId, usize>, outputs: Vec<OutputType<'p>>) -> Self {
         let text_bytes_left = Cell::new(limits::TEMPLATE_TEXT_BYTES_MAX);
-        Self { inputs, by_id, outputs, fitting: RefCell::default(), text_bytes_left }
+        Self { inputs: plan.inputs, gaps: plan.gaps, by_id, outputs, fitting: RefCell::default(), text_bytes_left }
     }
 
     /// Reports each reference of `template` that names nothing. `own` is the step it belongs to.
@@ -73,6 +72,9 @@ impl<'p> Types<'p> {
                     continue;
                 }
                 if !self.by_id.contains_key(id) {
+                    if self.gaps.may_have_step(id.as_str()) {
+                        continue;
+                    }
                     let known = self.by_id.keys().map(StepId::as_str);
                     let hint = suggestion(id.as_str(), known);
                     problems.push(problem("unknown-step", format!("there is no step `{id}`"), hint));
@@ -87,8 +89,8 @@ impl<'p> Types<'p> {
 
     fn known(&self, reference: &Reference) -> Result<Known<'_>, Mismatch> {
         let Root::Step(id) = &reference.root else {
-            let scope = Scope { inputs: self.inputs, outputs: &NONE };
-            return scope.lookup(reference).map(Known::Value);
+            let Some(inputs) = self.inputs else { return Ok(Known::Nothing) };
+            return Scope { inputs, outputs: &NONE }.lookup(reference).map(Known::Value);
         };
         match self.by_id.get(id).and_then(|&index| self.outputs.get(index)) {
             Some(Some(Some(ty))) => type_at(ty, &reference.path).map(Known::Type),
@@ -160,10 +162,8 @@ impl<'p> Types<'p> {
 
     /// Text in which everything is known already.
     fn check_known_text(&self, node: &Node, ty: &Ty, pointer: &str, problems: &mut Problems) {
-        if self.text_bytes_left.get() == 0 {
-            return;
-        }
-        let scope = Scope { inputs: self.inputs, outputs: &NONE };
+        let Some(inputs) = self.inputs.filter(|_| self.text_bytes_left.get() > 0) else { return };
+        let scope = Scope { inputs, outputs: &NONE };
         let lookup = |reference: &Reference| scope.lookup(reference).map(Cow::Borrowed);
         match node.resolve_alone(pointer, &lookup) {
             Ok(text) => {

@@ -296,6 +296,88 @@ fn all_mistakes_are_in_one_report() {
     );
 }
 
+/// Code and pointer of all problems of a document, its own mistakes and those of its meaning.
+fn all(document: &Value, unusable: &[&str]) -> Vec<(String, String)> {
+    let mut document = document.clone();
+    document["schema"] = json!(crate::plan::SCHEMA);
+    document["name"] = json!("p");
+    let document = crate::PlanDocument::new(document.to_string(), crate::PlanFormat::Json, "");
+    let draft = document.draft().unwrap();
+    let unusable = unusable.iter().map(|name| SkillName::new(*name).unwrap()).collect();
+    let found = all_problems(&draft.outline(), &catalog(), &unusable, draft.problems().clone());
+    found.into_iter().map(|problem| (problem.code, problem.pointer)).collect()
+}
+
+#[test]
+fn mistakes_of_the_document_do_not_hide_mistakes_of_meaning() {
+    let found = all(
+        &json!({"stepz": 1, "seed": -1, "steps": [
+            {"id": "a", "tool": "csv.raed", "limits": {"fuel": 0}, "input": {"path": "{{inputs.x}}"}},
+            {"id": "b", "tool": 5, "input": {"path": "{{inputs.y}}"}, "depends_on": [7, "nobody"]},
+            {"tool": "csv.add", "input": {"a": -1}}], "output": "{{inputs.z}}"}),
+        &[],
+    );
+    let expected = [
+        ("unknown-key", "/stepz"),
+        ("out-of-range", "/seed"),
+        ("out-of-range", "/steps/0/limits/fuel"),
+        ("unknown-tool", "/steps/0/tool"),
+        ("unresolvable-reference", "/steps/0/input/path"),
+        ("wrong-type", "/steps/1/tool"),
+        ("wrong-type", "/steps/1/depends_on/0"),
+        ("unresolvable-reference", "/steps/1/input/path"),
+        ("missing-key", "/steps/2/id"),
+        ("out-of-range", "/steps/2/input/a"),
+        ("missing-param", "/steps/2/input/b"),
+        ("unresolvable-reference", "/output"),
+    ];
+    let found: Vec<(&str, &str)> = found.iter().map(|(code, pointer)| (code.as_str(), pointer.as_str())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_only_follows_from_a_mistake_is_not_reported() {
+    let read = |id: &str, path: &str| json!({"id": id, "tool": "csv.read", "input": {"path": path}});
+    for (document, expected) in [
+        // The output of a step without a readable tool may be anything.
+        (json!({"steps": [{"id": "a", "tol": "csv.sum"}, read("b", "{{steps.a.x.y}}")]}), "/steps/0/tol /steps/0/tool"),
+        // A step whose id cannot be read may be any step, one whose id is wrong is that one alone.
+        (json!({"steps": [{"tool": "csv.read", "input": {"path": ""}}, read("b", "{{steps.a}}")]}), "/steps/0/id"),
+        (json!({"steps": ["csv.read", read("b", "{{steps.a}}")], "output": "{{steps.c}}"}), "/steps/0"),
+        (
+            json!({"steps": [read("1 a", "x"), {"id": "b", "tool": "csv.read", "input": {"path": ""}, "depends_on": ["1 a", "c"]}]}),
+            "/steps/0/id /steps/1/depends_on/1",
+        ),
+        (json!({"steps": {"a": 1}, "output": "{{steps.a}}"}), "/steps"),
+        // Inputs and an input that cannot be read.
+        (json!({"inputs": [], "steps": [read("a", "{{inputs.x}} {{inputs.y}}")]}), "/inputs"),
+        (json!({"inptus": {"x": 1}, "steps": [read("a", "{{inputs.x}}")]}), "/inptus"),
+        (json!({"steps": [{"id": "a", "tool": "csv.read", "input": "x"}]}), "/steps/0/input"),
+        (json!({"steps": [{"id": "a", "tool": "csv.read", "inptu": {"path": "x"}}]}), "/steps/0/inptu"),
+        (
+            json!({"steps": [{"id": "a", "tool": "csv.add", "input": {"a": "{{steps.", "b": "x"}}]}),
+            "/steps/0/input/a /steps/0/input/b",
+        ),
+        // Skills.
+        (
+            json!({"skills": {"mine": {"paht": "x"}}, "steps": [{"id": "a", "tool": "mine.f"}]}),
+            "/skills/mine/paht /skills/mine/path",
+        ),
+        (json!({"skills": {"my own": {"path": "x"}}, "steps": [{"id": "a", "tool": "my own.f"}]}), "/skills/my own"),
+        (
+            json!({"skills": ["mine"], "steps": [{"id": "a", "tool": "mine.f"}, {"id": "b", "tool": "csv.no"}]}),
+            "/skills /steps/1/tool",
+        ),
+        (
+            json!({"skills": {"gone": {"path": "x"}}, "seed": -1, "steps": [{"id": "a", "tool": "gone.f"}, read("b", "{{steps.a.x}}")]}),
+            "/seed",
+        ),
+    ] {
+        let found: Vec<String> = all(&document, &["gone"]).into_iter().map(|(_, pointer)| pointer).collect();
+        assert_eq!(found.join(" "), expected, "{document}");
+    }
+}
+
 #[test]
 fn ten_thousand_steps_are_quick() {
     let chain = |n: usize| {

@@ -1,0 +1,235 @@
+//! What could be read of a document: all of a plan, or the parts around its mistakes. Validation looks at both in the same way, so that
+//! mistakes of the document do not hide mistakes of meaning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::template::Template;
+use super::{Plan, PlanStep, SkillSource, override_inputs};
+use crate::id::{Digest, SkillName, StepId};
+use crate::limits::LimitsDocument;
+use crate::problem::{Problem, Problems};
+
+/// A document as far as it could be read. It becomes a [`Plan`] only where nothing is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) description: Option<String>,
+    /// `None` where they could not be read; empty where there are none.
+    pub(super) inputs: Option<Map<String, Value>>,
+    pub(super) skills: BTreeMap<SkillName, SkillSource>,
+    pub(super) seed: u64,
+    pub(super) start_time: u64,
+    /// All steps of the document, so that positions are those of the document.
+    pub(super) steps: Vec<DraftStep>,
+    pub(super) output: Option<Template>,
+    pub(super) digest: Digest,
+    pub(super) gaps: Gaps,
+    pub(super) problems: Problems,
+}
+
+/// A step as far as it could be read.
+#[derive(Debug, Default)]
+pub(super) struct DraftStep {
+    pub(super) id: Option<StepId>,
+    pub(super) tool: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) input: Option<Template>,
+    /// Each with its position in the document.
+    pub(super) depends_on: Vec<(usize, String)>,
+    pub(super) limits: LimitsDocument,
+}
+
+/// What is known to be missing from a [`Draft`]: what is named there must not be reported as unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// Ids as written of steps whose id could not be read.
+    pub(super) steps: BTreeSet<String>,
+    /// There may be steps of any id.
+    pub(super) any_step: bool,
+    /// Names as written of skills whose entry could not be read.
+    pub(super) skills: BTreeSet<String>,
+    /// There may be skills of any name.
+    pub(super) any_skill: bool,
+}
+
+impl Gaps {
+    const NONE: &'static Self =
+        &Self { steps: BTreeSet::new(), any_step: false, skills: BTreeSet::new(), any_skill: false };
+
+    /// Whether `id` may be that of a step that could not be read.
+    pub(crate) fn may_have_step(&self, id: &str) -> bool {
+        self.any_step || self.steps.contains(id)
+    }
+
+    /// Whether `name` may be that of a skill whose entry could not be read.
+    pub(crate) fn may_have_skill(&self, name: &str) -> bool {
+        self.any_skill || self.skills.contains(name)
+    }
+
+    /// Whether `name` is that of a skill whose entry could not be read.
+    pub(crate) fn has_skill(&self, name: &str) -> bool {
+        self.skills.contains(name)
+    }
+}
+
+/// What validation sees of a [`Plan`] or of a [`Draft`].
+#[derive(Debug, Clone)]
+pub(crate) struct Outline<'p> {
+    /// `None` where they are not known.
+    pub(crate) inputs: Option<&'p Map<String, Value>>,
+    pub(crate) skills: &'p BTreeMap<SkillName, SkillSource>,
+    pub(crate) steps: Vec<OutlineStep<'p>>,
+    pub(crate) output: Option<&'p Template>,
+    pub(crate) gaps: &'p Gaps,
+}
+
+/// What validation sees of a step. A part that could not be read is `None`.
+#[derive(Debug, Clone)]
+pub(crate) struct OutlineStep<'p> {
+    pub(crate) id: Option<&'p StepId>,
+    pub(crate) tool: Option<&'p str>,
+    pub(crate) input: Option<&'p Template>,
+    pub(crate) depends_on: Vec<(usize, &'p str)>,
+}
+
+impl Draft {
+    /// The plan, where nothing is wrong with the document.
+    ///
+    /// # Errors
+    ///
+    /// The draft as it was, with its problems.
+    pub(crate) fn into_plan(self) -> Result<Plan, Box<Self>> {
+        let complete = self.name.is_some()
+            && self.inputs.is_some()
+            && self.steps.iter().all(|step| step.id.is_some() && step.tool.is_some() && step.input.is_some());
+        if !self.problems.is_empty() || !complete {
+            return Err(Box::new(self));
+        }
+        let steps = self.steps.into_iter().filter_map(|step| {
+            Some(PlanStep {
+                id: step.id?,
+                tool: step.tool?,
+                description: step.description,
+                input: step.input?,
+                depends_on: step.depends_on.into_iter().map(|(_, id)| id).collect(),
+                limits: step.limits,
+            })
+        });
+        Ok(Plan {
+            name: self.name.unwrap_or_default(),
+            version: self.version,
+            description: self.description,
+            inputs: self.inputs.unwrap_or_default(),
+            skills: self.skills,
+            seed: self.seed,
+            start_time: self.start_time,
+            steps: steps.collect(),
+            output: self.output,
+            digest: self.digest,
+        })
+    }
+
+    pub(crate) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
+    pub(crate) const fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) const fn inputs(&self) -> Option<&Map<String, Value>> {
+        self.inputs.as_ref()
+    }
+
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) const fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    pub(crate) const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// As [`Plan::with_inputs`]; an input that the plan does not declare is one more problem.
+    pub(crate) fn override_inputs(&mut self, overrides: Map<String, Value>) {
+        if let Some(inputs) = &mut self.inputs {
+            override_inputs(inputs, overrides, &mut self.problems);
+        }
+    }
+
+    pub(crate) fn outline(&self) -> Outline<'_> {
+        Outline {
+            inputs: self.inputs.as_ref(),
+            skills: &self.skills,
+            steps: self.steps.iter().map(DraftStep::outline).collect(),
+            output: self.output.as_ref(),
+            gaps: &self.gaps,
+        }
+    }
+}
+
+impl DraftStep {
+    fn outline(&self) -> OutlineStep<'_> {
+        OutlineStep {
+            id: self.id.as_ref(),
+            tool: self.tool.as_deref(),
+            input: self.input.as_ref(),
+            depends_on: self.depends_on.iter().map(|(position, id)| (*position, id.as_str())).collect(),
+        }
+    }
+}
+
+impl PlanStep {
+    fn outline(&self) -> OutlineStep<'_> {
+        OutlineStep {
+            id: Some(&self.id),
+            tool: Some(&self.tool),
+            input: Some(&self.input),
+            depends_on: self.depends_on.iter().map(String::as_str).enumerate().collect(),
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn outline(&self) -> Outline<'_> {
+        Outline {
+            inputs: Some(&self.inputs),
+            skills: &self.skills,
+            steps: self.steps.iter().map(PlanStep::outline).collect(),
+            output: self.output.as_ref(),
+            gaps: Gaps::NONE,
+        }
+    }
+}
+
+/// The problems of a plan in the order in which a reader of it meets what they are about, those of one step as they were found.
+pub(crate) fn in_document_order(problems: Problems) -> Vec<Problem> {
+    let place = |problem: &Problem| {
+        if problem.code == "more-problems" {
+            return (usize::MAX, None);
+        }
+        let mut segments = problem.pointer.split('/').skip(1);
+        let section = match segments.next() {
+            None => 0,
+            Some("skills") => 2,
+            Some("steps") => 3,
+            Some("output") => 4,
+            Some(_) => 1,
+        };
+        let step = if section == 3 { segments.next().and_then(|index| index.parse::<usize>().ok()) } else { None };
+        (section, step)
+    };
+    let mut problems = problems.into_vec();
+    problems.sort_by_key(place);
+    problems
+}
