@@ -279,7 +279,7 @@ impl From<SandboxError> for Error {
             SandboxError::Load { .. } | SandboxError::Link { .. } | SandboxError::Unreadable { .. } => Exit::SkillLoad,
             SandboxError::Directory { .. } => Exit::Request,
             SandboxError::Input { .. } => Exit::Input,
-            SandboxError::Engine { .. } => Exit::Internal,
+            SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Exit::Internal,
         };
         let hint = error.hint();
         let error = Self::new(kind, chain(&error));

@@ -81,7 +81,7 @@ pub struct Divergence {
     pub what: String,
 }
 
-/// Why a step could not be run at all. Nothing of the guest ran.
+/// Why a step could not be run: the host's doing, never the guest's.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The engine cannot be made on this machine.
@@ -124,6 +124,12 @@ pub enum SandboxError {
         #[source]
         source: std::io::Error,
     },
+    /// Too many steps run at one time.
+    #[error("the sandbox has no room for one more step: {message}")]
+    Exhausted {
+        /// What wasmtime says.
+        message: String,
+    },
     /// The input does not fit the tool's parameters.
     #[error("the input of `{tool}` does not fit: {source}")]
     Input {
@@ -146,6 +152,7 @@ impl SandboxError {
             Self::Unreadable { problem, .. } => problem.hint.clone(),
             Self::Load { source, .. } => Some(source.hint()),
             Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
+            Self::Exhausted { .. } => Some("run fewer plans at one time in one process".to_owned()),
             Self::Trace(error) => error.hint(),
             Self::Engine { .. } | Self::Link { .. } | Self::Input { .. } => None,
         }
@@ -227,6 +234,7 @@ impl SandboxEngine {
                 Stop::RecordedEnd => Ok(recorded.clone().unwrap_or(Outcome::Cancelled)),
                 Stop::Diverged(Diverged { seq, what }) => Err(Divergence { seq, what }),
                 Stop::Trace(error) => return Err(error.into()),
+                Stop::PoolIsFull(message) => return Err(SandboxError::Exhausted { message }),
             },
         };
         // An end by the clock comes at no certain place: the record then stands for it wherever the replayed guest is.

@@ -66,6 +66,8 @@ pub(crate) enum Stop {
     Diverged(Diverged),
     /// The run cannot go on.
     Trace(TraceError),
+    /// Other steps of this process hold all that the pool has, which is nothing of the guest's doing.
+    PoolIsFull(String),
 }
 
 /// Finds out why the guest ended.
@@ -82,6 +84,9 @@ pub(crate) fn classify(error: wasmtime::Error, limits: &StepLimits) -> Stop {
     }
     if error.downcast_ref::<RecordedEnd>().is_some() {
         return Stop::RecordedEnd;
+    }
+    if let Some(full) = error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>() {
+        return Stop::PoolIsFull(full.to_string());
     }
     let limit = |kind, allowed| Stop::Outcome(LimitHit::new(kind, allowed).outcome(backtrace.clone()));
     match error.downcast_ref::<Trap>() {

@@ -80,6 +80,10 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
 
 impl Bench {
     fn invoke(&self, tool: &str, input: &Value, tape: Tape) -> Invoked {
+        self.try_invoke(tool, input, tape).unwrap()
+    }
+
+    fn try_invoke(&self, tool: &str, input: &Value, tape: Tape) -> Result<Invoked, SandboxError> {
         let step = "s".parse().unwrap();
         let directories = Directories::open([&self.grant], self.folder.path()).unwrap();
         let invocation = Invocation {
@@ -96,7 +100,7 @@ impl Bench {
             start_time: 1_767_225_600,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(self.sandbox.invoke(&self.program, invocation, tape, &CancelToken::new())).unwrap()
+        runtime.block_on(self.sandbox.invoke(&self.program, invocation, tape, &CancelToken::new()))
     }
 
     /// Runs live, then replays with the workspace gone; both must end alike.
@@ -138,4 +142,20 @@ fn a_file_is_written_read_and_listed_and_each_replays_without_the_folder() {
     assert!(outcome.is_completed(), "{outcome:?}");
     let (outcome, _) = bench.both("read-text", &json!({"path": "/workspace/none.txt"}));
     assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_full_pool_is_an_error_of_the_host() {
+    let bench = bench("files", FILES);
+    let engine = &bench.sandbox.engine;
+    // A component of no code takes a place in the pool all the same.
+    let component = wasmtime::component::Component::new(engine, wat::parse_str("(component)").unwrap()).unwrap();
+    let linker = wasmtime::component::Linker::<()>::new(engine);
+    let mut store = Store::new(engine, ());
+    while linker.instantiate(&mut store, &component).is_ok() {}
+    let invoke = || bench.try_invoke("list", &json!({"path": "/workspace"}), Tape::Record(Box::new(Memory::default())));
+    let ended = invoke();
+    assert!(matches!(ended, Err(SandboxError::Exhausted { .. })), "{ended:?}");
+    drop(store);
+    assert!(invoke().unwrap().end.unwrap().is_completed());
 }
