@@ -93,6 +93,9 @@ pub const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Frames of a guest's backtrace that are kept.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
+/// Bytes of what a step wrote to stderr last that its report keeps: a panic's message with its place, or the end of a program's complaint.
+pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
+
 // ---- trace ----
 
 /// Byte payloads up to this size are written into the event; larger ones go to the blob store and appear as digest and length.

@@ -58,6 +58,8 @@ pub struct StepReport {
     pub memory_bytes: u64,
     /// Wall time in microseconds.
     pub duration_us: u64,
+    /// The last that the guest wrote to stderr where the step did not complete and its outcome does not hold it: what a panic says.
+    pub stderr: String,
 }
 
 impl Report {

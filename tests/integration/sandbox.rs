@@ -486,6 +486,10 @@ fn a_trap_shows_where_the_guest_was() {
     assert!(frames.contains("!probe::main @ 0x") && frames.contains("rust_panic"), "{frames}");
     assert!(!frames.contains("/home") && !frames.contains("cargo/registry"), "{frames}");
     host.replay_equals(&run);
+    // The trap says only `unreachable`; what the panic says is on stderr.
+    assert!(run.report.steps[0].stderr.contains("probe was asked to panic"), "{:?}", run.report.steps[0].stderr);
+    let events = run.trace.events.iter().filter(|event| event["kind"] == "step-end");
+    assert!(events.into_iter().all(|event| !event.to_string().contains("asked to panic")));
 }
 
 #[test]

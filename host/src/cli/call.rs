@@ -61,7 +61,7 @@ impl Call {
             .map(|failure| failure.renamed(&format!("step `{STEP}` ({})", self.tool), &format!("`{}`", self.tool)));
         let text = match report.outcome {
             RunOutcome::Completed => format!("{}\n", human::pretty(&report.output)),
-            _ => String::new(),
+            _ => human::stderr(&report.steps, &session.output.look),
         };
         if session.output.look.verbose {
             session.note(&format!("run {}, trace head {}", report.run, report.head));

@@ -77,6 +77,10 @@ pub fn report(report: &Report, look: &Look) -> String {
     if !report.steps.is_empty() {
         out.add(format_args!("\n{}", steps(&report.steps, look)));
     }
+    let said = stderr(&report.steps, look);
+    if !said.is_empty() {
+        out.add(format_args!("\n{said}"));
+    }
     if look.verbose && !report.phases.is_empty() {
         let phases: Vec<String> = report.phases.iter().map(|(name, us)| format!("{name} {}", duration(*us))).collect();
         out.add(format_args!("\ntime   {}\n", phases.join(", ")));
@@ -90,6 +94,20 @@ pub fn report(report: &Report, look: &Look) -> String {
         counted(report.events, "event")
     ));
     out.add(format_args!("head   {}\n", report.head));
+    out
+}
+
+/// What steps that did not complete wrote to stderr last.
+#[must_use]
+pub fn stderr(steps: &[StepReport], look: &Look) -> String {
+    let mut out = String::new();
+    for step in steps.iter().filter(|step| !step.stderr.trim().is_empty()) {
+        let heading = format!("stderr of step `{}`", step.id);
+        out.add(format_args!("{}\n", look.paint(Tone::Strong, &heading)));
+        for line in step.stderr.trim_end().lines() {
+            out.add(format_args!("  {}\n", harmless(line)));
+        }
+    }
     out
 }
 
@@ -322,6 +340,7 @@ mod tests {
             fuel: Some(1_234_567),
             memory_bytes: 1_179_648,
             duration_us: 870,
+            stderr: String::new(),
         }
     }
 
@@ -375,6 +394,16 @@ head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         assert!(text.contains("slow   files.read-text  limit-exceeded     -     12  1.1 MiB  870 us\n"), "{text}");
         assert!(text.contains("later  files.read-text  not run\n"), "{text}");
         assert!(text.contains("\ntime   store 12 us, steps 1.5 ms\n"), "{text}");
+    }
+
+    #[test]
+    fn the_last_words_of_a_guest_are_shown() {
+        let trapped = Outcome::Trapped { message: "unreachable".to_owned(), backtrace: Vec::new() };
+        let words = "panicked at src/lib.rs:1:1:\n\x1b[31mno\n".to_owned();
+        let failed = StepReport { stderr: words, ..step("it", Some(trapped)) };
+        let text = report(&sample(RunOutcome::Failed, vec![failed]), &Look::default());
+        let said = "\n\nstderr of step `it`\n  panicked at src/lib.rs:1:1:\n  \\u{1b}[31mno\n\nrun    r1\n";
+        assert!(text.contains(said), "{text}");
     }
 
     #[test]

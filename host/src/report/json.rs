@@ -48,6 +48,9 @@ fn step(step: &StepReport) -> Value {
     out.insert("fuel".to_owned(), json!(step.fuel));
     out.insert("memory_bytes".to_owned(), json!(step.memory_bytes));
     out.insert("duration_us".to_owned(), json!(step.duration_us));
+    if !step.stderr.is_empty() {
+        out.insert("stderr".to_owned(), json!(step.stderr));
+    }
     Value::Object(out)
 }
 
@@ -104,11 +107,12 @@ mod tests {
             fuel: Some(3),
             memory_bytes: 4,
             duration_us: 5,
+            stderr: String::new(),
         };
         let limit = Outcome::LimitExceeded { limit: LimitKind::Fuel, allowed: 9, backtrace: vec!["f".to_owned()] };
         let steps = vec![
             base.clone(),
-            StepReport { id: "b".parse().unwrap(), outcome: Some(limit), ..base.clone() },
+            StepReport { id: "b".parse().unwrap(), outcome: Some(limit), stderr: "e\n".to_owned(), ..base.clone() },
             StepReport { id: "c".parse().unwrap(), outcome: None, ..base },
         ];
         Report {
@@ -136,6 +140,7 @@ mod tests {
         );
         assert_eq!(value["steps"][1]["limit"], "fuel");
         assert_eq!(value["steps"][1]["allowed"], 9);
+        assert_eq!(value["steps"][1]["stderr"], "e\n");
         assert_eq!(value["steps"][2], json!({"id": "c", "tool": "files.read-text", "outcome": "not-run"}));
         assert_eq!(value["trace"]["events"], 7);
         assert!(value.get("problems").is_none() && value.get("denials").is_none() && value.get("warnings").is_none());

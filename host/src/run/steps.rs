@@ -129,6 +129,7 @@ impl<'a> Steps<'a> {
                 fuel: None,
                 memory_bytes: 0,
                 duration_us: 0,
+                stderr: String::new(),
             };
             if done.outcome == RunOutcome::Completed && (self.cancel.is_cancelled() || log.is_cancelled_here()) {
                 done.outcome = RunOutcome::Cancelled;
@@ -211,8 +212,11 @@ impl<'a> Steps<'a> {
             fuel: end.fuel,
             duration_us: report.duration_us,
         });
-        if let Outcome::Completed { output } = &end.outcome {
-            outputs.insert(step.id.clone(), Arc::new(output.clone()));
+        match &end.outcome {
+            Outcome::Completed { output } => {
+                outputs.insert(step.id.clone(), Arc::new(output.clone()));
+            }
+            _ => report.stderr = invoked.stderr,
         }
         report.outcome = Some(end.outcome);
         Ok(ended)

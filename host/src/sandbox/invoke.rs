@@ -68,6 +68,9 @@ pub struct Invoked {
     pub fuel: Option<u64>,
     /// The most linear memory in use, in bytes.
     pub memory_bytes: u64,
+    /// The last that the guest wrote to stderr, at most [`limits::REPORT_STDERR_BYTES_MAX`]; empty in a replay, and where it is part of
+    /// the outcome. A panic's message is there: the trap says only that there was one.
+    pub stderr: String,
     /// The tape, for the next step.
     pub tape: Tape,
 }
@@ -205,6 +208,7 @@ impl SandboxEngine {
         };
         let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
         let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
+        let stderr = output.as_ref().map(|(_, stderr)| stderr.clone());
         let mut store = Store::new(&self.engine, ctx);
         let prepared = store.set_fuel(limits.fuel);
         prepared.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
@@ -246,7 +250,8 @@ impl SandboxEngine {
             fuel = None;
         }
         let end = end.map(|outcome| within(outcome, &limits));
-        Ok(Invoked { end, calls, fuel, memory_bytes, tape: gate.into_tape() })
+        let stderr = stderr.map(|stderr| stderr.tail(limits::REPORT_STDERR_BYTES_MAX)).unwrap_or_default();
+        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, tape: gate.into_tape() })
     }
 }
 

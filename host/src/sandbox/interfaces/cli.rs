@@ -58,6 +58,17 @@ impl Output {
         Self { bytes: Arc::default(), limit_bytes }
     }
 
+    /// The last `bytes_max` bytes as text. What is no UTF-8 is replaced; a character that the cut went through is left out.
+    pub(crate) fn tail(&self, bytes_max: usize) -> String {
+        let written = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut from = written.len().saturating_sub(bytes_max);
+        if from > 0 {
+            let continues = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+            from += written.iter().skip(from).take(3).take_while(continues).count();
+        }
+        String::from_utf8_lossy(written.get(from..).unwrap_or_default()).into_owned()
+    }
+
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -200,5 +211,26 @@ impl exit::Host for SkillCtx {
             gated!(self, "wasi:cli/exit#exit-with-code", [status_code "status-code"], |_live| Ok(()));
         recorded?;
         Err(wasmtime::format_err!(I32Exit(i32::from(status_code))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_whole_characters() {
+        let written = |bytes: &[u8]| {
+            let mut output = Output::bounded(100);
+            output.write(Bytes::copy_from_slice(bytes)).unwrap();
+            output
+        };
+        assert_eq!(written(b"").tail(3), "");
+        assert_eq!(written(b"abc").tail(3), "abc");
+        assert_eq!(written(b"abcd").tail(3), "bcd");
+        assert_eq!(written("aüb".as_bytes()).tail(2), "b");
+        assert_eq!(written("aüb".as_bytes()).tail(3), "üb");
+        assert_eq!(written(b"a\xffb").tail(2), "\u{fffd}b");
+        assert_eq!(written(b"a\x80\x80\x80\x80b").tail(5), "\u{fffd}b");
     }
 }
