@@ -96,6 +96,10 @@ pub const BACKTRACE_FRAMES_MAX: usize = 32;
 /// Bytes of what a step wrote to stderr last that its report keeps: a panic's message with its place, or the end of a program's complaint.
 pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
 
+/// Milliseconds that a replayed step runs on after its last recorded call, where the recorded one was ended by the clock or from outside.
+/// What it does there is not recorded and so cannot diverge: without a bound, a guest that spun until its deadline would spin as long again.
+pub const REPLAY_TAIL_MS_MAX: u64 = 1_000;
+
 // ---- trace ----
 
 /// Byte payloads up to this size are written into the event; larger ones go to the blob store and appear as digest and length.

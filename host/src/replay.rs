@@ -284,12 +284,11 @@ impl StepLog for Replaying {
         if let Some(divergence) = divergence {
             return Ok(Err(divergence));
         }
-        let outcome = self.ends.front().map(|end| end.outcome.clone());
-        let Some(outcome) = outcome else {
+        let Some(StepEnd { outcome, calls, .. }) = self.ends.front().cloned() else {
             return Err(Error::Damaged { what: format!("step `{}` began and never ended", begin.step) });
         };
         let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
-        Ok(Ok(Tape::Replay { source, outcome }))
+        Ok(Ok(Tape::Replay { source, outcome, calls }))
     }
 
     fn end(&mut self, tape: Tape, end: &StepEnd) -> Result<Result<(), Divergence>, Error> {

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use wasmtime::Store;
 use wasmtime::component::{Func, Val};
 
@@ -197,17 +199,21 @@ impl SandboxEngine {
     ) -> Result<Invoked, SandboxError> {
         let limits = invocation.limits;
         let call = Prepared::new(program, &invocation)?;
-        // A replay ends where the record ends. Only where that is no place in the record does wall time still end it.
-        let (recorded, deadline_applies) = match &tape {
-            Tape::Record(_) => (None, true),
-            Tape::Replay { outcome, .. } => (Some(outcome.clone()), is_untimed_end(outcome)),
+        // A replay ends where the record ends. Only where that is no place in the record does wall time still end it, and after the last
+        // recorded call soon.
+        let recorded = match &tape {
+            Tape::Record(_) => None,
+            Tape::Replay { outcome, .. } => Some(outcome.clone()),
         };
+        let deadline_applies = recorded.as_ref().is_none_or(is_untimed_end);
+        let tail_is_bounded = recorded.as_ref().is_some_and(is_untimed_end);
         let live = match &tape {
             Tape::Record(_) => Some(Box::new(live(&invocation, &call))),
             Tape::Replay { .. } => None,
         };
         let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
         let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
+        let used_up = tail_is_bounded.then(|| ctx.gate.used_up());
         let stderr = output.as_ref().map(|(_, stderr)| stderr.clone());
         let mut store = Store::new(&self.engine, ctx);
         let prepared = store.set_fuel(limits.fuel);
@@ -221,7 +227,7 @@ impl SandboxEngine {
         let ended = {
             let guest = call.run(program, &mut store);
             let deadline = deadline_applies.then(|| Duration::from_millis(limits.deadline_ms));
-            stopped(guest, deadline, cancel).await
+            stopped(guest, deadline, used_up, cancel).await
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
         let memory_bytes = store.data().limiter.memory_bytes();
@@ -286,8 +292,13 @@ enum Ended<T> {
     Cancelled,
 }
 
-/// Waits for the guest, the deadline or a cancellation. The loser is dropped: a guest at its next epoch, a blocked host call at once.
-async fn stopped<T>(guest: impl Future<Output = T>, deadline: Option<Duration>, cancel: &CancelToken) -> Ended<T> {
+/// Waits for the guest, the deadline, the end of what a replay may run on after `used_up`, or a cancellation. The loser is dropped: a guest at its next epoch, a blocked host call at once.
+async fn stopped<T>(
+    guest: impl Future<Output = T>,
+    deadline: Option<Duration>,
+    used_up: Option<Arc<Notify>>,
+    cancel: &CancelToken,
+) -> Ended<T> {
     let timed = async {
         match deadline {
             Some(deadline) => tokio::time::timeout(deadline, guest).await.map_or(Ended::Deadline, Ended::Returned),
@@ -296,9 +307,22 @@ async fn stopped<T>(guest: impl Future<Output = T>, deadline: Option<Duration>, 
     };
     let mut timed = std::pin::pin!(timed);
     let mut cancelled = std::pin::pin!(cancel.cancelled());
+    let tail = async {
+        match used_up {
+            Some(used_up) => {
+                used_up.notified().await;
+                tokio::time::sleep(Duration::from_millis(limits::REPLAY_TAIL_MS_MAX)).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let mut tail = std::pin::pin!(tail);
     std::future::poll_fn(|context| {
         if cancelled.as_mut().poll(context).is_ready() {
             return std::task::Poll::Ready(Ended::Cancelled);
+        }
+        if tail.as_mut().poll(context).is_ready() {
+            return std::task::Poll::Ready(Ended::Deadline);
         }
         timed.as_mut().poll(context)
     })

@@ -1,7 +1,9 @@
 //! The gate that every host call passes: recorded while it acts, or answered from the record while nothing acts.
 
-use serde_json::Value;
+use std::sync::Arc;
 
+use serde_json::Value;
+use tokio::sync::Notify;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 
 use crate::limits::{self, LimitKind, StepLimits};
@@ -21,6 +23,8 @@ pub enum Tape {
         /// How the recorded step ended. Where that was from outside of the guest (a limit, a cancellation), the replayed one ends where
         /// the calls end; otherwise a call beyond the record is a divergence.
         outcome: Outcome,
+        /// How many calls the recorded step made.
+        calls: u64,
     },
 }
 
@@ -52,19 +56,30 @@ pub(crate) struct Gate {
     tape: Tape,
     limits: StepLimits,
     calls: u64,
+    /// Told when a replay has answered the last recorded call.
+    used_up: Arc<Notify>,
     /// Reused for every call, so that recording allocates nothing.
     params: Vec<u8>,
     result: Vec<u8>,
 }
 
 impl Gate {
-    pub(crate) const fn new(tape: Tape, limits: StepLimits) -> Self {
-        Self { tape, limits, calls: 0, params: Vec::new(), result: Vec::new() }
+    pub(crate) fn new(tape: Tape, limits: StepLimits) -> Self {
+        let used_up = Arc::new(Notify::new());
+        if let Tape::Replay { calls: 0, .. } = tape {
+            used_up.notify_one();
+        }
+        Self { tape, limits, calls: 0, used_up, params: Vec::new(), result: Vec::new() }
     }
 
     /// Host calls that were completed.
     pub(crate) const fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// Wakes one waiter when a replay has answered the last recorded call, also if it waits only afterwards.
+    pub(crate) fn used_up(&self) -> Arc<Notify> {
+        Arc::clone(&self.used_up)
     }
 
     pub(crate) fn into_tape(self) -> Tape {
@@ -104,10 +119,13 @@ impl Gate {
                 }
                 Ok(Begun::Live)
             }
-            Tape::Replay { source, outcome } => {
+            Tape::Replay { source, outcome, calls } => {
                 let ended_from_outside = matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled);
                 let answer = compare(source.as_mut(), ended_from_outside, function, &self.params)?;
                 self.calls += 1;
+                if self.calls >= *calls {
+                    self.used_up.notify_one();
+                }
                 Ok(Begun::Recorded(answer))
             }
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
+use crate::clock::Stopwatch;
 use crate::id::Digest;
 use crate::policy::{Access, Preopen};
 use crate::sandbox::component::{ComponentCache, load};
@@ -108,7 +109,8 @@ impl Bench {
         let memory = Memory::default();
         let live = self.invoke(tool, input, Tape::Record(Box::new(memory.clone())));
         let outcome = live.end.unwrap();
-        let replayed = Tape::Replay { source: Box::new(Playback(memory.clone(), 0)), outcome: outcome.clone() };
+        let source = Box::new(Playback(memory.clone(), 0));
+        let replayed = Tape::Replay { source, outcome: outcome.clone(), calls: live.calls };
         let replayed = self.invoke(tool, input, replayed);
         assert_eq!(replayed.end.as_ref(), Ok(&outcome));
         assert_eq!((replayed.calls, replayed.fuel), (live.calls, live.fuel));
@@ -158,4 +160,26 @@ fn a_full_pool_is_an_error_of_the_host() {
     assert!(matches!(ended, Err(SandboxError::Exhausted { .. })), "{ended:?}");
     drop(store);
     assert!(invoke().unwrap().end.unwrap().is_completed());
+}
+
+/// A tool without imports that never returns.
+const SPIN: &str = r#"(component
+    (core module $m (func (export "go") (loop $again (br $again))))
+    (core instance $i (instantiate $m))
+    (func (export "go") (canon lift (core func $i "go"))))"#;
+
+#[test]
+fn a_replay_does_not_spin_until_the_deadline_again() {
+    let mut bench = bench("spin", &wat::parse_str(SPIN).unwrap());
+    bench.limits.deadline_ms = 600_000;
+    bench.limits.fuel = limits::FUEL_MAX;
+    let deadline = LimitHit::new(LimitKind::Deadline, bench.limits.deadline_ms).outcome(Vec::new());
+    for outcome in [deadline, Outcome::Cancelled] {
+        let watch = Stopwatch::start();
+        let source = Box::new(Playback(Memory::default(), 0));
+        let _ticking = bench.sandbox.ticking();
+        let replayed = bench.invoke("go", &json!({}), Tape::Replay { source, outcome: outcome.clone(), calls: 0 });
+        assert_eq!((replayed.end, replayed.fuel), (Ok(outcome), None));
+        assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", watch.elapsed());
+    }
 }
