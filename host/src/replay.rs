@@ -13,7 +13,7 @@ use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::run::{Prepared, Stage, StepLog, Steps, header_with, prepare_with};
+use crate::run::{Given, Prepared, Stage, StepLog, Steps, header_with, prepare_with};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
 use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, unusable};
@@ -63,13 +63,15 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
     let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, &overview, options);
-    let prepared = prepare_with(engine, &document, &overview.header.inputs, &policy, load)?;
+    let replaced: Vec<SkillName> = options.skills.keys().cloned().collect();
+    let given = Given { inputs: &overview.header.inputs, policy: &policy, replaced: &replaced };
+    let prepared = prepare_with(engine, &document, &given, load)?;
 
     let mut log = Replaying {
         reader: Some(Box::new(ReplayReader::open(recorded.path())?)),
         ends: overview.ends,
         outcome: overview.outcome,
-        replaced: options.skills.keys().cloned().collect(),
+        replaced,
         step_is_replaced: false,
         steps: 0,
         calls: 0,

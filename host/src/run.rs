@@ -20,7 +20,7 @@ use crate::trace::event::Event;
 use crate::trace::recorder::Recorder;
 
 pub use prepare::Checked;
-pub(crate) use prepare::{Prepared, Stage, header_with, prepare_with};
+pub(crate) use prepare::{Given, Prepared, Stage, header_with, prepare_with};
 pub(crate) use steps::{StepLog, Steps};
 
 use prepare::{create_workspace, header, prepare};

@@ -160,6 +160,15 @@ impl Draft {
         self.digest
     }
 
+    /// Lets `skills` be any component: a replay with a changed one asks what that does, not whether it is the pinned one.
+    pub(crate) fn unpin<'s>(&mut self, skills: impl IntoIterator<Item = &'s SkillName>) {
+        for name in skills {
+            if let Some(source) = self.skills.get_mut(name) {
+                source.sha256 = None;
+            }
+        }
+    }
+
     /// As [`Plan::with_inputs`]; an input that the plan does not declare is one more problem.
     pub(crate) fn override_inputs(&mut self, overrides: Map<String, Value>) {
         if let Some(inputs) = &mut self.inputs {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::host::{Error, SkillHost};
-use crate::id::Digest;
+use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
@@ -92,19 +92,26 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Error> {
     let engine = host.engine()?;
     let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
-    prepare_with(engine, document, inputs, &host.policy.policy, |plan| {
-        loader.for_plan(plan, document.base(), &host.skills)
-    })
+    let given = Given { inputs, policy: &host.policy.policy, replaced: &[] };
+    prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))
+}
+
+/// What is said beside the plan.
+pub(crate) struct Given<'a> {
+    pub(crate) inputs: &'a Map<String, Value>,
+    pub(crate) policy: &'a Policy,
+    /// Skills that a replay takes from elsewhere: their pins do not count.
+    pub(crate) replaced: &'a [SkillName],
 }
 
 /// The same with skills from elsewhere: a replay loads those that the run kept.
 pub(crate) fn prepare_with(
     engine: Arc<SandboxEngine>,
     document: &PlanDocument,
-    inputs: &Map<String, Value>,
-    policy: &Policy,
+    given: &Given<'_>,
     load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
+    let Given { inputs, policy, replaced } = *given;
     let refused =
         |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
     let mut draft = match document.draft() {
@@ -115,6 +122,7 @@ pub(crate) fn prepare_with(
     let mut all_inputs = draft.inputs().cloned().unwrap_or_default();
     all_inputs.extend(inputs.clone());
     draft.override_inputs(inputs.clone());
+    draft.unpin(replaced);
     let read = Read {
         name: draft.name().to_owned(),
         digest: draft.digest(),
