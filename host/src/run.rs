@@ -36,12 +36,11 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     phases.done("store");
 
     let prepared = prepare(host, document, &options.inputs)?;
-    for (skill, loaded) in &prepared.loaded.skills {
+    for loaded in prepared.loaded.skills.values() {
         folder.keep_component(&loaded.skill.digest, &loaded.bytes, loaded.manifest.as_deref())?;
         if let Some(warning) = &loaded.warning {
             host.observers.tell(HostEvent::Warning { message: warning });
         }
-        let _ = skill;
     }
     phases.done("load and validate");
 

@@ -18,6 +18,18 @@ fn two_steps() -> Value {
 }
 
 #[test]
+fn one_component_may_be_two_skills_of_a_plan() {
+    let bytes = repo::component("probe");
+    let host = TestHost::with(&policy("", ""), &[("one", &bytes), ("two", &bytes)]);
+    let run = host.run(&plan([
+        step("first", "one.run", json!({"args": ["args"]})),
+        step("second", "two.run", json!({"args": ["args"]})),
+    ]));
+    assert_eq!(run.report.outcome, RunOutcome::Completed, "{:#?}", run.report);
+    host.replay_equals(&run);
+}
+
+#[test]
 fn making_a_host_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("deep/state");

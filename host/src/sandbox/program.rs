@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 
@@ -48,7 +47,7 @@ impl Program {
                 Export::Function { interface, function } => (interface.as_deref(), function.as_str()),
                 Export::Command { interface } => (Some(interface.as_str()), "run"),
             };
-            let found = exported(&sandbox.engine, component, interface, function);
+            let found = exported(component, interface, function);
             let found = found.ok_or_else(|| link(wasmtime::format_err!("the export of `{name}` is not a function")))?;
             exports.insert(name.clone(), found);
         }
@@ -62,19 +61,13 @@ impl Program {
     }
 }
 
-fn exported(
-    engine: &Engine,
-    component: &Component,
-    interface: Option<&str>,
-    function: &str,
-) -> Option<ExportedFunction> {
+fn exported(component: &Component, interface: Option<&str>, function: &str) -> Option<ExportedFunction> {
     let outer = match interface {
         Some(interface) => Some(component.get_export(None, interface)?.1),
         None => None,
     };
     let (item, index) = component.get_export(outer.as_ref(), function)?;
     let ComponentItem::ComponentFunc(ty) = item else { return None };
-    let _ = engine;
     Some(ExportedFunction { index, params: params(&ty), result: ty.results().next() })
 }
 

@@ -117,6 +117,9 @@ impl RunDir {
     /// [`StoreError::Io`].
     pub fn keep_component(&self, digest: &Digest, bytes: &[u8], manifest: Option<&str>) -> Result<(), StoreError> {
         let own = self.component(digest);
+        if own.exists() {
+            return Ok(()); // One component may be two skills of a plan.
+        }
         let folder = self.path.join(COMPONENTS);
         create_folder(&folder).map_err(failed("create", &folder))?;
         match self.shared_copy(digest, bytes) {
