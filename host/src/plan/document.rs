@@ -1,4 +1,4 @@
-//! From a document's value to a [`Draft`]: every key is checked, every mistake is in the report, and what is around it is read on.
+//! From a document's value to a draft of a plan: every key is checked, every mistake is in the report, and what is around it is read on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
