@@ -197,12 +197,7 @@ fn load_recorded(
         return loaded;
     }
     given.extend(options.skills.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
-    let mut skills = plan.skills.clone();
-    // A pin says which component the run had to use; what the run kept is compared with the header instead.
-    for source in skills.values_mut() {
-        source.sha256 = None;
-    }
-    loader.for_plan(&Outline { skills: &skills, ..plan.clone() }, recorded.path(), &given)
+    loader.for_plan(plan, recorded.path(), &given)
 }
 
 fn damaged(what: &str, problems: &[Problem]) -> Error {

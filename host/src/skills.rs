@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 
 use crate::document;
-use crate::id::{Digest, SkillName};
+use crate::id::SkillName;
 use crate::limits;
 use crate::plan::draft::Outline;
 use crate::problem::{Problem, Problems, pointer_to};
@@ -108,8 +108,7 @@ impl<'a> SkillLoader<'a> {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
         for (name, pointer) in named(plan) {
-            let pinned = plan.skills.get(&name);
-            let source = match (given.get(&name), pinned) {
+            let source = match (given.get(&name), plan.skills.get(&name)) {
                 (Some(given), _) => given.clone(),
                 (None, Some(source)) => SkillBytes::File(base.join(&source.path)),
                 (None, None) => match builtin::find(name.as_str()) {
@@ -119,11 +118,6 @@ impl<'a> SkillLoader<'a> {
             };
             match self.load(&name, &source) {
                 Ok(skill) => {
-                    let before = problems.count();
-                    check_pin(&skill.skill, pinned.and_then(|pinned| pinned.sha256), &pointer, &mut problems);
-                    if problems.count() > before {
-                        loaded.unusable.insert(name);
-                    }
                     for mut problem in unprovided_imports(&skill.skill) {
                         problem.pointer.clone_from(&pointer);
                         problems.push(problem);
@@ -168,20 +162,10 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 3] = ["import-not-provided", "skill-digest", "skill-unreadable"];
+    const OTHERS: [&str; 2] = ["import-not-provided", "skill-unreadable"];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())
-}
-
-fn check_pin(skill: &Skill, pin: Option<Digest>, pointer: &str, problems: &mut Problems) {
-    if let Some(pin) = pin
-        && pin != skill.digest
-    {
-        let message = format!("skill `{}` has the digest {}, the plan pins {pin}", skill.name, skill.digest);
-        let hint = "check where the component comes from; write its digest into the plan if it is the one you mean";
-        problems.push(Problem::new("skill-digest", format!("{pointer}/sha256"), message).with_hint(hint));
-    }
 }
 
 /// The manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
