@@ -4,10 +4,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use serde_json::Value;
-
+use crate::limits;
 use crate::problem::{Problem, shown};
-use crate::{json, limits};
 
 /// Reads a file of at most [`limits::DOCUMENT_BYTES_MAX`] bytes.
 ///
@@ -58,20 +56,11 @@ fn not_a_file(name: &str) -> Problem {
     Problem::new("not-a-file", "", format!("`{name}` is not a file")).with_hint("give the path of a document")
 }
 
-/// Reads a document: YAML if the file's name ends in `.yaml` or `.yml`, JSON otherwise.
-///
-/// # Errors
-///
-/// As [`read_limited`], and the first mistake in the text.
-pub fn read(path: &Path) -> Result<Value, Problem> {
-    let bytes = read_limited(path)?;
-    let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    if is_yaml { json::parse_yaml(&bytes) } else { json::parse(&bytes) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
+    use crate::plan::{PlanDocument, PlanFormat};
 
     #[test]
     fn what_is_no_readable_file_is_named() {
@@ -89,8 +78,18 @@ mod tests {
         ] {
             assert_eq!(read_limited(&path).unwrap_err().code, code, "{path:?}");
         }
-        assert_eq!(read(&folder.join("a.yml")).unwrap(), serde_json::json!({"a": "no"}));
-        assert_eq!(read(&folder.join("a.json")).unwrap(), serde_json::json!({"a": 1}));
+        for (file, format, value) in [
+            ("a.yml", PlanFormat::Yaml, serde_json::json!({"a": "no"})),
+            ("a.json", PlanFormat::Json, serde_json::json!({"a": 1})),
+        ] {
+            let document = PlanDocument::read(&folder.join(file)).unwrap();
+            assert_eq!(document.format(), format, "{file}");
+            let read = match format {
+                PlanFormat::Yaml => json::parse_yaml(document.bytes()),
+                PlanFormat::Json => json::parse(document.bytes()),
+            };
+            assert_eq!(read.unwrap(), value);
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -13,6 +13,7 @@ use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
 use crate::policy::Policy;
 use crate::problem::Problem;
+use crate::report::begun;
 use crate::run::{Given, Prepared, Stage, StepLog, Steps, header_with, prepare_with};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
@@ -116,7 +117,7 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
             if let Some((step, divergence)) = done.divergence {
                 return Ok(Some((Some(step), divergence)));
             }
-            let begun = done.steps.iter().filter(|step| step.outcome.is_some()).count() as u64;
+            let begun = begun(&done.steps);
             (done.outcome, done.output, begun)
         }
     };

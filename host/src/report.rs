@@ -62,6 +62,11 @@ pub struct StepReport {
     pub stderr: String,
 }
 
+/// How many of the steps began.
+pub(crate) fn begun(steps: &[StepReport]) -> u64 {
+    steps.iter().filter(|step| step.outcome.is_some()).count() as u64
+}
+
 impl Report {
     /// The step that ended the run, if one did.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::policy::Denial;
 use crate::problem::Problem;
-use crate::report::{Report, StepReport};
+use crate::report::{Report, StepReport, begun};
 use crate::sandbox::Directories;
 use crate::store::{Phase, RunDir};
 use crate::trace::blob::BlobStore;
@@ -112,7 +112,7 @@ impl Run<'_> {
         output: Value,
         steps: Vec<StepReport>,
     ) -> Result<Report, Error> {
-        let begun = steps.iter().filter(|step| step.outcome.is_some()).count() as u64;
+        let begun = begun(&steps);
         self.log.append(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?;
         self.log.recorder()?.sync()?;
         let (events, head) = self.log.recorder()?.head();

@@ -292,7 +292,8 @@ enum Ended<T> {
     Cancelled,
 }
 
-/// Waits for the guest, the deadline, the end of what a replay may run on after `used_up`, or a cancellation. The loser is dropped: a guest at its next epoch, a blocked host call at once.
+/// Waits for the guest, the deadline, the end of what a replay may run on after `used_up`, or a cancellation. The loser is dropped: a guest
+/// at its next epoch, a blocked host call at once.
 async fn stopped<T>(
     guest: impl Future<Output = T>,
     deadline: Option<Duration>,
