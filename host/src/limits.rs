@@ -25,6 +25,8 @@ pub const STEPS_MAX: usize = 100_000;
 pub const PROBLEMS_MAX: usize = 100;
 /// Grants in a policy.
 pub const GRANTS_MAX: usize = 10_000;
+/// Rules of one imported document. Each is compared with all before it, and what was written by hand has far fewer.
+pub const RULES_IMPORTED_MAX: usize = 500;
 /// The text that templates in one string may grow to.
 pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 

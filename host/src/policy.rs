@@ -6,6 +6,7 @@
 pub mod decide;
 pub mod document;
 pub mod explain;
+pub mod rbac;
 
 use std::collections::BTreeMap;
 use std::fmt;
