@@ -14,7 +14,7 @@ use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
 use crate::sandbox::component::ComponentCache;
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::{CancelToken, SandboxError};
+use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::skill::Skill;
 use crate::skills::{SkillBytes, SkillLoader};
 use crate::store::{RunDir, RunStore, StoreError};
@@ -31,6 +31,8 @@ pub struct SkillHost {
     pub(crate) workspace: PathBuf,
     pub(crate) store: RunStore,
     pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
+    pub(crate) secrets: Secrets,
+    pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
     engine: OnceLock<Arc<SandboxEngine>>,
@@ -67,6 +69,7 @@ impl PolicyDocument {
 /// - the policy grants nothing: every plan is denied;
 /// - the skills are the ones that are built in, and what a plan itself names;
 /// - `{workspace}` is `workspace` below the current folder, and state is kept in `.skillhost` below it;
+/// - no secret has a value, and names are looked up as the policy says, else as the system does;
 /// - a guest has no directory, no network, no environment, virtual clocks and seeded random bytes;
 /// - the limits are those of [`crate::limits::StepLimits::DEFAULT`].
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct SkillHostBuilder {
     workspace: PathBuf,
     state: PathBuf,
     skills: BTreeMap<SkillName, SkillBytes>,
+    secrets: Secrets,
+    resolver: Option<Arc<dyn Resolve>>,
     observers: Observers,
     cache: bool,
 }
@@ -86,6 +91,8 @@ impl Default for SkillHostBuilder {
             workspace: PathBuf::from("workspace"),
             state: PathBuf::from(".skillhost"),
             skills: BTreeMap::new(),
+            secrets: Secrets::default(),
+            resolver: None,
             observers: Observers::default(),
             cache: true,
         }
@@ -121,6 +128,20 @@ impl SkillHostBuilder {
         self
     }
 
+    /// The values of the policy's secrets, as [`Secrets::read`] gets them. Only [`SkillHost::run`] needs them.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Looks up the names of servers, in place of the system and of what the policy says in `[network] dns`.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolve + 'static) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// Adds an observer. Observers see events and change nothing.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -144,6 +165,8 @@ impl SkillHostBuilder {
             workspace: self.workspace,
             store: RunStore::at(self.state),
             skills: self.skills,
+            secrets: self.secrets,
+            resolver: self.resolver,
             observers: self.observers,
             cache,
             engine: OnceLock::new(),
@@ -268,6 +291,9 @@ pub enum Error {
     /// A reference of the plan cannot be resolved although it is valid: its text would be too long.
     #[error("{0}")]
     Resolve(Box<Problem>),
+    /// The surroundings do not have what the policy names: a secret, the file of root certificates.
+    #[error("the policy cannot be put into force: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    Policy(Vec<Problem>),
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

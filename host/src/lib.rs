@@ -58,4 +58,4 @@ pub use host::{Error, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};
 pub use report::Report;
-pub use sandbox::CancelToken;
+pub use sandbox::{CancelToken, Resolve, Secrets};

@@ -104,6 +104,55 @@ pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
 /// What it does there is not recorded and so cannot diverge: without a bound, a guest that spun until its deadline would spin as long again.
 pub const REPLAY_TAIL_MS_MAX: u64 = 1_000;
 
+// ---- one step: the network ----
+
+/// Rules on URLs in one grant: each request looks at them in order.
+pub const NETWORK_RULES_MAX: usize = 1_000;
+/// Methods, headers, secrets and address ranges of one rule, each.
+pub const NETWORK_RULE_ITEMS_MAX: usize = 64;
+/// A request's URL, and the one of a rule. Servers commonly take 8 KiB for a request line.
+pub const URL_BYTES_MAX: usize = 8 << 10;
+/// Percent-decodings of a path that are looked at, one inside of the other: honest clients need one, twice encoded text needs two.
+pub const PATH_DECODINGS_MAX: usize = 4;
+/// Secrets that a policy declares.
+pub const SECRETS_MAX: usize = 1_000;
+/// A secret's value: a long token fits, and it fits into a request's header with others.
+pub const SECRET_BYTES_MAX: u64 = 8 << 10;
+/// A secret's value is at least so long: something shorter would be found, and starred, all over what servers answer.
+pub const SECRET_BYTES_MIN: usize = 4;
+/// A file of root certificates: the list of all that browsers trust is a quarter of a MiB.
+pub const ROOTS_BYTES_MAX: u64 = 4 << 20;
+/// Headers of a request with their names, those that are put in at egress included.
+pub const REQUEST_HEADER_BYTES_MAX: usize = 32 << 10;
+/// Body of a request: as much as a guest may write in some dozen host calls.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 64 << 20;
+/// Head of a response: what the parser may buffer before it gives up.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header lines of a response.
+pub const RESPONSE_HEADERS_MAX: usize = 200;
+/// Body of a response, as it comes over the wire: large documents fit, an endless one ends.
+pub const RESPONSE_BODY_BYTES_MAX: u64 = 256 << 20;
+/// Requests of a step that are under way at one time.
+pub const REQUESTS_AT_ONCE_MAX: usize = 16;
+/// Requests of a step: a crawl fits, a flood does not.
+pub const REQUESTS_MAX: usize = 1_000;
+/// Addresses of one name that are tried; all of them are checked.
+pub const ADDRESSES_TRIED_MAX: usize = 8;
+/// Looking up a name.
+pub const RESOLVE_MS_MAX: u64 = 10_000;
+/// Name look-ups of the system's resolver under way at one time in a run: one that stalls keeps its thread until the system gives up.
+pub const RESOLVES_AT_ONCE_MAX: usize = 64;
+/// Connecting, all addresses together.
+pub const CONNECT_MS_MAX: u64 = 10_000;
+/// The TLS handshake.
+pub const TLS_MS_MAX: u64 = 10_000;
+/// From the request's first byte to the last one of the response's head: servers that think for a minute exist.
+pub const FIRST_BYTE_MS_MAX: u64 = 120_000;
+/// Silence inside of a response's body.
+pub const BETWEEN_BYTES_MS_MAX: u64 = 60_000;
+/// A request from its start to the end of its response: also ends a peer that drips.
+pub const REQUEST_MS_MAX: u64 = 600_000;
+
 // ---- trace ----
 
 /// Byte payloads up to this size are written into the event; larger ones go to the blob store and appear as digest and length.

@@ -8,7 +8,9 @@ pub mod decide;
 pub mod document;
 pub mod explain;
 pub mod needs;
+pub mod network;
 pub mod rbac;
+pub mod secrets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,8 @@ pub use annotations::Hints;
 pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, StepRequest, authorize, decide};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
+pub use network::{NetworkRule, NetworkSettings};
+pub use secrets::{EnvValue, SecretDeclaration};
 
 /// What a host path of a policy starts with to mean the run's workspace.
 pub const WORKSPACE: &str = "{workspace}";
@@ -35,6 +39,10 @@ pub struct Policy {
     pub limits: StepLimits,
     /// The grants; the first that names a tool applies to it.
     pub grants: Vec<Grant>,
+    /// `[secrets]`: where the values are, by name. The values themselves are never part of a policy.
+    pub secrets: BTreeMap<String, SecretDeclaration>,
+    /// `[network]`: how names are looked up and servers are trusted.
+    pub network: NetworkSettings,
     /// The digest of the document's bytes; of no bytes where there is no document.
     pub digest: Digest,
 }
@@ -52,8 +60,10 @@ pub struct Grant {
     pub clocks: Clocks,
     /// `random`.
     pub random: Random,
-    /// `env`: exactly what the guest sees.
-    pub env: BTreeMap<String, String>,
+    /// `network`: what may be asked of which servers; the first rule that allows a request applies alone.
+    pub network: Vec<NetworkRule>,
+    /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
+    pub env: BTreeMap<String, EnvValue>,
     /// The policy's ceilings lowered by the grant's own `limits`.
     pub limits: StepLimits,
 }

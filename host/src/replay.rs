@@ -112,7 +112,7 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
         Stage::Ready { checked, authorized } => {
             // A cancellation came from outside: it is replayed by the record, not by a token.
             let cancel = CancelToken::new();
-            let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), &cancel)?;
+            let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), None, &cancel)?;
             let done = steps.run_all(log)?;
             if let Some((step, divergence)) = done.divergence {
                 return Ok(Some((Some(step), divergence)));

@@ -9,6 +9,7 @@ pub mod component;
 pub mod convert;
 mod ctx;
 pub mod directories;
+mod egress;
 pub mod engine;
 mod interfaces;
 mod invoke;
@@ -20,5 +21,7 @@ mod wire;
 
 pub use cancel::CancelToken;
 pub use directories::Directories;
+pub(crate) use egress::Reach;
+pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use invoke::{Divergence, Invocation, Invoked, SandboxError};
 pub use program::Program;

@@ -108,6 +108,11 @@ impl<'t> Reader<'t> {
         problems
     }
 
+    /// Where a value stands, for what is found wrong with it after the document was read.
+    pub(crate) fn position_of(&self, place: &Place) -> Position {
+        self.position(place.span.start)
+    }
+
     fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset.min(self.text.len())).unwrap_or(self.text);
         let (lines, last) = before
@@ -167,6 +172,11 @@ impl<'t> Reader<'t> {
         let fields = self.open_table(node)?;
         self.check_keys(&fields, known, later);
         Some(fields)
+    }
+
+    /// Whether the value is a table, where it may be something else as well.
+    pub(crate) const fn is_table(node: &Node<'_, 't>) -> bool {
+        matches!(node.value, DeValue::Table(_))
     }
 
     /// A table whose keys are names of the document's own.

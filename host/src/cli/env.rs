@@ -18,6 +18,8 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// The terminal's width.
     pub width: Option<usize>,
+    /// The variables that a policy's `[secrets]` may name; looked at for those alone.
+    pub secrets: Option<fn(&str) -> Option<OsString>>,
 }
 
 impl Env {
@@ -33,6 +35,12 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
+            secrets: Some(|name| std::env::var_os(name)),
         }
+    }
+
+    /// The value of a variable that holds a secret, as its bytes.
+    pub(crate) fn secret(&self, name: &str) -> Option<Vec<u8>> {
+        self.secrets.and_then(|variable| variable(name)).map(OsString::into_encoded_bytes)
     }
 }

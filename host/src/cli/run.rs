@@ -32,7 +32,7 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let (report, failure) = run(session, session.granting_builder(&self.host)?, &plan, inputs)?;
+        let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, inputs)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
     }

@@ -14,7 +14,7 @@ use crate::document;
 use crate::id::SkillName;
 use crate::report::Report;
 use crate::skills::SkillBytes;
-use crate::{PolicyDocument, SkillHost, SkillHostBuilder};
+use crate::{PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
 const DEFAULT_POLICY: &str = "policies/default.toml";
@@ -98,14 +98,22 @@ impl Session {
         builder
     }
 
-    /// A host with policy and workspace.
+    /// A host with policy and workspace, which may say what is granted.
     pub(crate) fn granting_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
-        let policy = self.policy(args.policy.as_deref())?;
+        let (_, policy) = self.policy(args.policy.as_deref())?;
         Ok(self.builder(&args.skills).policy(policy).workspace(&args.workspace))
     }
 
-    /// The policy that applies.
-    fn policy(&self, given: Option<&Path>) -> Result<PolicyDocument, Error> {
+    /// The same with the values of the policy's secrets, which may run what is granted.
+    pub(crate) fn running_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
+        let (name, policy) = self.policy(args.policy.as_deref())?;
+        let secrets = Secrets::read(&policy.policy, |variable| self.env.secret(variable));
+        let secrets = secrets.map_err(|problems| Error::document(&name, problems))?;
+        Ok(self.builder(&args.skills).policy(policy).secrets(secrets).workspace(&args.workspace))
+    }
+
+    /// The policy that applies, with its name.
+    fn policy(&self, given: Option<&Path>) -> Result<(String, PolicyDocument), Error> {
         let named = given.map(Path::to_owned).or_else(|| self.env.policy.as_ref().map(PathBuf::from));
         let path = match named {
             Some(path) => path,
@@ -115,13 +123,13 @@ impl Session {
                     "no policy was found, so nothing is granted; name one with `--policy FILE` or HOST_POLICY, or write \
                      `policies/default.toml`",
                 );
-                return Ok(PolicyDocument::deny_all());
+                return Ok((String::new(), PolicyDocument::deny_all()));
             }
         };
         if self.output.look.verbose {
             self.note(&format!("the policy is `{}`", path.display()));
         }
-        read_policy(&path)
+        Ok((path.display().to_string(), read_policy(&path)?))
     }
 }
 

@@ -1,15 +1,18 @@
 //! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
 
+mod network;
+mod secrets;
+
 use std::collections::BTreeMap;
 
 use crate::id::Digest;
 use crate::limits::{self, LimitsDocument, StepLimits};
-use crate::policy::{Access, Clocks, Grant, Pattern, Policy, Preopen, Random, SCHEMA, WORKSPACE};
+use crate::policy::{Access, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Random, SCHEMA, WORKSPACE};
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
 
 /// Keys that other versions have and this one does not enforce.
-const LATER: [&str; 3] = ["network", "approval", "rules"];
+const LATER: [&str; 2] = ["approval", "rules"];
 
 impl Policy {
     /// Reads a policy document.
@@ -17,18 +20,23 @@ impl Policy {
     /// # Errors
     ///
     /// All mistakes, in the order of the text, each with its line: syntax, unknown keys, wrong types, values out of range, paths and
-    /// names that are not of their form, grants that no tool can ever reach.
+    /// names that are not of their form, grants that no tool can ever reach, secrets that are not declared or not used.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "limits", "grant"], &LATER);
+        let root = reader.root(&document, &["schema", "limits", "network", "secrets", "grant"], &LATER);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
         let limits = over_defaults(&ceilings.unwrap_or_default());
-        let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits)).unwrap_or_default();
+        let network = root.get("network").map(|node| network::read_settings(&mut reader, &node)).unwrap_or_default();
+        let declared = root.get("secrets").map(|node| secrets::read_declarations(&mut reader, &node));
+        let mut used = secrets::References::default();
+        let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits, &mut used));
+        let secrets = used.check(&mut reader, declared.unwrap_or_default());
         let problems = reader.finish();
         if problems.is_empty() {
-            Ok(Self { limits, grants, digest: Digest::of(text.as_bytes()) })
+            let grants = grants.unwrap_or_default();
+            Ok(Self { limits, grants, secrets, network, digest: Digest::of(text.as_bytes()) })
         } else {
             Err(problems)
         }
@@ -37,7 +45,13 @@ impl Policy {
     /// The policy where there is no document: it grants nothing.
     #[must_use]
     pub fn deny_all() -> Self {
-        Self { limits: StepLimits::DEFAULT, grants: Vec::new(), digest: Digest::of(b"") }
+        Self {
+            limits: StepLimits::DEFAULT,
+            grants: Vec::new(),
+            secrets: BTreeMap::new(),
+            network: NetworkSettings::default(),
+            digest: Digest::of(b""),
+        }
     }
 
     /// Whether there is a document; `false` for [`Self::deny_all`].
@@ -98,7 +112,12 @@ fn read_limits<'t>(
     document
 }
 
-fn read_grants<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLimits) -> Vec<Grant> {
+fn read_grants<'t>(
+    reader: &mut Reader<'t>,
+    node: &Node<'_, 't>,
+    ceilings: StepLimits,
+    used: &mut secrets::References,
+) -> Vec<Grant> {
     let Some(nodes) = reader.array(node, "tables, each written as `[[grant]]`") else { return Vec::new() };
     if nodes.len() > limits::GRANTS_MAX {
         let message = format!("there are {} grants; at most {} are read", nodes.len(), limits::GRANTS_MAX);
@@ -109,7 +128,7 @@ fn read_grants<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepL
     // Where the grant of this index was not readable, those after it are not held against it.
     let mut indices: Vec<usize> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        let Some(grant) = read_grant(reader, node, ceilings) else { continue };
+        let Some(grant) = read_grant(reader, node, ceilings, used) else { continue };
         if let Some(earlier) = covered_by(&grants, &grant) {
             let mut earlier: Vec<usize> = earlier.iter().filter_map(|at| indices.get(*at).copied()).collect();
             earlier.sort_unstable();
@@ -141,8 +160,14 @@ fn covered_by(earlier: &[Grant], grant: &Grant) -> Option<Vec<usize>> {
     if found.is_empty() { None } else { Some(found) }
 }
 
-fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLimits) -> Option<Grant> {
-    let fields = reader.table(node, &["skills", "tools", "filesystem", "clocks", "random", "env", "limits"], &LATER)?;
+fn read_grant<'t>(
+    reader: &mut Reader<'t>,
+    node: &Node<'_, 't>,
+    ceilings: StepLimits,
+    used: &mut secrets::References,
+) -> Option<Grant> {
+    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "limits"];
+    let fields = reader.table(node, &keys, &LATER)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
     let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
@@ -150,12 +175,14 @@ fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLi
     let clocks = clocks.and_then(|node| reader.one_of(&node, &[("virtual", Clocks::Virtual), ("real", Clocks::Real)]));
     let random = fields.get("random");
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
-    let env = fields.get("env").map(|node| read_env(reader, &node)).unwrap_or_default();
+    let network = fields.get("network").map(|node| network::read_rules(reader, &node, used)).unwrap_or_default();
+    let env = fields.get("env").map(|node| secrets::read_env(reader, &node, used)).unwrap_or_default();
     let own = fields.get("limits").map(|node| read_limits(reader, &node, &StepLimits::MAX, Some(&ceilings)));
     Some(Grant {
         skills: skills?,
         tools: tools?,
         filesystem,
+        network,
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
@@ -318,28 +345,6 @@ fn check_guest(text: &str) -> Result<(), Refusal> {
         return Err((format!("the guest path `{}` is not in its simplest form", text.escape_debug()), hint));
     }
     Ok(())
-}
-
-fn read_env<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<String, String> {
-    let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
-    let mut env = BTreeMap::new();
-    for (name, node) in fields.entries() {
-        let Some(value) = reader.string(&node) else { continue };
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let message = format!("`{}` is no name of an environment variable", name.escape_debug());
-            reader.report(
-                &node.place,
-                "bad-env",
-                message,
-                Some("a name is not empty and holds no `=` and no NUL".to_owned()),
-            );
-        } else if value.contains('\0') {
-            reader.report(&node.place, "bad-env", format!("the value of `{name}` holds a NUL"), None);
-        } else {
-            env.insert(name.to_owned(), value.to_owned());
-        }
-    }
-    env
 }
 
 #[cfg(test)]

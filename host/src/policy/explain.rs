@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
 use crate::policy::needs::{self, Missing, missing};
-use crate::policy::{Clocks, Decision, Grant, Hints, Policy, Preopen, Random, decide};
+use crate::policy::{Clocks, Decision, EnvValue, Grant, Hints, NetworkRule, Policy, Preopen, Random, decide};
 use crate::skill::{Need, Skill};
 
 /// What the policy means for one step.
@@ -44,6 +44,8 @@ pub struct Allowed {
     pub grant_index: usize,
     /// The folders.
     pub filesystem: Vec<Preopen>,
+    /// What it may ask of which servers.
+    pub network: Vec<NetworkRule>,
     /// The clocks.
     pub clocks: Clocks,
     /// The source of random bytes.
@@ -100,6 +102,7 @@ fn allowed(
     Allowed {
         grant_index,
         filesystem: grant.filesystem.clone(),
+        network: grant.network.clone(),
         clocks: grant.clocks,
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
@@ -134,6 +137,15 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
             notes.push(format!("the grant has {what}, but the skill imports {none}"));
         }
     }
+    for (name, value) in &grant.env {
+        if let EnvValue::Secret(secret) = value
+            && !grant.network.iter().any(|rule| rule.secrets.contains(secret))
+        {
+            notes.push(format!(
+                "the variable `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
+            ));
+        }
+    }
     for import in skill.imports.iter().filter(|import| import.needs == Need::NotProvided) {
         notes.push(format!("the skill imports `{}`, which is not provided: it cannot be loaded", import.name));
     }
@@ -164,10 +176,20 @@ impl Verdict {
             Self::Allowed(allowed) => {
                 let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
                 let limits = allowed.limits.entries().map(|(name, value)| (name.to_owned(), Value::from(value)));
+                let rule = |rule: &NetworkRule| {
+                    json!({
+                        "url": rule.url(),
+                        "methods": rule.methods,
+                        "addresses": rule.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                        "headers": rule.headers.keys().collect::<Vec<_>>(),
+                        "secrets": rule.secrets,
+                    })
+                };
                 json!({
                     "allowed": true,
                     "grant": allowed.grant_index,
                     "filesystem": allowed.filesystem.iter().map(folder).collect::<Vec<_>>(),
+                    "network": allowed.network.iter().map(rule).collect::<Vec<_>>(),
                     "clocks": allowed.clocks.name(),
                     "random": allowed.random.name(),
                     "env": allowed.env,
@@ -214,6 +236,19 @@ impl fmt::Display for Allowed {
         for preopen in &self.filesystem {
             writeln!(f, "  directory: {} = {} ({})", preopen.guest, preopen.host, preopen.access.name())?;
         }
+        for rule in &self.network {
+            write!(f, "  network: {rule}")?;
+            if !rule.addresses.is_empty() {
+                write!(f, ", also at {}", listed(rule.addresses.iter()))?;
+            }
+            if !rule.headers.is_empty() {
+                write!(f, ", with {}", listed(rule.headers.keys()))?;
+            }
+            if !rule.secrets.is_empty() {
+                write!(f, ", secrets {}", listed(rule.secrets.iter()))?;
+            }
+            writeln!(f)?;
+        }
         writeln!(f, "  clocks: {}, random: {}", self.clocks.name(), self.random.name())?;
         let env = if self.env.is_empty() { "none".to_owned() } else { self.env.join(", ") };
         writeln!(f, "  environment: {env}")?;
@@ -227,6 +262,10 @@ impl fmt::Display for Allowed {
         }
         Ok(())
     }
+}
+
+fn listed(items: impl Iterator<Item = impl fmt::Display>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::{Access, AuthorizedPlan, Denial, Policy, StepRequest, WORKSPACE, authorize};
 use crate::problem::{Problem, Problems};
+use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skills::{Loaded, SkillLoader};
 use crate::trace::event::Header;
@@ -205,4 +206,20 @@ pub(crate) fn create_workspace(host: &SkillHost, authorized: &AuthorizedPlan) ->
         std::fs::create_dir_all(&path).map_err(|source| Error::Workspace { path, source })?;
     }
     Ok(())
+}
+
+/// Sees to it that every secret of the policy has a value: a plan must not begin that cannot go on.
+pub(crate) fn check_secrets(host: &SkillHost) -> Result<(), Error> {
+    let problems = host.secrets.missing(&host.policy.policy);
+    if problems.is_empty() { Ok(()) } else { Err(Error::Policy(problems)) }
+}
+
+/// How the run reaches servers, where a grant of it has network rules. Nothing is asked yet.
+pub(crate) fn open_reach(host: &SkillHost, authorized: &AuthorizedPlan) -> Result<Option<Reach>, Error> {
+    if authorized.steps().iter().all(|step| step.grant.network.is_empty()) {
+        return Ok(None);
+    }
+    let settings = &host.policy.policy.network;
+    let reach = Reach::open(settings, host.resolver.clone(), host.secrets.clone());
+    reach.map(Some).map_err(|problem| Error::Policy(vec![problem]))
 }

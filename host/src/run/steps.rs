@@ -17,7 +17,7 @@ use crate::run::micros;
 use crate::run::prepare::{Checked, Prepared};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Program, SandboxError};
+use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Program, Reach, SandboxError};
 use crate::trace::event::{Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Outputs, ValidStep};
@@ -80,6 +80,7 @@ pub(crate) struct Steps<'a> {
     authorized: &'a AuthorizedPlan,
     programs: BTreeMap<SkillName, Program>,
     directories: Directories,
+    reach: Option<Reach>,
     runtime: tokio::runtime::Runtime,
     _ticking: Ticking<'a>,
     cancel: &'a CancelToken,
@@ -103,16 +104,17 @@ impl<'a> Steps<'a> {
         checked: &'a Checked,
         authorized: &'a AuthorizedPlan,
         directories: Directories,
+        reach: Option<Reach>,
         cancel: &'a CancelToken,
     ) -> Result<Self, Error> {
         // One runtime for the run, on this thread: file operations finish inside of their host call, so that nothing of a step is still
         // under way when its store is dropped.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
         let programs = prepared.loaded.programs(&prepared.engine)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
-        Ok(Self { host, engine, checked, authorized, programs, directories, runtime, _ticking, cancel })
+        Ok(Self { host, engine, checked, authorized, programs, directories, reach, runtime, _ticking, cancel })
     }
 
     /// Runs the steps in order until one does not complete.
@@ -186,6 +188,7 @@ impl<'a> Steps<'a> {
             grant: &authorized.grant,
             workspace: &self.host.workspace,
             directories: &self.directories,
+            reach: self.reach.as_ref(),
             limits: authorized.limits,
             plan: &plan.name,
             step: step.id,

@@ -8,6 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock::Stopwatch;
 use crate::limits::{self, LimitKind};
+use crate::sandbox::egress::Egress;
 use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Stdio, StepContext};
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     pub(crate) descriptors: Descriptors,
     /// When the virtual timers are due, by pollable.
     pub(crate) timers: BTreeMap<u32, u64>,
+    /// The way out, where the grant has network rules.
+    pub(crate) egress: Option<Egress>,
     pub(crate) context: StepContext,
     pub(crate) started: Stopwatch,
 }
@@ -52,6 +55,7 @@ impl Live {
         clock: GuestClock,
         random: GuestRandom,
         stdio: Stdio,
+        egress: Option<Egress>,
         context: StepContext,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -66,6 +70,7 @@ impl Live {
             directories,
             descriptors: Descriptors::default(),
             timers: BTreeMap::new(),
+            egress,
             context,
             started: Stopwatch::start(),
         }

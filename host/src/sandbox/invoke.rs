@@ -1,5 +1,6 @@
 //! One invocation: fresh store, fresh instance, one call, one outcome.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::sandbox::component::LoadError;
 use crate::sandbox::convert::{self, ConvertError};
 use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
 use crate::sandbox::directories::Directories;
+use crate::sandbox::egress::{Egress, Reach};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::interfaces::{GuestClock, GuestRandom, Output, Stdio, StepContext};
 use crate::sandbox::program::{ExportedFunction, Program};
@@ -45,6 +47,8 @@ pub struct Invocation<'a> {
     pub workspace: &'a Path,
     /// The opened directories of the run.
     pub directories: &'a Directories,
+    /// How the run reaches servers; `None` where no grant has network rules, and in a replay.
+    pub(crate) reach: Option<&'a Reach>,
     /// The limits that apply.
     pub limits: StepLimits,
     /// The plan's name, for the guest's context.
@@ -474,7 +478,8 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         Random::Seeded => GuestRandom::seeded(invocation.seed, step.as_str(), invocation.attempt),
         Random::Real => GuestRandom::real(),
     };
-    let mut env = grant.env.clone();
+    let mut env: BTreeMap<String, String> =
+        grant.env.iter().map(|(name, value)| (name.clone(), value.for_guest())).collect();
     let mut stdio = Stdio {
         stdout: Output::bounded(limits.stdio_bytes),
         stderr: Output::bounded(limits.stdio_bytes),
@@ -496,7 +501,9 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         attempt: invocation.attempt,
         deadline_ms: limits.deadline_ms,
     };
-    Live::new(directories, clock, random, stdio, context)
+    let reach = invocation.reach.filter(|_| !grant.network.is_empty());
+    let egress = reach.map(|reach| Egress::new(reach, &grant.network));
+    Live::new(directories, clock, random, stdio, egress, context)
 }
 
 #[cfg(test)]

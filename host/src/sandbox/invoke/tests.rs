@@ -1,6 +1,5 @@
 //! Invocations of real and hand-written components against a tape in memory.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -71,6 +70,7 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
             guest: "/workspace".to_owned(),
             access: Access::ReadWrite,
         }],
+        network: vec![],
         clocks: Clocks::Virtual,
         random: Random::Seeded,
         env: BTreeMap::new(),
@@ -93,6 +93,7 @@ impl Bench {
             grant: &self.grant,
             workspace: self.folder.path(),
             directories: &directories,
+            reach: None,
             limits: self.limits,
             plan: "p",
             step: &step,
