@@ -9,7 +9,7 @@ const VALUE: &str = "hunter2-0123456789";
 /// `policy` with a secret that the environment of the grant has.
 fn with_secret() -> String {
     let grant = policy("", "env = { API_KEY = { secret = \"API_KEY\" }, LANG = \"C\" }");
-    format!("{}\n[secrets]\nAPI_KEY = {{ env = \"SOME_VARIABLE\" }}\n", grant)
+    format!("{grant}\n[secrets]\nAPI_KEY = {{ env = \"SOME_VARIABLE\" }}\n")
 }
 
 fn secrets(text: &str) -> Secrets {
