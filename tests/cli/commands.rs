@@ -190,3 +190,27 @@ fn json_is_one_document() {
         assert_eq!(value.get("error").is_some_and(|error| !error.is_null()), code != 0, "{args:?}: {value}");
     }
 }
+
+/// A policy with a secret of the environment that the tool of the plan has nothing to do with, but that the run could not go on without.
+#[test]
+fn a_secret_is_needed_to_run_and_for_nothing_else() {
+    let program = program();
+    let secret = "[secrets]\nTOKEN = { env = \"API_TOKEN\" }\n[[grant]]\nskills = [\"http\"]\ntools = [\"*\"]\nenv = { TOKEN = { secret = \"TOKEN\" } }\n";
+    program.write("secret.toml", format!("{}\n{secret}", repo::text("policies/default.toml")));
+    let ended = program.run(&["run", "plan.json", "--policy", "secret.toml"]);
+    assert_snapshot!("run_without_secret", ended.all());
+    assert!(!program.path(".skillhost/runs").exists(), "nothing was begun");
+    for args in
+        [&["policy", "check", "secret.toml"][..], &["policy", "explain", "plan.json", "--policy", "secret.toml"]]
+    {
+        assert_eq!(program.run(args).code, 0, "{args:?}");
+    }
+    let variables = [("API_TOKEN", "hunter2-of-the-environment")];
+    let ended = program.run_with(&variables, &["run", "plan.json", "--policy", "secret.toml"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(!ended.all().contains("hunter2"), "{}", ended.all());
+    let mut runs = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().file_name());
+    let run = runs.next().unwrap().into_string().unwrap();
+    let replayed = program.run(&["replay", &run]);
+    assert_eq!(replayed.code, 0, "{}", replayed.all());
+}

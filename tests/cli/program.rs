@@ -41,9 +41,15 @@ impl Program {
 
     /// Starts the program with nothing of this process's environment and waits for its end.
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        self.run_with(&[], args)
+    }
+
+    /// The same with these variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
         let output = Command::new(env!("CARGO_BIN_EXE_host-under-test"))
             .args(args)
             .env_clear()
+            .envs(variables.iter().copied())
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()

@@ -10,6 +10,7 @@ mod linked;
 mod policies;
 mod replay;
 mod sandbox;
+mod secrets;
 mod skills_lock;
 mod validation;
 mod verifier;

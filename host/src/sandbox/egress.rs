@@ -141,7 +141,7 @@ impl Egress {
         let slot = self.begin()?;
         let ceilings = &self.ceilings;
         let target = &permit.target;
-        let (request, injected) = outgoing::prepare(rule, target, &self.reach.secrets, ceilings, request)?;
+        let request = outgoing::prepare(rule, target, &self.reach, ceilings, request)?;
 
         let deadline = tokio::time::Instant::now() + ceilings.total;
         let connecting = connect::connect(&self.reach, rule, target, ceilings);
@@ -154,7 +154,7 @@ impl Egress {
             deadline,
             body: ceilings.response_body,
         };
-        exchange::exchange(stream, request, injected, bounds, slot).await
+        exchange::exchange(stream, request, self.reach.needles.clone(), bounds, slot).await
     }
 
     /// Counts a request.

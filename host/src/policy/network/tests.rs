@@ -166,23 +166,15 @@ fn lies_below(path: &str) -> bool {
         if !url.path().starts_with("/v1/") {
             return false;
         }
-        let mut decoded = String::new();
-        let mut rest = text.as_str();
-        while let Some(at) = rest.find('%') {
-            let byte = rest.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            decoded.push_str(&rest[..at]);
-            match byte {
-                Some(byte) if byte.is_ascii() => {
-                    decoded.push(char::from(byte));
-                    rest = &rest[at + 3..];
-                }
-                _ => {
-                    decoded.push('%');
-                    rest = &rest[at + 1..];
-                }
+        let mut parts = text.split('%');
+        let mut decoded = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(u8::is_ascii);
+            match (byte, part.get(2..)) {
+                (Some(byte), Some(rest)) => decoded.extend([char::from(byte).to_string().as_str(), rest]),
+                _ => decoded.extend(["%", part]),
             }
         }
-        decoded.push_str(rest);
         text = decoded;
     }
     true

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +23,6 @@ use crate::sandbox::egress::Worker;
 use crate::sandbox::egress::connect::Stream;
 use crate::sandbox::egress::outgoing::Outgoing;
 use crate::sandbox::egress::scrub::{Needles, Scrubber};
-use crate::sandbox::egress::secrets::SecretValue;
 
 /// The bounds of one exchange.
 pub(super) struct Bounds {
@@ -36,7 +36,7 @@ pub(super) struct Bounds {
 pub(super) async fn exchange(
     stream: Box<dyn Stream>,
     request: Request<Outgoing>,
-    injected: Vec<SecretValue>,
+    needles: Option<Arc<Needles>>,
     bounds: Bounds,
     slot: OwnedSemaphorePermit,
 ) -> Result<(Response<WasiBody>, Worker), Error> {
@@ -71,15 +71,15 @@ pub(super) async fn exchange(
             None => Ok(()),
         }
     };
-    let response = received(response, injected, bounds, slot)?;
+    let response = received(response, needles, &bounds, slot)?;
     Ok((response, Box::pin(worker)))
 }
 
 /// The response as the guest may see it.
 fn received(
     response: Response<Incoming>,
-    injected: Vec<SecretValue>,
-    bounds: Bounds,
+    needles: Option<Arc<Needles>>,
+    bounds: &Bounds,
     slot: OwnedSemaphorePermit,
 ) -> Result<Response<WasiBody>, Error> {
     let (mut head, incoming) = response.into_parts();
@@ -88,7 +88,7 @@ fn received(
     }
     // The server's words beside the status code would be one more place to look at.
     head.extensions.clear();
-    let scrubber = (!injected.is_empty()).then(|| Scrubber::new(Needles::of(&injected)));
+    let scrubber = needles.map(Scrubber::new);
     if let Some(scrubber) = &scrubber {
         for coding in head.headers.get_all(CONTENT_ENCODING) {
             if !coding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -171,7 +171,7 @@ impl Body for Received {
                 Poll::Ready(Some(Err(error))) => return this.fail(hyper_error(&error)),
                 Poll::Ready(Some(Ok(frame))) => frame,
             };
-            this.silence = Box::pin(sleep(this.between_bytes));
+            this.silence.as_mut().reset(Instant::now() + this.between_bytes);
             let data = match frame.into_data() {
                 Ok(data) => data,
                 Err(frame) => {

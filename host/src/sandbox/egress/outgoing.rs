@@ -13,25 +13,25 @@ use crate::limits;
 use crate::policy::network::{HeaderValue as RuleValue, NetworkRule, Target};
 use crate::policy::secrets::replace_placeholders;
 use crate::sandbox::egress::secrets::{SecretValue, Secrets};
-use crate::sandbox::egress::{Ceilings, is_forbidden_header};
+use crate::sandbox::egress::{Ceilings, Reach, is_forbidden_header};
 
-/// The request as it goes over the wire, and the secrets that are in it.
+/// The request as it goes over the wire.
 pub(super) fn prepare(
     rule: &NetworkRule,
     target: &Target,
-    secrets: &Secrets,
+    reach: &Reach,
     ceilings: &Ceilings,
     request: Request<WasiBody>,
-) -> Result<(Request<Outgoing>, Vec<SecretValue>), Error> {
+) -> Result<Request<Outgoing>, Error> {
     let (mut head, body) = request.into_parts();
     // The layer above refuses these when they are set; the place is what is checked here, in case it does not.
     if head.headers.keys().any(|name| name != HOST && is_forbidden_header(name)) {
         return Err(Error::HttpRequestDenied);
     }
     let declared = declared_length(&head.headers)?;
-    let injected = inject(rule, secrets, &mut head.headers)?;
-    if !injected.is_empty() {
-        // What comes back is searched for them, which a compressed body would hide.
+    inject(rule, &reach.secrets, &mut head.headers)?;
+    if reach.needles.is_some() {
+        // What comes back is searched for secrets, which a compressed body would hide.
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     head.headers.insert(HOST, HeaderValue::try_from(target.authority()).map_err(|_| Error::HttpRequestUriInvalid)?);
@@ -50,7 +50,7 @@ pub(super) fn prepare(
         return Err(Error::HttpRequestBodySize(declared));
     }
     let body = Outgoing { body, sent: 0, max: ceilings.request_body, declared };
-    Ok((Request::from_parts(head, body), injected))
+    Ok(Request::from_parts(head, body))
 }
 
 /// The one `Content-Length`, of digits alone.
@@ -63,48 +63,32 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
     length.map(Some).ok_or(Error::HttpRequestDenied)
 }
 
-/// Sets the rule's headers and replaces the placeholders that it names; the values that were put in.
-fn inject(rule: &NetworkRule, secrets: &Secrets, headers: &mut HeaderMap) -> Result<Vec<SecretValue>, Error> {
+/// Sets the rule's headers and replaces the placeholders that it names.
+fn inject(rule: &NetworkRule, secrets: &Secrets, headers: &mut HeaderMap) -> Result<(), Error> {
     // A policy's secrets were read before the run began; one that is missing now is the host's mistake, not the guest's.
-    let value_of = |name: &str| secrets.get(name).ok_or(Error::ConfigurationError);
-    let mut injected: Vec<SecretValue> = Vec::new();
-    let mut note = |value: &SecretValue| {
-        if !injected.iter().any(|known| known.bytes() == value.bytes()) {
-            injected.push(value.clone());
-        }
+    let value_of = |name: &str| secrets.get(name).map(SecretValue::bytes).ok_or(Error::ConfigurationError);
+    let sensitive = |bytes: &[u8]| {
+        let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Error::ConfigurationError)?;
+        value.set_sensitive(true);
+        Ok::<_, Error>(value)
     };
-    for name in &rule.secrets {
-        let secret = value_of(name)?;
-        let mut is_used = false;
-        for value in headers.values_mut() {
-            let only = |found: &str| (found == name).then(|| secret.bytes());
-            if let Some(replaced) = replace_placeholders(value.as_bytes(), only) {
-                *value = HeaderValue::from_bytes(&replaced).map_err(|_| Error::ConfigurationError)?;
-                value.set_sensitive(true);
-                is_used = true;
-            }
-        }
-        if is_used {
-            note(secret);
+    // All at once: what one secret puts in is not looked at for another.
+    let named = |name: &str| rule.secrets.get(name).and_then(|name| secrets.get(name)).map(SecretValue::bytes);
+    for value in headers.values_mut() {
+        if let Some(replaced) = replace_placeholders(value.as_bytes(), named) {
+            *value = sensitive(&replaced)?;
         }
     }
     for (name, value) in &rule.headers {
         let name = HeaderName::try_from(name.as_str()).map_err(|_| Error::ConfigurationError)?;
         let value = match value {
-            RuleValue::Text(text) => HeaderValue::try_from(text.as_str()),
-            RuleValue::Secret { name, prefix } => {
-                let secret = value_of(name)?;
-                note(secret);
-                HeaderValue::from_bytes(&[prefix.as_bytes(), secret.bytes()].concat()).map(|mut value| {
-                    value.set_sensitive(true);
-                    value
-                })
-            }
+            RuleValue::Text(text) => HeaderValue::try_from(text.as_str()).map_err(|_| Error::ConfigurationError)?,
+            RuleValue::Secret { name, prefix } => sensitive(&[prefix.as_bytes(), value_of(name)?].concat())?,
         };
         // Takes the place of every value that the guest set.
-        headers.insert(name, value.map_err(|_| Error::ConfigurationError)?);
+        headers.insert(name, value);
     }
-    Ok(injected)
+    Ok(())
 }
 
 /// The guest's body: at most so long, and exactly as long as declared.

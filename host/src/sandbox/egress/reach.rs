@@ -13,6 +13,7 @@ use crate::limits;
 use crate::policy::network::{NetworkSettings, Roots};
 use crate::problem::{Problem, shown};
 use crate::sandbox::egress::resolve::{DnsServer, Resolve, System};
+use crate::sandbox::egress::scrub::Needles;
 use crate::sandbox::egress::secrets::Secrets;
 
 /// What all steps of a run share. Clones share it.
@@ -21,6 +22,8 @@ pub(crate) struct Reach {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) secrets: Secrets,
+    /// What is taken out of every response, where there are secrets: a server may keep what one request told it for the answer to another.
+    pub(super) needles: Option<Arc<Needles>>,
 }
 
 impl fmt::Debug for Reach {
@@ -56,7 +59,9 @@ impl Reach {
             Some(server) => Arc::new(DnsServer::at(server)),
             None => Arc::new(System::default()),
         });
-        Ok(Self { resolver, tls: Arc::new(tls), secrets })
+        let needles = Needles::of(secrets.values());
+        let needles = (!needles.is_empty()).then(|| Arc::new(needles));
+        Ok(Self { resolver, tls: Arc::new(tls), secrets, needles })
     }
 }
 

@@ -45,7 +45,14 @@ pub(super) struct System {
 
 impl Default for System {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(limits::RESOLVES_AT_ONCE_MAX)) }
+        Self::with_room_for(limits::RESOLVES_AT_ONCE_MAX)
+    }
+}
+
+impl System {
+    /// With at most so many look-ups at one time.
+    pub(super) fn with_room_for(look_ups: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(look_ups)) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes secrets out of what comes back: each occurrence becomes stars of the same length, across the borders of chunks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -8,12 +9,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::sandbox::egress::secrets::SecretValue;
 
-/// The forms of secrets that are looked for.
-#[derive(Clone)]
+/// The forms of secrets that are looked for, sorted, with those of each first byte at hand: most bytes begin none.
 pub(super) struct Needles {
     list: Vec<Vec<u8>>,
-    /// Whether a needle starts with the byte.
-    starts: [bool; 256],
+    /// Where in the list those with this first byte begin and end.
+    starts: Vec<(usize, usize)>,
 }
 
 impl Drop for Needles {
@@ -25,42 +25,53 @@ impl Drop for Needles {
 
 impl Needles {
     /// The values as they are and in the forms in which servers commonly write what they were sent.
-    pub(super) fn of(values: &[SecretValue]) -> Self {
-        let mut list = BTreeSet::new();
-        for value in values {
-            list.extend(forms(value.bytes()));
-        }
-        Self::from_list(list.into_iter().collect())
+    pub(super) fn of<'v>(values: impl IntoIterator<Item = &'v SecretValue>) -> Self {
+        Self::from_list(values.into_iter().flat_map(|value| forms(value.bytes())).collect())
     }
 
-    fn from_list(list: Vec<Vec<u8>>) -> Self {
-        let mut starts = [false; 256];
-        for first in list.iter().filter_map(|needle| needle.first()) {
-            if let Some(start) = starts.get_mut(usize::from(*first)) {
-                *start = true;
-            }
-        }
+    fn from_list(list: BTreeSet<Vec<u8>>) -> Self {
+        let list: Vec<Vec<u8>> = list.into_iter().collect();
+        let below =
+            |byte: usize| list.partition_point(|needle| needle.first().map_or(0, |first| usize::from(*first)) < byte);
+        let starts = (0..=usize::from(u8::MAX)).map(|byte| (below(byte), below(byte + 1))).collect();
         Self { list, starts }
+    }
+
+    /// Whether there is nothing to look for.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Those that begin with the byte.
+    fn starting_with(&self, first: u8) -> &[Vec<u8>] {
+        let range = self.starts.get(usize::from(first)).copied().unwrap_or_default();
+        self.list.get(range.0..range.1).unwrap_or_default()
     }
 
     /// The length of the longest needle that stands at the beginning of `text`, zero where none does, and whether one might if more came.
     fn at(&self, text: &[u8]) -> (usize, bool) {
-        let Some(true) = text.first().and_then(|first| self.starts.get(usize::from(*first))) else { return (0, false) };
-        let found = self.list.iter().filter(|needle| text.starts_with(needle)).map(Vec::len).max().unwrap_or_default();
-        (found, self.list.iter().any(|needle| needle.len() > text.len() && needle.starts_with(text)))
+        let (mut found, mut may_come) = (0, false);
+        for needle in text.first().map(|first| self.starting_with(*first)).unwrap_or_default() {
+            if text.starts_with(needle) {
+                found = found.max(needle.len());
+            } else if needle.starts_with(text) {
+                may_come = true;
+            }
+        }
+        (found, may_come)
     }
 
     /// Stars in place of every occurrence in a text that is complete.
-    pub(super) fn scrub(&self, text: &[u8]) -> Vec<u8> {
-        let mut scrubber = Scrubber::new(self.clone());
+    pub(super) fn scrub(self: &Arc<Self>, text: &[u8]) -> Vec<u8> {
+        let mut scrubber = Scrubber::new(Arc::clone(self));
         let mut scrubbed = scrubber.push(text);
         scrubbed.extend(scrubber.finish());
         scrubbed
     }
 
     /// The same in the values of headers. One whose name holds a secret is taken out: names are in lower case.
-    pub(super) fn scrub_headers(&self, headers: &mut HeaderMap) {
-        let lower = Self::from_list(self.list.iter().map(|needle| needle.to_ascii_lowercase()).collect());
+    pub(super) fn scrub_headers(self: &Arc<Self>, headers: &mut HeaderMap) {
+        let lower = Arc::new(Self::from_list(self.list.iter().map(|needle| needle.to_ascii_lowercase()).collect()));
         let told: Vec<_> = headers
             .keys()
             .filter(|name| lower.scrub(name.as_str().as_bytes()) != name.as_str().as_bytes())
@@ -122,18 +133,18 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
 
 /// Takes secrets out of a stream. Holds back only what may be the beginning of one.
 pub(super) struct Scrubber {
-    needles: Needles,
+    needles: Arc<Needles>,
     held: Vec<u8>,
     /// How many of the held bytes belong to an occurrence that began before them.
     covered: usize,
 }
 
 impl Scrubber {
-    pub(super) const fn new(needles: Needles) -> Self {
+    pub(super) const fn new(needles: Arc<Needles>) -> Self {
         Self { needles, held: Vec::new(), covered: 0 }
     }
 
-    pub(super) const fn needles(&self) -> &Needles {
+    pub(super) const fn needles(&self) -> &Arc<Needles> {
         &self.needles
     }
 

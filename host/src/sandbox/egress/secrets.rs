@@ -83,6 +83,11 @@ impl Secrets {
         missing.map(problem).collect()
     }
 
+    /// All values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &SecretValue> {
+        self.values.values()
+    }
+
     /// The value of that name.
     pub(super) fn get(&self, name: &str) -> Option<&SecretValue> {
         self.values.get(name)

@@ -18,7 +18,7 @@ fn naive(needles: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
 }
 
 fn streamed(needles: &[Vec<u8>], chunks: &[Vec<u8>]) -> Vec<u8> {
-    let mut scrubber = Scrubber::new(Needles::from_list(needles.to_vec()));
+    let mut scrubber = Scrubber::new(Arc::new(Needles::from_list(needles.iter().cloned().collect())));
     let mut result: Vec<u8> = chunks.iter().flat_map(|chunk| scrubber.push(chunk)).collect();
     result.extend(scrubber.finish());
     assert!(!scrubber.holds_back());
@@ -42,7 +42,7 @@ proptest! {
         before in proptest::collection::vec(any::<u8>(), 0..9),
         after in proptest::collection::vec(any::<u8>(), 0..9),
     ) {
-        let needles = Needles::of(&[SecretValue::of(&secret)]);
+        let needles = Arc::new(Needles::of([&SecretValue::of(&secret)]));
         let around = [before.as_slice(), secret.as_bytes(), after.as_slice()].concat();
         for text in [STANDARD_NO_PAD.encode(&around), URL_SAFE_NO_PAD.encode(&around)] {
             let scrubbed = needles.scrub(text.as_bytes());
@@ -55,7 +55,7 @@ proptest! {
         let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
         let percent: String = secret.bytes().map(|byte| if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
         let quoted = serde_json::to_string(&secret).unwrap();
-        let quoted = &quoted[1..quoted.len() - 1];
+        let quoted = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap();
         for text in [secret.clone(), hex.clone(), hex.to_uppercase(), percent, quoted.to_owned(), quoted.replace('/', "\\/")] {
             let scrubbed = needles.scrub(text.as_bytes());
             prop_assert_eq!(String::from_utf8_lossy(&scrubbed), "*".repeat(text.len()));
@@ -65,7 +65,7 @@ proptest! {
 
 #[test]
 fn nothing_is_held_back_that_cannot_be_a_secret() {
-    let mut scrubber = Scrubber::new(Needles::of(&[SecretValue::of("hunter2!")]));
+    let mut scrubber = Scrubber::new(Arc::new(Needles::of([&SecretValue::of("hunter2!")])));
     assert_eq!(scrubber.push(b"data: 1\n\n"), b"data: 1\n\n");
     assert_eq!(scrubber.push(b"x hun"), b"x ");
     assert!(scrubber.holds_back());
@@ -77,7 +77,7 @@ fn nothing_is_held_back_that_cannot_be_a_secret() {
 
 #[test]
 fn headers_are_scrubbed_and_names_that_tell_are_taken_out() {
-    let needles = Needles::of(&[SecretValue::of("Hunter2-abc")]);
+    let needles = Arc::new(Needles::of([&SecretValue::of("Hunter2-abc")]));
     let mut headers = HeaderMap::new();
     for (name, value) in
         [("x-echo", "a Hunter2-abc b"), ("x-hunter2-abc", "1"), ("x-other", "hunter"), ("x-echo", "Hunter2-abc")]

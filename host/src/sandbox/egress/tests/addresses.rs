@@ -103,6 +103,38 @@ fn only_checked_addresses_are_tried_in_their_order() {
     assert!(ask(&empty, get(&url(&server))).unwrap_err().contains("NXDOMAIN"));
 }
 
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Resolve for Silent {
+    fn resolve(&self, _: &str) -> Resolving {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn a_look_up_has_an_end_and_so_many_addresses_are_tried() {
+    let server = Server::saying(OK);
+    let rule = policy("", &named(&server, ", addresses = [\"127.0.0.0/8\"]"));
+    let short = Ceilings { resolve: Duration::from_millis(50), ..Ceilings::DEFAULT };
+    assert_eq!(ask(&with(&rule, Some(Arc::new(Silent)), short), get(&url(&server))).unwrap_err(), "DnsTimeout");
+    // As many that refuse as are tried, then the one that would not.
+    let mut many: Vec<&str> =
+        vec!["127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4", "127.0.1.5", "127.0.1.6", "127.0.1.7"];
+    many.push("127.0.0.1");
+    assert_eq!(many.len(), limits::ADDRESSES_TRIED_MAX);
+    let answers = |list: &[&'static str]| Some(Answers::new(&[list.to_vec().leak()]) as Arc<dyn Resolve>);
+    assert_eq!(body_of(ask(&with(&rule, answers(&many), Ceilings::DEFAULT), get(&url(&server)))), "ok");
+    many.insert(0, "127.0.1.8");
+    assert_eq!(
+        ask(&with(&rule, answers(&many), Ceilings::DEFAULT), get(&url(&server))).unwrap_err(),
+        "ConnectionRefused"
+    );
+    let busy = resolve::System::with_room_for(0);
+    assert!(ask(&with(&rule, Some(Arc::new(busy)), short), get(&url(&server))).unwrap_err().starts_with("DnsError"));
+}
+
 #[test]
 fn an_address_in_disguise_is_the_address() {
     let server = Server::saying(OK);

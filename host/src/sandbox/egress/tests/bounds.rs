@@ -18,7 +18,7 @@ fn dripping(first: &'static str, again: &'static str, pause_ms: u64) -> Server {
         let mut sent = stream.write_all(first.as_bytes());
         while sent.is_ok() {
             if pause_ms > 0 {
-                let _ = stream.read(&mut [0; 1]);
+                stream.read(&mut [0; 1]).unwrap_or_default();
             }
             sent = stream.write_all(again.as_bytes());
         }

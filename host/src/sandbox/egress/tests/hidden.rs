@@ -91,12 +91,32 @@ fn what_a_server_sends_back_is_scrubbed_wherever_it_is() {
     });
 }
 
+/// A server that keeps what one request tells it for the answer to another.
+#[test]
+fn a_secret_does_not_come_back_under_another_rule() {
+    let kept = Arc::new(Mutex::new(String::new()));
+    let server = Server::new(move |stream, head| {
+        let mut kept = kept.lock().unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{kept}", kept.len());
+        head.clone_into(&mut kept);
+        stream.write_all(answer.as_bytes()).unwrap_or_default();
+    });
+    let rule =
+        |path: &str, more: &str| format!("{{ url = \"{}\", methods = [\"GET\"], {LOCAL}{more} }}", server.url(path));
+    let rules = format!("{}, {}", rule("/in", &format!(", {BEARER}")), rule("/out", ""));
+    let egress = with(&policy("[secrets]\nTOKEN = { env = \"T\" }", &rules), None, Ceilings::DEFAULT);
+    assert_eq!(body_of(ask(&egress, get(&server.url("/in")))), "");
+    let seen = body_of(ask(&egress, get(&server.url("/out"))));
+    assert!(server.heads()[0].contains(VALUE) && !server.heads()[1].contains(VALUE));
+    assert_eq!(seen, server.heads()[0].replace(VALUE, &"*".repeat(VALUE.len())));
+}
+
 #[test]
 fn a_body_that_could_hide_a_secret_is_refused() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nok");
     let with_secret = with(&secret_policy(&server, BEARER), None, Ceilings::DEFAULT);
     assert_eq!(ask(&with_secret, get(&server.url("/"))).unwrap_err(), "HttpResponseContentCoding(Some(\"gzip\"))");
-    // Where no secret was sent, none can come back.
+    // Where there is no secret, none can come back.
     assert_eq!(body_of(ask(&egress(&local(&server)), get(&server.url("/")))), "ok");
 }
 

@@ -120,6 +120,8 @@ fn roots_that_are_none_are_refused_before_anything_runs() {
         Reach::open(&policy(&text, "").network, None, Secrets::default()).unwrap_err()
     };
     assert_eq!(open().code, "no-such-file");
+    std::fs::write(&path, vec![b'x'; usize::try_from(limits::ROOTS_BYTES_MAX).unwrap() + 1]).unwrap();
+    assert_eq!(open().code, "document-too-large");
     for text in [
         "",
         "no pem",
