@@ -34,6 +34,8 @@ pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// Tools in one skill.
 pub const TOOLS_MAX: usize = 1_000;
+/// Entries of each list in a skill's `needs`: each one is asked of the grant before a step runs.
+pub const NEEDS_MAX: usize = 100;
 
 // ---- one step: defaults a policy may change ----
 

@@ -317,6 +317,10 @@ fn without_a_grant_there_is_no_folder() {
     host.write("inner", "inside");
     assert_eq!(tried(&host, READ, "inner"), NOTHING_GRANTED);
     assert_eq!(host.probed(&["cat", "/workspace/inner"])["exit_code"], 1);
+    // `files` says that it needs a folder: without its manifest it runs, and sees none.
+    let files = ("files", &repo::component("files")[..]);
+    let host = TestHost::with(&policy("", ""), &[files]);
+    host.write("inner", "inside");
     let run = host.call("files.read-text", json!({"path": "/workspace/inner"}));
     assert_eq!(run.outcome().name(), "failed");
     let run = host.call("files.list", json!({"path": "/"}));
