@@ -1,4 +1,4 @@
-//! `host policy explain` and `host policy check`.
+//! `host policy explain` and `host policy check`; the other commands on policies are in files of their own.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_plan;
+use crate::cli::policy_lab;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
 use crate::policy::{Explanation, Verdict};
@@ -17,6 +18,8 @@ use crate::report::human::counted;
 pub(crate) enum Policy {
     Explain(Explain),
     Check(Check),
+    Replay(policy_lab::Replay),
+    Suggest(policy_lab::Suggest),
 }
 
 /// Shows what the policy grants to each step of a plan, and why; runs nothing
@@ -40,6 +43,8 @@ impl Policy {
         match self {
             Self::Explain(explain) => explain.execute(session),
             Self::Check(check) => check.execute(),
+            Self::Replay(replay) => replay.execute(session),
+            Self::Suggest(suggest) => suggest.execute(session),
         }
     }
 }
