@@ -9,6 +9,7 @@ pub mod document;
 pub mod explain;
 pub mod needs;
 pub mod network;
+pub mod presets;
 pub mod secrets;
 
 use std::collections::BTreeMap;

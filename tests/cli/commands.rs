@@ -152,6 +152,25 @@ fn policy_explain() {
 }
 
 #[test]
+fn policy_init() {
+    let program = Program::new();
+    for name in ["default", "safe-write", "dangerous-disabled", "read-only", "deny-all"] {
+        let ended = program.run(&["policy", "init", name, "--out", &format!("new/{name}.toml")]);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        let written = std::fs::read_to_string(program.path(&format!("new/{name}.toml"))).unwrap();
+        assert_eq!(written, repo::text(&format!("policies/{name}.toml")));
+        assert_eq!(program.run(&["policy", "check", &format!("new/{name}.toml")]).code, 0);
+    }
+    // Without a name it is the file that the host takes, and it is not replaced unasked.
+    assert_eq!(program.run(&["policy", "init", "default"]).code, 0);
+    assert_eq!(program.run(&["policy", "init", "deny-all"]).code, 2);
+    assert_eq!(program.run(&["call", "text.split", "--input", r#"{"text": "a", "pattern": "b"}"#]).code, 0);
+    assert_eq!(program.run(&["policy", "init", "deny-all", "--force"]).code, 0);
+    assert_eq!(program.run(&["call", "text.split", "--input", r#"{"text": "a", "pattern": "b"}"#]).code, 11);
+    assert_eq!(program.run(&["policy", "init", "wide-open"]).code, 2);
+}
+
+#[test]
 fn policy_lab() {
     let program = program();
     program.write("deny.toml", repo::text("policies/deny-all.toml"));

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_plan;
-use crate::cli::policy_lab;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
+use crate::cli::{policy_init, policy_lab};
 use crate::policy::{Explanation, Verdict};
 use crate::report::human::counted;
 
@@ -18,6 +18,7 @@ use crate::report::human::counted;
 pub(crate) enum Policy {
     Explain(Explain),
     Check(Check),
+    Init(policy_init::Init),
     Replay(policy_lab::Replay),
     Suggest(policy_lab::Suggest),
 }
@@ -43,6 +44,7 @@ impl Policy {
         match self {
             Self::Explain(explain) => explain.execute(session),
             Self::Check(check) => check.execute(),
+            Self::Init(init) => init.execute(),
             Self::Replay(replay) => replay.execute(session),
             Self::Suggest(suggest) => suggest.execute(session),
         }
