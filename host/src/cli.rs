@@ -15,6 +15,8 @@ mod interrupt;
 mod output;
 mod plan_source;
 mod policy;
+mod policy_init;
+mod policy_lab;
 mod progress;
 mod replay;
 mod reply;

@@ -164,6 +164,13 @@ pub const BLOB_BYTES_MAX: usize = 64 << 20;
 /// One line of a trace. Outputs are bounded by [`OUTPUT_BYTES_MAX`]; escaping can make text six times as long.
 pub const TRACE_LINE_BYTES_MAX: usize = 2 << 30;
 
+// ---- policy lab ----
+
+/// Paths, URLs and variables of one run that the lab holds in memory: a run that touches more is refused rather than half looked at.
+pub const LAB_TOUCHED_MAX: usize = 200_000;
+/// Findings of one comparison that are kept and shown; all are counted.
+pub const LAB_FINDINGS_MAX: usize = 1_000;
+
 const _: () = assert!(FUEL_DEFAULT <= FUEL_MAX);
 const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= INLINE_STRING_BYTES_MAX);

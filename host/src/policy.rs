@@ -9,6 +9,7 @@ pub mod document;
 pub mod explain;
 pub mod needs;
 pub mod network;
+pub mod presets;
 pub mod rbac;
 pub mod secrets;
 
@@ -66,6 +67,22 @@ pub struct Grant {
     pub env: BTreeMap<String, EnvValue>,
     /// The policy's ceilings lowered by the grant's own `limits`.
     pub limits: StepLimits,
+}
+
+impl Grant {
+    /// A grant of nothing.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            skills: Vec::new(),
+            tools: Vec::new(),
+            filesystem: Vec::new(),
+            clocks: Clocks::Virtual,
+            random: Random::Seeded,
+            env: BTreeMap::new(),
+            limits: StepLimits::DEFAULT,
+        }
+    }
 }
 
 /// A name, a prefix (`write-*`) or everything (`*`).
@@ -179,4 +196,10 @@ pub(crate) fn quoted(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     crate::canonical::write_string(&mut out, text);
     String::from_utf8(out).unwrap_or_default().replace('\u{7f}', "\\u007F")
+}
+
+/// A key of TOML: bare where that is enough.
+pub(crate) fn key(name: &str) -> String {
+    let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if bare { name.to_owned() } else { quoted(name) }
 }

@@ -152,6 +152,47 @@ fn policy_explain() {
 }
 
 #[test]
+fn policy_init() {
+    let program = Program::new();
+    for name in ["default", "safe-write", "dangerous-disabled", "read-only", "deny-all"] {
+        let ended = program.run(&["policy", "init", name, "--out", &format!("new/{name}.toml")]);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        let written = std::fs::read_to_string(program.path(&format!("new/{name}.toml"))).unwrap();
+        assert_eq!(written, repo::text(&format!("policies/{name}.toml")));
+        assert_eq!(program.run(&["policy", "check", &format!("new/{name}.toml")]).code, 0);
+    }
+    // Without a name it is the file that the host takes, and it is not replaced unasked.
+    assert_eq!(program.run(&["policy", "init", "default"]).code, 0);
+    assert_eq!(program.run(&["policy", "init", "deny-all"]).code, 2);
+    assert_eq!(program.run(&["call", "text.split", "--input", r#"{"text": "a", "pattern": "b"}"#]).code, 0);
+    assert_eq!(program.run(&["policy", "init", "deny-all", "--force"]).code, 0);
+    assert_eq!(program.run(&["call", "text.split", "--input", r#"{"text": "a", "pattern": "b"}"#]).code, 11);
+    assert_eq!(program.run(&["policy", "init", "wide-open"]).code, 2);
+}
+
+#[test]
+fn policy_lab() {
+    let program = program();
+    program.write("deny.toml", repo::text("policies/deny-all.toml"));
+    assert_eq!(program.run(&["run", "plan.json"]).code, 0);
+    assert_snapshot!("policy_suggest", program.run(&["policy", "suggest"]).all());
+    assert_eq!(program.run(&["policy", "suggest", "last", "--out", "new/least.toml"]).code, 0);
+    let again = program.run(&["policy", "suggest", "last", "--out", "new/least.toml"]);
+    assert_eq!(again.code, 2, "a file is not replaced unasked: {}", again.all());
+    assert_eq!(program.run(&["policy", "suggest", "last", "--out", "new/least.toml", "--force"]).code, 0);
+    let ended = program.run(&["policy", "replay", "--policy", "new/least.toml"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "3 steps: 0 denied, 0 newly allowed, 0 otherwise\n"));
+    let ended = program.run(&["policy", "replay", "last", "--policy", "deny.toml"]);
+    assert_eq!(ended.code, 11);
+    assert_snapshot!("policy_replay_denied", ended.all());
+    let (code, value) = program.json(&["policy", "replay", "last", "--policy", "deny.toml"]);
+    assert_eq!((code, &value["result"]["denies"]), (11, &serde_json::json!(3)));
+    assert_eq!(value["result"]["findings"][0]["change"], "denies");
+    assert_eq!(program.run(&["run", "plan.json", "--policy", "new/least.toml"]).code, 0);
+    assert_eq!(program.run(&["policy", "replay", "nobody", "--policy", "deny.toml"]).code, 2);
+}
+
+#[test]
 fn demo() {
     let program = Program::new();
     let ended = program.run(&["demo"]);

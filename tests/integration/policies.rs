@@ -96,6 +96,110 @@ fn read_only_holds_against_a_tool_that_does_not_say_that_it_writes() {
     assert_eq!(tree::read(&silent.workspace()), before);
 }
 
+/// The same policy with `probe` where it has `files`, so that what it promises is tried by a program that keeps to nothing.
+fn hostile(policy: &str) -> TestHost {
+    let text = repo::text(&format!("policies/{policy}"));
+    let (head, rest) = text.split_once("tools = [\"read-*\"").expect("the tools of `files`");
+    let text =
+        format!("{head}tools = [\"run\", \"read-*\"{rest}").replace("skills = [\"files\"]", "skills = [\"probe\"]");
+    TestHost::with(&text, &[("probe", &repo::component("probe"))])
+}
+
+#[test]
+fn safe_write_writes_in_the_workspace_and_nowhere_else() {
+    let writes = host("safe-write.toml");
+    let steps = [
+        step("a", "files.write-text", json!({"path": "/workspace/new.txt", "text": "a"})),
+        step("b", "files.append", json!({"path": "/workspace/new.txt", "text": "b"})),
+        step("c", "files.copy", json!({"source": "/workspace/new.txt", "target": "/workspace/copy.txt"})),
+    ];
+    assert_eq!(writes.run(&plan(steps)).completed().report.outcome, RunOutcome::Completed);
+    assert_eq!(std::fs::read_to_string(writes.workspace().join("copy.txt")).unwrap(), "ab");
+    for tool in ["files.remove", "files.move"] {
+        let input = match tool {
+            "files.move" => json!({"source": "/workspace/in.csv", "target": "/workspace/x"}),
+            _ => json!({"path": "/workspace/in.csv"}),
+        };
+        assert_eq!(writes.call(tool, input).report.outcome, RunOutcome::Denied, "{tool}");
+    }
+
+    // A folder beside the workspace whose name begins alike, a link to it, and a victim in it.
+    let host = hostile("safe-write.toml");
+    host.write("in.csv", "inside");
+    let sibling = host.folder().join("workspace-evil");
+    std::fs::create_dir(&sibling).unwrap();
+    std::fs::write(sibling.join("victim"), "unharmed").unwrap();
+    std::os::unix::fs::symlink(&sibling, host.workspace().join("link")).unwrap();
+    std::os::unix::fs::symlink(sibling.join("victim"), host.workspace().join("file-link")).unwrap();
+    std::os::unix::fs::symlink("../workspace-evil/victim", host.workspace().join("relative-link")).unwrap();
+    let before = tree::read(&sibling);
+    let inside = std::fs::read_to_string(host.workspace().join("in.csv")).unwrap();
+    let mut refused = 0;
+    for path in [
+        "/workspace/../workspace-evil/victim",
+        "/workspace/sub/../../workspace-evil/victim",
+        "/workspace-evil/victim",
+        "/workspace/../workspace-evil/new",
+        "/workspace/link/victim",
+        "/workspace/link/new",
+        "/workspace/file-link",
+        "/workspace/relative-link",
+        "../workspace-evil/victim",
+        "/etc/hostname",
+    ] {
+        for args in [
+            &["cat", path][..],
+            &["write", path, "x"],
+            &["append", path, "x"],
+            &["set-size", path, "0"],
+            &["rename", "/workspace/in.csv", path],
+            &["hardlink", path, "/workspace/hard"],
+        ] {
+            // A rename onto a link inside replaces the link: what it leads to stays.
+            let replaces_link = args[0] == "rename" && path.ends_with("-link");
+            let links_link = args[0] == "hardlink" && path.ends_with("-link");
+            if replaces_link || links_link {
+                continue;
+            }
+            assert_eq!(host.probed(args)["exit_code"], 1, "{args:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 50);
+    assert_eq!(tree::read(&sibling), before);
+    assert_eq!(std::fs::read_to_string(host.workspace().join("in.csv")).unwrap(), inside);
+    assert_eq!(host.probed(&["write", "/workspace/new.txt", "x"])["exit_code"], 0, "and in the workspace it writes");
+}
+
+#[test]
+fn dangerous_disabled_has_no_tool_that_calls_itself_destructive() {
+    let host = host("dangerous-disabled.toml");
+    let policy = skillhost::policy::Policy::parse(&repo::text("policies/dangerous-disabled.toml")).unwrap();
+    for name in ["files", "text", "json", "csv"] {
+        let bytes = skillhost::skills::builtin::find(name).unwrap();
+        let skill = host.host.inspect(&name.parse().unwrap(), &bytes).unwrap();
+        for tool in skill.tools.values() {
+            let allowed =
+                matches!(skillhost::policy::decide(&policy, &tool.name), skillhost::policy::Decision::Allow { .. });
+            assert_eq!(allowed, !tool.annotations.destructive, "{}", tool.name);
+        }
+    }
+    let before = tree::read(&host.workspace());
+    for (tool, input) in [
+        ("files.remove", json!({"path": "/workspace/in.csv"})),
+        ("files.write-text", json!({"path": "/workspace/in.csv", "text": "x"})),
+    ] {
+        assert_eq!(host.call(tool, input).report.outcome, RunOutcome::Denied, "{tool}");
+    }
+    assert_eq!(tree::read(&host.workspace()), before);
+    host.call("files.append", json!({"path": "/workspace/in.csv", "text": "3,4\n"})).completed();
+    // What is beside the workspace is as safe as under every other policy.
+    let probe = hostile("dangerous-disabled.toml");
+    std::fs::write(probe.folder().join("victim"), "unharmed").unwrap();
+    assert_eq!(probe.probed(&["remove", "/workspace/../victim"])["exit_code"], 1);
+    assert!(probe.folder().join("victim").is_file());
+}
+
 #[test]
 fn deny_all_denies_every_step_before_anything_runs() {
     let host = host("deny-all.toml");

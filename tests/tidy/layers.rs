@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 5] = [
     &["limits", "problem", "canonical", "clock", "id", "json", "document", "outcome", "types", "toml_text"],
     &["skill", "plan", "validate", "policy", "trace"],
     &["sandbox", "store", "report"],
-    &["observe", "skills", "host", "run", "replay"],
+    &["observe", "skills", "host", "run", "replay", "lab"],
     &["cli"],
 ];
 

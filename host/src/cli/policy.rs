@@ -1,4 +1,4 @@
-//! `host policy explain` and `host policy check`.
+//! `host policy explain` and `host policy check`; the other commands on policies are in files of their own.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
 use crate::policy::{Explanation, Verdict, rbac};
+use crate::cli::{policy_init, policy_lab};
 use crate::report::human::counted;
 use crate::{document, json};
 
@@ -19,6 +20,9 @@ pub(crate) enum Policy {
     Explain(Explain),
     Check(Check),
     Import(Import),
+    Init(policy_init::Init),
+    Replay(policy_lab::Replay),
+    Suggest(policy_lab::Suggest),
 }
 
 /// Shows what the policy grants to each step of a plan, and why; runs nothing
@@ -50,6 +54,9 @@ impl Policy {
             Self::Explain(explain) => explain.execute(session),
             Self::Check(check) => check.execute(),
             Self::Import(import) => import.execute(),
+            Self::Init(init) => init.execute(),
+            Self::Replay(replay) => replay.execute(session),
+            Self::Suggest(suggest) => suggest.execute(session),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::skills::SkillBytes;
 use crate::{PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
-const DEFAULT_POLICY: &str = "policies/default.toml";
+pub(crate) const DEFAULT_POLICY: &str = "policies/default.toml";
 
 /// One call of the program.
 #[derive(Debug)]

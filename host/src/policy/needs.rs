@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::id::ToolName;
-use crate::policy::{Access, Clocks, Grant, Random, WORKSPACE, quoted};
+use crate::policy::{Access, Clocks, Grant, Random, WORKSPACE, key, quoted};
 use crate::skill::{FolderNeed, Need, Needs, Skill};
 
 /// The guest path that is proposed where a grant has no folder.
@@ -106,18 +106,12 @@ fn missing_network(_grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill
     Some(Missing { key: "network", line: format!("network = [{rules}]"), because })
 }
 
-/// A key of TOML: bare where that is enough.
-fn key(name: &str) -> String {
-    let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if bare { name.to_owned() } else { quoted(name) }
-}
-
 fn ticked(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The reason of a denial for what is missing.
-pub(super) fn reason(grant_index: usize, tool: &ToolName, missing: &[Missing]) -> String {
+pub(crate) fn reason(grant_index: usize, tool: &ToolName, missing: &[Missing]) -> String {
     let keys: Vec<&str> = missing.iter().map(|missing| missing.key).collect();
     let lines: Vec<String> = missing.iter().map(|missing| format!("`{}`", missing.line)).collect();
     format!("grant {grant_index} lacks {} that `{tool}` needs: {}", ticked(&keys), lines.join(", "))

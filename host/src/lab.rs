@@ -1,0 +1,87 @@
+//! The policy lab: what recorded runs used, what another policy would have said of them, and the smallest policy that they need.
+//!
+//! Reads traces and the documents beside them. Nothing of a guest runs and nothing acts; components are loaded to see what their tools
+//! declare. Of what a trace does not hold (memory, wall time) nothing is said.
+
+mod paths;
+pub mod replay;
+pub mod suggest;
+pub mod usage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::host::{Error, SkillHost};
+use crate::id::SkillName;
+use crate::policy::Policy;
+use crate::skill::Skill;
+use crate::skills::{SkillBytes, SkillLoader};
+use crate::store::RunDir;
+use crate::trace::reader::Reader;
+
+pub use replay::{Change, Comparison, Finding};
+pub use suggest::{SuggestError, Suggestion};
+pub use usage::{StepUsage, Usage};
+
+/// A recorded run as the lab sees it.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The run's id.
+    pub run: String,
+    /// What it used.
+    pub usage: Usage,
+    /// The policy it ran under; `None` where the run's folder has none that can be read.
+    pub policy: Option<Policy>,
+    /// The skills it ran, as far as their components were kept and can be loaded.
+    pub skills: BTreeMap<SkillName, Arc<Skill>>,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
+}
+
+impl Recorded {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Trace`] where the trace is not what was recorded, or touches more than the lab holds; [`Error::Sandbox`] where the
+    /// engine cannot start. A component or policy that is not there is a note.
+    pub fn read(host: &SkillHost, run: &RunDir) -> Result<Self, Error> {
+        let usage = Usage::read(&mut Reader::open(&run.trace())?)?;
+        let mut recorded =
+            Self { run: run.id().to_owned(), usage, policy: None, skills: BTreeMap::new(), notes: Vec::new() };
+        match run.policy_text() {
+            Ok(text) if text.is_empty() => recorded.policy = Some(Policy::deny_all()),
+            Ok(text) => match Policy::parse(&text) {
+                Ok(policy) => recorded.policy = Some(policy),
+                Err(_) => recorded.note("the policy that it kept cannot be read"),
+            },
+            Err(_) => recorded.note("it kept no policy"),
+        }
+        let loader = SkillLoader::new(host.engine()?, &host.cache);
+        for (name, digest) in recorded.usage.header.skills.clone() {
+            let path = run.component(&digest);
+            match path.is_file().then(|| loader.load(&name, &SkillBytes::File(path))) {
+                Some(Ok(loaded)) => {
+                    recorded.skills.insert(name, loaded.skill);
+                }
+                Some(Err(error)) => recorded.note(&format!("what its skill `{name}` needs is not known: {error}")),
+                None => recorded.note(&format!("what its skill `{name}` needs is not known: it kept no component")),
+            }
+        }
+        Ok(recorded)
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(format!("run {}: {text}", self.run));
+    }
+
+    /// The skill that has a step's tool.
+    fn skill(&self, tool: &crate::id::ToolName) -> Option<&Skill> {
+        self.skills.get(tool.skill()).map(Arc::as_ref)
+    }
+
+    /// The grant that a step ran under, where it is known.
+    fn old_grant(&self, step: &StepUsage) -> Option<&crate::policy::Grant> {
+        self.policy.as_ref()?.grants.get(usize::try_from(step.grant).ok()?)
+    }
+}

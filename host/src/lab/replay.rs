@@ -1,0 +1,304 @@
+//! What another policy would have said of recorded runs: for every step, and for everything that it touched. Nothing runs.
+//!
+//! What a run did under its own policy is taken for what it would do; a tool that gets another answer may go another way, and of that
+//! nothing is known. So no finding means that the recorded run passes, not that every run does.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::usage::{StepUsage, Touch};
+use super::{Recorded, paths};
+use crate::id::ToolName;
+use crate::limits::{self, LimitKind};
+use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::needs::{self, missing};
+use crate::policy::{Access, Clocks, Decision, Grant, Policy, Preopen, Random, decide};
+
+/// What the other policy changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// What was done would be denied.
+    Denies,
+    /// What was denied would be allowed.
+    Allows,
+    /// It would be done, but to something else.
+    Differs,
+}
+
+impl Change {
+    /// The change's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denies => "denies",
+            Self::Allows => "allows",
+            Self::Differs => "differs",
+        }
+    }
+}
+
+/// One thing that would be otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The run.
+    pub run: String,
+    /// The step.
+    pub step: String,
+    /// Its tool.
+    pub tool: ToolName,
+    /// The first event that is concerned; `None` where it is the step as a whole.
+    pub seq: Option<u64>,
+    /// What changes.
+    pub change: Change,
+    /// What was done or denied.
+    pub what: String,
+    /// Why it changes: lower case, no final period.
+    pub why: String,
+}
+
+/// What a policy says of recorded runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// The first [`limits::LAB_FINDINGS_MAX`], in the order of the runs and their steps.
+    pub findings: Vec<Finding>,
+    /// How many there are of each change, those that are not kept among them.
+    pub denies: u64,
+    /// See [`Self::denies`].
+    pub allows: u64,
+    /// See [`Self::denies`].
+    pub differs: u64,
+    /// Steps that were looked at.
+    pub steps: u64,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {}, step `{}` ({}): {}: {}", self.run, self.step, self.tool, self.what, self.why)
+    }
+}
+
+impl Finding {
+    /// The finding for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "run": self.run,
+            "step": self.step,
+            "tool": self.tool.to_string(),
+            "seq": self.seq,
+            "change": self.change.name(),
+            "what": self.what,
+            "why": self.why,
+        })
+    }
+}
+
+impl Comparison {
+    fn push(&mut self, finding: Finding) {
+        let count = match finding.change {
+            Change::Denies => &mut self.denies,
+            Change::Allows => &mut self.allows,
+            Change::Differs => &mut self.differs,
+        };
+        *count += 1;
+        if self.findings.len() < limits::LAB_FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Holds recorded runs against a policy.
+#[must_use]
+pub fn compare<'r>(runs: impl IntoIterator<Item = &'r Recorded>, policy: &Policy) -> Comparison {
+    let mut comparison = Comparison::default();
+    for run in runs {
+        comparison.notes.extend(run.notes.iter().cloned());
+        if run.usage.outcome == Some(RunOutcome::Refused) {
+            comparison.notes.push(format!("run {}: it was refused before any policy was asked", run.run));
+        }
+        for (step, tool, reason) in &run.usage.denied {
+            comparison.steps += 1;
+            if allows(policy, tool, run).is_ok() {
+                let finding = finding(
+                    run,
+                    step.as_str(),
+                    tool,
+                    None,
+                    Change::Allows,
+                    "the step",
+                    format!("denied was: {reason}"),
+                );
+                comparison.push(finding);
+            }
+        }
+        for step in &run.usage.steps {
+            comparison.steps += 1;
+            Asked { run, step, comparison: &mut comparison }.all(policy);
+        }
+    }
+    comparison
+}
+
+fn finding(
+    run: &Recorded,
+    step: &str,
+    tool: &ToolName,
+    seq: Option<u64>,
+    change: Change,
+    what: impl Into<String>,
+    why: impl Into<String>,
+) -> Finding {
+    Finding {
+        run: run.run.clone(),
+        step: step.to_owned(),
+        tool: tool.clone(),
+        seq,
+        change,
+        what: what.into(),
+        why: why.into(),
+    }
+}
+
+/// The grant under which a step would run, or why it would not.
+fn allows<'p>(policy: &'p Policy, tool: &ToolName, run: &Recorded) -> Result<(usize, &'p Grant), String> {
+    match decide(policy, tool) {
+        Decision::Deny { reason } => Err(reason.text(policy, tool)),
+        Decision::Allow { index, grant } => match run.skill(tool).map(|skill| missing(grant, tool, skill)) {
+            Some(missing) if !missing.is_empty() => Err(needs::reason(index, tool, &missing)),
+            _ => Ok((index, grant)),
+        },
+    }
+}
+
+/// The folder of a grant that a guest path lies in.
+pub(super) fn folder_of<'g>(grant: &'g Grant, path: &str) -> Option<&'g Preopen> {
+    grant.filesystem.iter().find(|preopen| paths::below(path, &preopen.guest).is_some())
+}
+
+/// Where a guest path lies on the host, as the policy writes it.
+pub(super) fn host_path(preopen: &Preopen, path: &str) -> String {
+    let host = preopen.host.trim_end_matches('/');
+    match paths::below(path, &preopen.guest) {
+        Some("") | None => host.to_owned(),
+        Some(below) => format!("{host}/{below}"),
+    }
+}
+
+/// One step that is held against a policy.
+struct Asked<'a> {
+    run: &'a Recorded,
+    step: &'a StepUsage,
+    comparison: &'a mut Comparison,
+}
+
+impl Asked<'_> {
+    fn say(&mut self, seq: Option<u64>, change: Change, what: impl Into<String>, why: impl Into<String>) {
+        let StepUsage { step, tool, .. } = self.step;
+        let finding = finding(self.run, step.as_str(), tool, seq, change, what, why);
+        self.comparison.push(finding);
+    }
+
+    fn all(&mut self, policy: &Policy) {
+        let (index, grant) = match allows(policy, &self.step.tool, self.run) {
+            Ok(allowed) => allowed,
+            Err(reason) => return self.say(None, Change::Denies, "the step", reason),
+        };
+        let run = self.run;
+        let old = run.old_grant(self.step);
+        for (path, touch) in &self.step.touched {
+            self.path(index, grant, old, path, touch);
+        }
+        self.requests(index);
+        let real = |grant: &Grant| (grant.clocks == Clocks::Real, grant.random == Random::Real);
+        let (had, has) = (old.map_or((false, false), real), real(grant));
+        for (used, had, has, what, key) in [
+            (self.step.clocks, had.0, has.0, "real clocks", "clocks = \"real\""),
+            (self.step.random, had.1, has.1, "real random bytes", "random = \"real\""),
+        ] {
+            if used > 0 && had && !has {
+                self.say(None, Change::Denies, what, format!("grant {index} has no `{key}`"));
+            } else if used > 0 && !had && has {
+                self.say(None, Change::Differs, what, format!("grant {index} has `{key}`"));
+            }
+        }
+        // What a program's own input gives is not the policy's.
+        let granted = |name: &&String| old.is_none_or(|old| old.env.contains_key(*name));
+        for name in self.step.env.iter().flatten().filter(granted) {
+            if !grant.env.contains_key(name) {
+                let what = format!("the environment variable `{name}`");
+                self.say(None, Change::Denies, what, format!("grant {index} does not list it in `env`"));
+            }
+        }
+        self.limits(index, grant);
+    }
+
+    fn path(&mut self, index: usize, grant: &Grant, old: Option<&Grant>, path: &str, touch: &Touch) {
+        let needed = touch.write.map(|seq| ("write", seq)).or(touch.read.map(|seq| ("read", seq)));
+        let Some(preopen) = folder_of(grant, path) else {
+            if let Some((verb, seq)) = needed {
+                let why = format!("no folder of grant {index} holds it");
+                self.say(Some(seq), Change::Denies, format!("{verb} {path}"), why);
+            }
+            return;
+        };
+        let may_write = preopen.access == Access::ReadWrite;
+        match (touch.write, touch.refused) {
+            (Some(seq), _) if !may_write => {
+                let why = format!("grant {index} gives `{}` read-only", preopen.guest);
+                self.say(Some(seq), Change::Denies, format!("write {path}"), why);
+            }
+            (None, Some(seq)) if may_write => {
+                let why = format!("grant {index} gives `{}` read-write", preopen.guest);
+                self.say(Some(seq), Change::Allows, format!("write {path}"), why);
+            }
+            _ => {}
+        }
+        if let (Some((verb, seq)), Some(was)) = (needed, old.and_then(|old| folder_of(old, path))) {
+            let (was, is) = (host_path(was, path), host_path(preopen, path));
+            if was != is {
+                self.say(
+                    Some(seq),
+                    Change::Differs,
+                    format!("{verb} {path}"),
+                    format!("it is `{is}`, and was `{was}`"),
+                );
+            }
+        }
+    }
+
+    fn requests(&mut self, index: usize) {
+        for (request, answer) in self.step.requests.iter().filter(|(_, answer)| answer.denied.is_none()) {
+            let what = format!("{} {}", request.method, request.url);
+            self.say(Some(answer.seq), Change::Denies, what, format!("grant {index} has no `network`"));
+        }
+    }
+
+    fn limits(&mut self, index: usize, grant: &Grant) {
+        // A plan's step may have lowered its own limits: what it was left is all that is compared with what it used.
+        let allowed = grant.limits.entries();
+        for (name, used) in self.step.used.entries() {
+            let limit = allowed.iter().find(|(key, _)| *key == name).map(|(_, limit)| *limit);
+            if let (Some(used), Some(limit)) = (used, limit)
+                && used > limit
+            {
+                self.say(None, Change::Denies, format!("{name} {used}"), format!("grant {index} allows {limit}"));
+            }
+        }
+        if let Some(Outcome::LimitExceeded { limit, allowed: was, .. }) = &self.step.outcome {
+            let is = allowed.iter().find(|(key, _)| *key == limit.name()).map(|(_, limit)| *limit);
+            if let Some(is) = is
+                && is > *was
+                && limit.is_policy_key()
+            {
+                let why = format!("grant {index} allows {is}, and it ended at {was}");
+                self.say(None, Change::Allows, format!("more {}", LimitKind::name(*limit)), why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! The smallest policy under which recorded runs still pass: exact tools, the folders that were used, narrowed and with the least access,
+//! variables that were seen, real clocks and randomness only where they were used, limits rounded up from use.
+//!
+//! A folder is narrowed to what the tools touched in it, where that was there before the run: the guest's paths stay what they are, since
+//! a guest finds a file by the granted folder that its path begins with. What the suggestion says of the runs is compared with them before
+//! it is handed out. What a trace does not hold is not narrowed: where symbolic links lead, memory, time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::replay::{Finding, compare};
+use super::usage::{StepUsage, Touch};
+use super::{Recorded, paths};
+use crate::id::ToolName;
+use crate::limits::StepLimits;
+use crate::policy::{Access, Clocks, Grant, Policy, Preopen, Random, SCHEMA, key, quoted};
+use crate::report::human::Append as _;
+use crate::skill::{FolderNeed, Needs};
+
+/// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
+const STATED: [&str; 3] = ["fuel", "host_calls", "output_bytes"];
+
+/// A policy that was made from runs.
+#[derive(Debug, Clone)]
+pub struct Suggestion {
+    /// Its text: the same for the same runs.
+    pub text: String,
+    /// The same, read back.
+    pub policy: Policy,
+}
+
+/// Why no policy can be suggested.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SuggestError {
+    /// A run kept no policy that can be read: where its folders are on the host is not known.
+    #[error("the policy of run {run} is not known")]
+    NoPolicy {
+        /// The run.
+        run: String,
+    },
+    /// No step began in any of the runs.
+    #[error("no step ran, so nothing is known of what the plan needs")]
+    NothingRan,
+    /// One tool saw different folders under one path: no single grant can give both.
+    #[error("`{tool}` had `{one}` as `{guest}` in one step and `{two}` in another")]
+    TwoFolders {
+        /// The tool.
+        tool: String,
+        /// The guest path.
+        guest: String,
+        /// One host folder.
+        one: String,
+        /// The other.
+        two: String,
+    },
+    /// The suggestion would deny a part of what was recorded: it is not handed out.
+    #[error("no policy made from these runs would let them pass: {0}")]
+    NotEnough(Box<Finding>),
+}
+
+/// What one tool needs.
+#[derive(Debug, Clone, Default)]
+struct Wants {
+    folders: Vec<Preopen>,
+    clocks: bool,
+    random: bool,
+    env: BTreeMap<String, String>,
+    limits: BTreeMap<&'static str, u64>,
+}
+
+impl Wants {
+    /// Whether one grant can serve both tools.
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.folders, self.clocks, self.random, &self.env) == (&other.folders, other.clocks, other.random, &other.env)
+    }
+}
+
+/// Makes a policy from runs.
+///
+/// # Errors
+///
+/// [`SuggestError`]; where a policy is made, it denies nothing that was recorded.
+pub fn suggest(runs: &[Recorded]) -> Result<Suggestion, SuggestError> {
+    if let Some(run) = runs.iter().find(|run| run.policy.is_none()) {
+        return Err(SuggestError::NoPolicy { run: run.run.clone() });
+    }
+    let new: BTreeSet<&str> = all_steps(runs)
+        .flat_map(|(_, step)| &step.touched)
+        .filter(|(_, touch)| touch.is_new)
+        .map(|(path, _)| path.as_str())
+        .collect();
+    let mut tools: Vec<&ToolName> = Vec::new();
+    for (_, step) in all_steps(runs) {
+        if !tools.contains(&&step.tool) {
+            tools.push(&step.tool);
+        }
+    }
+    if tools.is_empty() {
+        return Err(SuggestError::NothingRan);
+    }
+    let mut grants: Vec<(Vec<&ToolName>, Wants)> = Vec::new();
+    for tool in tools {
+        let wants = wants_of(tool, runs, &new)?;
+        let same = grants
+            .iter_mut()
+            .find(|(others, other)| others.iter().all(|other| other.skill() == tool.skill()) && other.is_like(&wants));
+        match same {
+            Some((tools, merged)) => {
+                tools.push(tool);
+                for (name, limit) in wants.limits {
+                    let highest = merged.limits.entry(name).or_default();
+                    *highest = limit.max(*highest);
+                }
+            }
+            None => grants.push((vec![tool], wants)),
+        }
+    }
+    let text = written(runs, &grants);
+    let policy = Policy::parse(&text);
+    // What was written here is a policy: that it reads back is a promise of our own, and a finding of the comparison if it is broken.
+    let policy = policy.unwrap_or_else(|_| Policy::deny_all());
+    let comparison = compare(runs, &policy);
+    match comparison.findings.into_iter().find(|finding| finding.change == super::Change::Denies) {
+        Some(finding) => Err(SuggestError::NotEnough(Box::new(finding))),
+        None => Ok(Suggestion { text, policy }),
+    }
+}
+
+fn all_steps(runs: &[Recorded]) -> impl Iterator<Item = (&Recorded, &StepUsage)> {
+    runs.iter().flat_map(|run| run.usage.steps.iter().map(move |step| (run, step)))
+}
+
+fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<Wants, SuggestError> {
+    let mut wants = Wants::default();
+    for (run, step) in all_steps(runs).filter(|(_, step)| step.tool == *tool) {
+        let needs = run.skill(tool).and_then(|skill| skill.needs(tool.function())).unwrap_or_default();
+        let nothing = Grant::empty();
+        let had = run.old_grant(step).unwrap_or(&nothing);
+        for preopen in folders_of(had, step, &needs, new) {
+            add_folder(&mut wants.folders, preopen, tool)?;
+        }
+        wants.clocks |= needs.clocks || (had.clocks == Clocks::Real && step.clocks > 0);
+        wants.random |= needs.random || (had.random == Random::Real && step.random > 0);
+        let seen =
+            |name: &String| step.env.as_ref().is_some_and(|seen| seen.contains(name)) || needs.env.contains(name);
+        wants
+            .env
+            .extend(had.env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())));
+        add_limits(&mut wants.limits, step);
+    }
+    Ok(wants)
+}
+
+/// The folders of a grant that a step used, with the access that it needed, in the grant's order.
+fn folders_of(had: &Grant, step: &StepUsage, needs: &Needs, new: &BTreeSet<&str>) -> Vec<Preopen> {
+    let mut folders: Vec<Preopen> = Vec::new();
+    for (index, preopen) in had.filesystem.iter().enumerate() {
+        let touched: Vec<(&str, &Touch)> = step
+            .touched
+            .iter()
+            .filter(|(_, touch)| touch.folder == preopen.guest && (touch.read.or(touch.write)).is_some())
+            .map(|(path, touch)| (path.as_str(), touch))
+            .collect();
+        // The first folder is the one that a program starts in.
+        let is_start = index == 0 && step.asks_where_it_starts;
+        if touched.is_empty() && !is_start {
+            continue;
+        }
+        let writes = touched.iter().any(|(_, touch)| touch.write.is_some());
+        let access = if writes { Access::ReadWrite } else { Access::ReadOnly };
+        let narrowed = if is_start { preopen.clone() } else { narrowed(preopen, &touched, new) };
+        folders.push(Preopen { access, ..narrowed });
+    }
+    // A folder that a tool declares to need is needed also where this run did not come to use it.
+    let enough =
+        |need: FolderNeed, preopen: &Preopen| need == FolderNeed::ReadOnly || preopen.access == Access::ReadWrite;
+    if let Some(need) = needs.filesystem
+        && !folders.iter().any(|preopen| enough(need, preopen))
+    {
+        let access = if need == FolderNeed::ReadWrite { Access::ReadWrite } else { Access::ReadOnly };
+        let writable = |folder: &&mut Preopen| {
+            let origin = had.filesystem.iter().find(|had| paths::below(&folder.guest, &had.guest).is_some());
+            origin.is_some_and(|origin| enough(need, origin))
+        };
+        match folders.iter_mut().find(writable) {
+            Some(folder) => folder.access = access,
+            None => {
+                let unused = had.filesystem.iter().find(|preopen| enough(need, preopen));
+                folders.extend(unused.map(|preopen| Preopen { access, ..preopen.clone() }));
+            }
+        }
+    }
+    folders
+}
+
+/// The deepest folder that holds all that was touched and was there before the runs.
+fn narrowed(preopen: &Preopen, touched: &[(&str, &Touch)], new: &BTreeSet<&str>) -> Preopen {
+    let folder = |(path, touch): &(&str, &Touch)| {
+        let folder = if touch.is_folder { *path } else { paths::parent(path) };
+        paths::below(folder, &preopen.guest).map_or_else(|| preopen.guest.clone(), |_| folder.to_owned())
+    };
+    let deepest = touched.iter().map(folder).reduce(|one, two| paths::common(&one, &two));
+    let deepest = deepest.unwrap_or_else(|| preopen.guest.clone());
+    let mut guest = preopen.guest.clone();
+    for part in paths::below(&deepest, &preopen.guest).unwrap_or_default().split('/').filter(|part| !part.is_empty()) {
+        let next = paths::join(&guest, part);
+        if new.contains(next.as_str()) {
+            break;
+        }
+        guest = next;
+    }
+    Preopen { host: super::replay::host_path(preopen, &guest), guest, access: preopen.access }
+}
+
+/// Adds a folder to those that a tool needs; two that hold each other become the outer one.
+fn add_folder(folders: &mut Vec<Preopen>, mut adding: Preopen, tool: &ToolName) -> Result<(), SuggestError> {
+    let mut kept = Vec::with_capacity(folders.len() + 1);
+    let mut place = None;
+    for folder in folders.drain(..) {
+        let (inside, outside) = (
+            paths::below(&adding.guest, &folder.guest).is_some(),
+            paths::below(&folder.guest, &adding.guest).is_some(),
+        );
+        if !inside && !outside {
+            kept.push(folder);
+            continue;
+        }
+        let (outer, inner) = if inside { (&folder, &adding) } else { (&adding, &folder) };
+        let expected = super::replay::host_path(outer, &inner.guest);
+        if expected.trim_end_matches('/') != inner.host.trim_end_matches('/') {
+            return Err(SuggestError::TwoFolders {
+                tool: tool.to_string(),
+                guest: inner.guest.clone(),
+                one: expected,
+                two: inner.host.clone(),
+            });
+        }
+        let writes = [&folder, &adding].iter().any(|folder| folder.access == Access::ReadWrite);
+        let access = if writes { Access::ReadWrite } else { Access::ReadOnly };
+        adding = Preopen { access, ..outer.clone() };
+        place.get_or_insert(kept.len());
+    }
+    let place = place.unwrap_or(kept.len());
+    kept.insert(place, adding);
+    *folders = kept;
+    Ok(())
+}
+
+/// Raises the limits to what a step used, rounded up, and never above what it had.
+fn add_limits(limits: &mut BTreeMap<&'static str, u64>, step: &StepUsage) {
+    for (name, had) in step.limits.entries() {
+        let used = step.used.entries().into_iter().find(|(key, _)| *key == name).and_then(|(_, used)| used);
+        let needed = match used {
+            Some(used) if STATED.contains(&name) || name.ends_with("_bytes") => {
+                round_up(used.max(1)).min(had).max(used)
+            }
+            // Of memory and time a trace says nothing: what the step had is what it may need.
+            _ => had,
+        };
+        let highest = limits.entry(name).or_default();
+        *highest = needed.max(*highest);
+    }
+}
+
+/// The next of 1, 2, 5, 10, 20, 50 …
+fn round_up(number: u64) -> u64 {
+    let mut power = 1_u64;
+    loop {
+        for factor in [1, 2, 5] {
+            match power.checked_mul(factor) {
+                Some(round) if round >= number => return round,
+                Some(_) => {}
+                None => return number,
+            }
+        }
+        match power.checked_mul(10) {
+            Some(next) => power = next,
+            None => return number,
+        }
+    }
+}
+
+/// The policy as text.
+fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> String {
+    let plans: BTreeSet<&str> =
+        runs.iter().map(|run| run.usage.header.plan_name.as_str()).filter(|name| !name.is_empty()).collect();
+    let plans: Vec<String> = plans.into_iter().map(|name| crate::problem::shown(name).replace('\n', " ")).collect();
+    let mut out = String::from("# The smallest policy under which recorded runs pass");
+    if !plans.is_empty() {
+        out.add(format_args!(": {}", plans.join(", ")));
+    }
+    out.add(format_args!(".\nschema = \"{SCHEMA}\"\n"));
+    let raised: Vec<(&str, u64)> = StepLimits::DEFAULT
+        .entries()
+        .into_iter()
+        .filter_map(|(name, default)| {
+            let highest =
+                grants.iter().filter_map(|(_, wants)| wants.limits.get(name)).max().copied().unwrap_or_default();
+            (highest > default).then_some((name, highest))
+        })
+        .collect();
+    if !raised.is_empty() {
+        out += "\n[limits]\n";
+        raised.iter().for_each(|(name, limit)| out.add(format_args!("{name} = {limit}\n")));
+    }
+    for (tools, wants) in grants {
+        let skill = tools.first().map(|tool| quoted(tool.skill().as_str())).unwrap_or_default();
+        let mut names: Vec<String> = tools.iter().map(|tool| quoted(tool.function())).collect();
+        names.sort_unstable();
+        out.add(format_args!("\n[[grant]]\nskills = [{skill}]\ntools = [{}]\n", names.join(", ")));
+        match wants.folders.as_slice() {
+            [] => {}
+            [one] => out.add(format_args!("filesystem = [{}]\n", folder(one))),
+            more => {
+                let lines: String = more.iter().map(|one| format!("  {},\n", folder(one))).collect();
+                out.add(format_args!("filesystem = [\n{lines}]\n"));
+            }
+        }
+        if wants.clocks {
+            out += "clocks = \"real\"\n";
+        }
+        if wants.random {
+            out += "random = \"real\"\n";
+        }
+        if !wants.env.is_empty() {
+            let env: Vec<String> =
+                wants.env.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value))).collect();
+            out.add(format_args!("env = {{ {} }}\n", env.join(", ")));
+        }
+        let limits: Vec<String> =
+            STATED.iter().filter_map(|name| wants.limits.get(name).map(|limit| format!("{name} = {limit}"))).collect();
+        out.add(format_args!("limits = {{ {} }}\n", limits.join(", ")));
+    }
+    out
+}
+
+fn folder(preopen: &Preopen) -> String {
+    let Preopen { host, guest, access } = preopen;
+    format!("{{ host = {}, guest = {}, access = \"{}\" }}", quoted(host), quoted(guest), access.name())
+}
+
+#[cfg(test)]
+mod tests;
