@@ -3,19 +3,29 @@
 //! Pure: reads no file, no clock, no environment; the same policy and tool give the same decision. Never merges: the first grant that
 //! names the tool applies alone. A key that is not enforced does not exist and is refused.
 
+pub mod approval;
 pub mod decide;
 pub mod document;
 pub mod explain;
+pub mod principal;
+pub mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::id::Digest;
 use crate::limits::StepLimits;
 
-pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, authorize, decide};
+pub use approval::{ApprovalAnswer, ApprovalRequest, Approve};
+pub use decide::{
+    AuthorizedPlan, AuthorizedStep, Caller, Decision, Denial, DenyReason, Permission, StepRequest, Why, authorize,
+    decide,
+};
 pub use explain::{Allowed, Explanation, Verdict, explain};
+pub use principal::{Principal, PrincipalKind};
+pub use rules::{Rule, RuleSet};
 
 /// What a host path of a policy starts with to mean the run's workspace.
 pub const WORKSPACE: &str = "{workspace}";
@@ -30,6 +40,10 @@ pub struct Policy {
     pub limits: StepLimits,
     /// The grants; the first that names a tool applies to it.
     pub grants: Vec<Grant>,
+    /// `rules`: who may call what. Where there are none, a grant alone decides.
+    pub rules: Option<Arc<RuleSet>>,
+    /// `[roles]`: the roles of each principal, for the rules.
+    pub roles: BTreeMap<Principal, Vec<String>>,
     /// The digest of the document's bytes; of no bytes where there is no document.
     pub digest: Digest,
 }
@@ -49,8 +63,30 @@ pub struct Grant {
     pub random: Random,
     /// `env`: exactly what the guest sees.
     pub env: BTreeMap<String, String>,
+    /// `approval`; where it is absent, the risk of the tool decides.
+    pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
     pub limits: StepLimits,
+}
+
+/// What a grant or a rule says of approval by a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// `never`: not because of the tool's risk.
+    Never,
+    /// `required`: each time.
+    Required,
+}
+
+impl Approval {
+    /// As policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// A name, a prefix (`write-*`) or everything (`*`).

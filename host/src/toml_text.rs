@@ -108,7 +108,8 @@ impl<'t> Reader<'t> {
         problems
     }
 
-    fn position(&self, offset: usize) -> Position {
+    /// The place of a byte of the text.
+    pub(crate) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset.min(self.text.len())).unwrap_or(self.text);
         let (lines, last) = before
             .rsplit_once('\n')

@@ -4,3 +4,4 @@
 mod commands;
 mod inputs;
 mod program;
+mod rules;

@@ -8,6 +8,7 @@ mod limits;
 mod linked;
 mod policies;
 mod replay;
+mod rules;
 mod sandbox;
 mod skills_lock;
 mod validation;

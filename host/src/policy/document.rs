@@ -1,15 +1,18 @@
 //! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::id::Digest;
+use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
-use crate::policy::{Access, Clocks, Grant, Pattern, Policy, Preopen, Random, SCHEMA, WORKSPACE};
+use crate::policy::{
+    Access, Approval, Clocks, Grant, Pattern, Policy, Preopen, Principal, Random, RuleSet, SCHEMA, WORKSPACE,
+};
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
 
 /// Keys that other versions have and this one does not enforce.
-const LATER: [&str; 3] = ["network", "approval", "rules"];
+const LATER: [&str; 1] = ["network"];
 
 impl Policy {
     /// Reads a policy document.
@@ -17,18 +20,72 @@ impl Policy {
     /// # Errors
     ///
     /// All mistakes, in the order of the text, each with its line: syntax, unknown keys, wrong types, values out of range, paths and
-    /// names that are not of their form, grants that no tool can ever reach.
+    /// names that are not of their form, grants that no tool can ever reach. A document that names `rules` is refused: see
+    /// [`Self::parse_with_rules`].
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(text, |name| {
+            let message =
+                format!("the rules `{name}` are not given: without them the policy would say less than it means");
+            Err(Problem::new("missing-rules", "/rules", message))
+        })
+    }
+
+    /// Reads a policy document whose `rules` have this text, whatever they are called.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`], and all mistakes of the rules. Rules that the document does not name are refused.
+    pub fn parse_with_rules(text: &str, rules: &str) -> Result<Self, Vec<Problem>> {
+        let policy = Self::parse_with(text, |_| Ok(rules.to_owned()))?;
+        if policy.rules.is_some() {
+            return Ok(policy);
+        }
+        let hint = "write `rules = \"access.cedar\"` above its first table";
+        Err(vec![
+            Problem::new("unexpected-rules", "", "the policy names no `rules`, but some are given").with_hint(hint),
+        ])
+    }
+
+    /// Reads a policy document. Where it names `rules`, `load` gives their text; it gets the name as it is written, which is a relative
+    /// path without `..`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse_with_rules`], and what `load` says.
+    pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "limits", "grant"], &LATER);
+        let root = reader.root(&document, &["schema", "limits", "rules", "roles", "grant"], &LATER);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
         let limits = over_defaults(&ceilings.unwrap_or_default());
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits)).unwrap_or_default();
-        let problems = reader.finish();
+        let named = root.get("rules").and_then(|node| read_rules_name(&mut reader, &node));
+        let roles = root.get("roles").map(|node| read_roles(&mut reader, &node)).unwrap_or_default();
+        if let (Some(node), None) = (root.get("roles"), root.get("rules")) {
+            let hint = Some("name a file of rules with `rules`, or remove `[roles]`".to_owned());
+            reader.report(&node.place, "roles-without-rules", "only rules know roles, and there are none", hint);
+        }
+        let mut problems = reader.finish();
+        let rules = match named
+            .map(|name| load(name).map_err(|problem| vec![problem]).and_then(|text| RuleSet::parse(&text)))
+        {
+            None => None,
+            Some(Ok(rules)) => Some(Arc::new(rules)),
+            Some(Err(found)) => {
+                let name = named.unwrap_or_default();
+                problems.extend(found.into_iter().map(|problem| {
+                    let message = match &problem.position {
+                        Some(_) => format!("in `{name}`: {}", problem.message),
+                        None => problem.message.clone(),
+                    };
+                    Problem { message, ..problem }
+                }));
+                None
+            }
+        };
         if problems.is_empty() {
-            Ok(Self { limits, grants, digest: Digest::of(text.as_bytes()) })
+            Ok(Self { limits, grants, rules, roles, digest: Digest::of(text.as_bytes()) })
         } else {
             Err(problems)
         }
@@ -37,7 +94,13 @@ impl Policy {
     /// The policy where there is no document: it grants nothing.
     #[must_use]
     pub fn deny_all() -> Self {
-        Self { limits: StepLimits::DEFAULT, grants: Vec::new(), digest: Digest::of(b"") }
+        Self {
+            limits: StepLimits::DEFAULT,
+            grants: Vec::new(),
+            rules: None,
+            roles: BTreeMap::new(),
+            digest: Digest::of(b""),
+        }
     }
 
     /// Whether there is a document; `false` for [`Self::deny_all`].
@@ -46,6 +109,53 @@ impl Policy {
         // No document is empty: it names its schema.
         self.digest != Digest::of(b"")
     }
+}
+
+/// The name of the file of rules: below the policy's own folder, so that a policy and its rules move together.
+fn read_rules_name<'d, 't>(reader: &mut Reader<'t>, node: &Node<'d, 't>) -> Option<&'d str> {
+    let name = reader.string(node)?;
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0', ':']);
+    if name.split('/').all(plain) {
+        return Some(name);
+    }
+    let message = format!("`{}` is no file below the policy's folder", name.escape_debug());
+    let hint = "write its path from there, such as `access.cedar`".to_owned();
+    reader.report(&node.place, "bad-path", message, Some(hint));
+    None
+}
+
+/// Reads `[roles]`: for each principal a list of names.
+fn read_roles<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Principal, Vec<String>> {
+    let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
+    let mut roles: BTreeMap<Principal, Vec<String>> = BTreeMap::new();
+    let mut count = 0;
+    for (name, node) in fields.entries() {
+        let principal = name
+            .parse::<Principal>()
+            .map_err(|error| reader.report(&node.place, "bad-principal", error.to_string(), None));
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        for item in reader.array(&node, "names of roles").unwrap_or_default() {
+            let Some(role) = reader.string(&item) else { continue };
+            count += 1;
+            if !is_name(role) {
+                let message = format!("`{}` is no name of a role", role.escape_debug());
+                let hint = "a name starts with a letter and holds only letters, digits, `-` and `_`".to_owned();
+                reader.report(&item.place, "bad-name", message, Some(hint));
+            } else if !seen.insert(role) {
+                reader.report(&item.place, "duplicate-role", format!("the role `{role}` is there twice"), None);
+            } else {
+                names.push(role.to_owned());
+            }
+        }
+        if let Ok(principal) = principal {
+            roles.insert(principal, names);
+        }
+    }
+    if count > limits::ROLES_MAX {
+        let message = format!("there are {count} roles; at most {} are read", limits::ROLES_MAX);
+        reader.report(&node.place, "too-many-roles", message, None);
+    }
+    roles
 }
 
 /// What the document says, in both directions: a policy's limit may be above or below the default.
@@ -142,7 +252,11 @@ fn covered_by(earlier: &[Grant], grant: &Grant) -> Option<Vec<usize>> {
 }
 
 fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLimits) -> Option<Grant> {
-    let fields = reader.table(node, &["skills", "tools", "filesystem", "clocks", "random", "env", "limits"], &LATER)?;
+    let fields = reader.table(
+        node,
+        &["skills", "tools", "filesystem", "clocks", "random", "env", "approval", "limits"],
+        &LATER,
+    )?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
     let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
@@ -151,6 +265,9 @@ fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLi
     let random = fields.get("random");
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
     let env = fields.get("env").map(|node| read_env(reader, &node)).unwrap_or_default();
+    let approval = fields.get("approval");
+    let approval =
+        approval.and_then(|node| reader.one_of(&node, &[("never", Approval::Never), ("required", Approval::Required)]));
     let own = fields.get("limits").map(|node| read_limits(reader, &node, &StepLimits::MAX, Some(&ceilings)));
     Some(Grant {
         skills: skills?,
@@ -159,6 +276,7 @@ fn read_grant<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceilings: StepLi
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
+        approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })
 }

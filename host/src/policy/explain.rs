@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::{Clocks, Decision, Grant, Policy, Preopen, Random, decide};
+use crate::policy::decide::{court, settle};
+use crate::policy::{Caller, Clocks, Decision, Grant, Permission, Policy, Preopen, Random, StepRequest, Why, decide};
 use crate::skill::{Need, Skill};
 
 /// What the policy means for one step.
@@ -27,6 +28,10 @@ pub enum Verdict {
     Allowed(Box<Allowed>),
     /// It may not.
     Denied {
+        /// The kind of reason.
+        why: Why,
+        /// The ids of the rules that decided; empty where none did.
+        rules: Vec<String>,
         /// Why.
         reason: String,
         /// What to add to the policy.
@@ -49,6 +54,8 @@ pub struct Allowed {
     pub env: Vec<String>,
     /// The limits that apply.
     pub limits: StepLimits,
+    /// What permits it beside the grant; `None` where rules read an input that an earlier step gives.
+    pub permission: Option<Permission>,
     /// Where grant and skill do not fit: a need that is not met, a grant that is of no use.
     pub notes: Vec<String>,
 }
@@ -57,12 +64,47 @@ pub struct Allowed {
 #[must_use]
 pub fn explain<'a>(
     policy: &Policy,
+    caller: &Caller<'_>,
     steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)>,
 ) -> Vec<Explanation> {
-    let explained = steps.into_iter().map(|(step, tool, limits, skill)| {
+    let steps: Vec<_> = steps.into_iter().collect();
+    let known = |(step, tool, limits, skill): &(&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)| {
+        Some(StepRequest { step, tool, limits, skill: (*skill)? })
+    };
+    let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(known).collect();
+    let court = court(policy, caller, &requests);
+    let explained = steps.iter().map(|entry| {
+        let (step, tool, limits, skill) = *entry;
         let verdict = match decide(policy, tool) {
             Decision::Allow { index, grant } => Verdict::Allowed(Box::new(allowed(index, grant, limits, skill))),
-            Decision::Deny { reason } => Verdict::Denied { reason: reason.text(policy, tool), hint: reason.hint(tool) },
+            Decision::Deny { reason } => Verdict::Denied {
+                why: Why::NotGranted,
+                rules: Vec::new(),
+                reason: reason.text(policy, tool),
+                hint: reason.hint(tool),
+            },
+        };
+        let verdict = match (verdict, known(entry)) {
+            (Verdict::Allowed(mut allowed), Some(request)) => {
+                let grant = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant));
+                let settled = court
+                    .as_ref()
+                    .map_err(|refusal| refusal.clone().of_step(step, tool))
+                    .and_then(|court| grant.map_or(Ok(None), |grant| settle(court.as_ref(), caller, &request, grant)));
+                match settled {
+                    Ok(permission) => {
+                        allowed.permission = permission;
+                        Verdict::Allowed(allowed)
+                    }
+                    Err(denial) => Verdict::Denied {
+                        why: denial.why,
+                        rules: denial.rules,
+                        reason: denial.reason,
+                        hint: denial.hint,
+                    },
+                }
+            }
+            (verdict, _) => verdict,
         };
         Explanation { step: step.clone(), tool: tool.clone(), verdict }
     });
@@ -77,6 +119,7 @@ fn allowed(grant_index: usize, grant: &Grant, limits: &LimitsDocument, skill: Op
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
         limits: grant.limits.tightened(limits),
+        permission: Some(Permission::default()),
         notes: skill.map(|skill| notes(grant, skill)).unwrap_or_default(),
     }
 }
@@ -114,7 +157,9 @@ impl Explanation {
     pub fn to_json(&self) -> Value {
         let mut value = json!({ "step": self.step.as_str(), "tool": self.tool.to_string() });
         let rest = match &self.verdict {
-            Verdict::Denied { reason, hint } => json!({ "allowed": false, "reason": reason, "hint": hint }),
+            Verdict::Denied { why, rules, reason, hint } => {
+                json!({ "allowed": false, "why": why.name(), "rules": rules, "reason": reason, "hint": hint })
+            }
             Verdict::Allowed(allowed) => {
                 let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
                 let limits = allowed.limits.entries().map(|(name, value)| (name.to_owned(), Value::from(value)));
@@ -126,6 +171,9 @@ impl Explanation {
                     "random": allowed.random.name(),
                     "env": allowed.env,
                     "limits": Value::Object(limits.into_iter().collect()),
+                    "rules": allowed.permission.as_ref().map(|permission| &permission.rules),
+                    "reasons": allowed.permission.as_ref().map(|permission| &permission.reasons),
+                    "needs_approval": allowed.permission.as_ref().map(|permission| &permission.needs_approval),
                     "notes": allowed.notes,
                 })
             }
@@ -140,7 +188,7 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
-            Verdict::Denied { reason, hint } => {
+            Verdict::Denied { reason, hint, .. } => {
                 writeln!(f, "{}: {} is denied", self.step, self.tool)?;
                 writeln!(f, "  reason: {reason}")?;
                 writeln!(f, "  hint: {hint}")
@@ -166,6 +214,18 @@ impl fmt::Display for Allowed {
         writeln!(f, "  environment: {env}")?;
         let limits = self.limits.entries().map(|(name, value)| format!("{name} {value}"));
         writeln!(f, "  limits: {}", limits.join(", "))?;
+        match &self.permission {
+            None => writeln!(f, "  rules: decide when the input is known, right before the step")?,
+            Some(permission) => {
+                if !permission.rules.is_empty() {
+                    writeln!(f, "  rules: permitted by {}", permission.rules.join(", "))?;
+                }
+                permission.reasons.iter().try_for_each(|reason| writeln!(f, "  reason: {reason}"))?;
+                if !permission.needs_approval.is_empty() {
+                    writeln!(f, "  approval: required ({})", permission.needs_approval.join(", "))?;
+                }
+            }
+        }
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }

@@ -111,13 +111,33 @@ fn authorize_gives_all_denials_or_every_step_with_its_limits() {
     let none = LimitsDocument::default();
     let lower = LimitsDocument { fuel: Some(5), deadline_ms: Some(u64::MAX), ..LimitsDocument::default() };
 
-    let plan = authorize(&policy, [(&one, &good, &none), (&two, &good, &lower)]).unwrap();
+    let skill = Skill {
+        name: SkillName::new("a").unwrap(),
+        digest: Digest::of(b""),
+        size_bytes: 0,
+        tools: BTreeMap::new(),
+        not_tools: Vec::new(),
+        imports: Vec::new(),
+        metadata: crate::skill::Metadata::default(),
+    };
+    let request = |step, tool, limits| StepRequest { step, tool, limits, skill: &skill };
+    let caller = Caller {
+        principal: &Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: false,
+        input: &|_| None,
+    };
+
+    let plan = authorize(&policy, &caller, [request(&one, &good, &none), request(&two, &good, &lower)]).unwrap();
     let [first, second] = plan.steps() else { panic!("{plan:?}") };
     assert_eq!((first.grant_index, first.limits), (0, StepLimits::DEFAULT));
     assert_eq!(second.limits, StepLimits { fuel: 5, ..StepLimits::DEFAULT });
     assert!(Arc::ptr_eq(&first.grant, &second.grant));
 
-    let denials = authorize(&policy, [(&one, &bad, &none), (&two, &good, &none), (&three, &worse, &none)]).unwrap_err();
+    let steps = [request(&one, &bad, &none), request(&two, &good, &none), request(&three, &worse, &none)];
+    let denials = authorize(&policy, &caller, steps).unwrap_err();
+    assert!(denials.iter().all(|denial| denial.why == Why::NotGranted && denial.rules.is_empty()), "{denials:?}");
     let steps: Vec<&str> = denials.iter().map(|denial| denial.step.as_str()).collect();
     assert_eq!(steps, ["one", "three"]);
 }

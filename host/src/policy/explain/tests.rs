@@ -18,7 +18,15 @@ fn skill(imports: &[&str]) -> Skill {
 fn explain_one(policy: &str, skill: Option<&Skill>) -> Explanation {
     let policy = Policy::parse(&format!("schema = \"skillhost.policy/1\"\n{policy}")).unwrap();
     let (step, tool) = (StepId::new("s").unwrap(), "files.read".parse().unwrap());
-    explain(&policy, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)]).remove(0)
+    let caller = Caller {
+        principal: &crate::policy::Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: true,
+        input: &|_| None,
+    };
+    explain(&policy, &caller, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)])
+        .remove(0)
 }
 
 #[test]
