@@ -11,6 +11,7 @@ mod env;
 mod error;
 pub mod exit;
 mod inspect;
+mod interactive;
 mod interrupt;
 mod output;
 mod plan_source;

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use crate::id::SkillName;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
-use crate::policy::Policy;
 use crate::policy::explain::Explanation;
+use crate::policy::{Approve, Policy, Principal};
 use crate::problem::Problem;
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
@@ -28,6 +28,8 @@ use crate::{replay, run};
 #[derive(Debug)]
 pub struct SkillHost {
     pub(crate) policy: PolicyDocument,
+    pub(crate) principal: Principal,
+    pub(crate) approver: Option<Approver>,
     pub(crate) workspace: PathBuf,
     pub(crate) store: RunStore,
     pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
@@ -36,6 +38,24 @@ pub struct SkillHost {
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
     engine: OnceLock<Arc<SandboxEngine>>,
+}
+
+/// Whoever is asked for approval.
+#[derive(Clone)]
+pub(crate) struct Approver(Arc<dyn Approve>);
+
+impl std::fmt::Debug for Approver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an approver")
+    }
+}
+
+impl std::ops::Deref for Approver {
+    type Target = dyn Approve;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
 }
 
 /// A policy with the bytes that it was read from, which every run keeps.
@@ -52,9 +72,33 @@ impl PolicyDocument {
     ///
     /// # Errors
     ///
-    /// All that is wrong with the document.
+    /// All that is wrong with the document. One that names `rules` is refused: see [`Self::parse_with_rules`].
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         Ok(Self { policy: Policy::parse(text)?, text: text.to_owned() })
+    }
+
+    /// Reads a policy and its rules.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with either.
+    pub fn parse_with_rules(text: &str, rules: &str) -> Result<Self, Vec<Problem>> {
+        Ok(Self { policy: Policy::parse_with_rules(text, rules)?, text: text.to_owned() })
+    }
+
+    /// Reads a policy. Where it names `rules`, `load` gives their text: see [`Policy::parse_with`].
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with either, and what `load` says.
+    pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
+        Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
+    }
+
+    /// The text of the policy's rules, where it has any.
+    #[must_use]
+    pub fn rules(&self) -> Option<&str> {
+        self.policy.rules.as_ref().map(|rules| rules.text())
     }
 
     /// The policy that grants nothing.
@@ -67,6 +111,7 @@ impl PolicyDocument {
 /// Configures a [`SkillHost`]. Where nothing is said:
 ///
 /// - the policy grants nothing: every plan is denied;
+/// - plans run in the name of `user:local`, and nobody can be asked for approval: what needs it is denied;
 /// - the skills are the ones that are built in, and what a plan itself names;
 /// - `{workspace}` is `workspace` below the current folder, and state is kept in `.skillhost` below it;
 /// - no secret has a value, and names are looked up as the policy says, else as the system does;
@@ -75,6 +120,8 @@ impl PolicyDocument {
 #[derive(Debug)]
 pub struct SkillHostBuilder {
     policy: PolicyDocument,
+    principal: Principal,
+    approver: Option<Approver>,
     workspace: PathBuf,
     state: PathBuf,
     skills: BTreeMap<SkillName, SkillBytes>,
@@ -88,6 +135,8 @@ impl Default for SkillHostBuilder {
     fn default() -> Self {
         Self {
             policy: PolicyDocument::deny_all(),
+            principal: Principal::default(),
+            approver: None,
             workspace: PathBuf::from("workspace"),
             state: PathBuf::from(".skillhost"),
             skills: BTreeMap::new(),
@@ -104,6 +153,20 @@ impl SkillHostBuilder {
     #[must_use]
     pub fn policy(mut self, policy: PolicyDocument) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// In whose name plans run: what the policy's rules call the principal.
+    #[must_use]
+    pub fn principal(mut self, principal: Principal) -> Self {
+        self.principal = principal;
+        self
+    }
+
+    /// Who is asked where a step needs approval, once for each such step, right before it would run.
+    #[must_use]
+    pub fn approver(mut self, approver: impl Approve + 'static) -> Self {
+        self.approver = Some(Approver(Arc::new(approver)));
         self
     }
 
@@ -162,6 +225,8 @@ impl SkillHostBuilder {
         let cache = if self.cache { ComponentCache::at(self.state.join("cache")) } else { ComponentCache::none() };
         SkillHost {
             policy: self.policy,
+            principal: self.principal,
+            approver: self.approver,
             workspace: self.workspace,
             store: RunStore::at(self.state),
             skills: self.skills,
@@ -179,6 +244,8 @@ impl SkillHostBuilder {
 pub struct RunOptions {
     /// Values for inputs that the plan declares.
     pub inputs: serde_json::Map<String, serde_json::Value>,
+    /// In whose name the plan runs; `None` for the host's own.
+    pub principal: Option<Principal>,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }
@@ -216,7 +283,7 @@ impl SkillHost {
     ///
     /// As for [`SkillHost::check`].
     pub fn explain(&self, plan: &PlanDocument) -> Result<Result<Vec<Explanation>, Vec<Problem>>, Error> {
-        Ok(self.check(plan)?.map(|checked| checked.explain(&self.policy.policy)))
+        Ok(self.check(plan)?.map(|checked| checked.explain(&self.policy.policy, &self.principal)))
     }
 
     /// What is known of a skill. Runs no guest code.

@@ -94,6 +94,12 @@ pub enum IdError {
         /// The beginning of what was given.
         text: String,
     },
+    /// Not `agent:NAME` or `user:NAME`.
+    #[error("`{text}` is not a principal: it must be `agent:NAME` or `user:NAME`")]
+    Principal {
+        /// The beginning of what was given.
+        text: String,
+    },
     /// Not `skill.function` or `skill.interface.function`.
     #[error("`{text}` is not a tool name: it must be `skill.function` or `skill.interface.function`")]
     Tool {
@@ -102,7 +108,8 @@ pub enum IdError {
     },
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether `text` has the form of a name.
+pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= limits::NAME_BYTES_MAX
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

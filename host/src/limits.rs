@@ -27,6 +27,20 @@ pub const PROBLEMS_MAX: usize = 100;
 pub const GRANTS_MAX: usize = 10_000;
 /// Rules of one imported document. Each is compared with all before it, and what was written by hand has far fewer.
 pub const RULES_IMPORTED_MAX: usize = 500;
+/// A file of rules.
+pub const RULES_BYTES_MAX: usize = 1 << 20;
+/// Rules of a policy: each is held against the schema, and those that fit a tool's name are evaluated for every call of it.
+pub const RULES_MAX: usize = 1_000;
+/// One rule. Its parts are walked by recursion, and a chain of `&&` is as deep as it is long.
+pub const RULE_BYTES_MAX: usize = 4 << 10;
+/// Nesting of brackets in a rule, for the same reason.
+pub const RULE_DEPTH_MAX: usize = 32;
+/// Values of an input that are put before rules: those that rules read, with all that is in them.
+pub const RULE_INPUT_PARTS_MAX: usize = 100_000;
+/// Roles in a policy, counted for each principal that has one.
+pub const ROLES_MAX: usize = 10_000;
+/// The reason of a rule, and who answers a request for approval and why: each is in the trace.
+pub const APPROVAL_TEXT_BYTES_MAX: usize = 1 << 10;
 /// The text that templates in one string may grow to.
 pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 

@@ -66,7 +66,8 @@ pub enum RunOutcome {
     Failed,
     /// The plan was not valid: nothing ran.
     Refused,
-    /// The policy allows not every step: nothing ran.
+    /// The policy does not allow a step. Nothing ran, unless rules had to wait for its input or somebody had to be asked: then later steps
+    /// did not run.
     Denied,
     /// The caller cancelled it.
     Cancelled,

@@ -4,27 +4,37 @@
 //! names the tool applies alone. A key that is not enforced does not exist and is refused.
 
 pub mod annotations;
+pub mod approval;
 pub mod decide;
 pub mod document;
 pub mod explain;
 pub mod needs;
 pub mod network;
 pub mod presets;
+pub mod principal;
 pub mod rbac;
+pub mod rules;
 pub mod secrets;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::id::Digest;
 use crate::limits::StepLimits;
 
 pub use annotations::Hints;
-pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, StepRequest, authorize, decide};
+pub use approval::{ApprovalAnswer, ApprovalRequest, Approve};
+pub use decide::{
+    AuthorizedPlan, AuthorizedStep, Caller, Decision, Denial, DenyReason, Permission, StepRequest, Why, authorize,
+    decide,
+};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
 pub use network::{NetworkRule, NetworkSettings};
+pub use principal::{Principal, PrincipalKind};
+pub use rules::{Rule, RuleSet};
 pub use secrets::{EnvValue, SecretDeclaration};
 
 /// What a host path of a policy starts with to mean the run's workspace.
@@ -44,6 +54,10 @@ pub struct Policy {
     pub secrets: BTreeMap<String, SecretDeclaration>,
     /// `[network]`: how names are looked up and servers are trusted.
     pub network: NetworkSettings,
+    /// `rules`: who may call what. Where there are none, a grant alone decides.
+    pub rules: Option<Arc<RuleSet>>,
+    /// `[roles]`: the roles of each principal, for the rules.
+    pub roles: BTreeMap<Principal, Vec<String>>,
     /// The digest of the document's bytes; of no bytes where there is no document.
     pub digest: Digest,
 }
@@ -65,6 +79,8 @@ pub struct Grant {
     pub network: Vec<NetworkRule>,
     /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
     pub env: BTreeMap<String, EnvValue>,
+    /// `approval`; where it is absent, the risk of the tool decides.
+    pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
     pub limits: StepLimits,
 }
@@ -79,8 +95,30 @@ impl Grant {
             filesystem: Vec::new(),
             clocks: Clocks::Virtual,
             random: Random::Seeded,
+            network: Vec::new(),
             env: BTreeMap::new(),
+            approval: None,
             limits: StepLimits::DEFAULT,
+        }
+    }
+}
+
+/// What a grant or a rule says of approval by a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// `never`: not because of the tool's risk.
+    Never,
+    /// `required`: each time.
+    Required,
+}
+
+impl Approval {
+    /// As policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Required => "required",
         }
     }
 }

@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::Value;
 
 use crate::host::{Error, SkillHost};
-use crate::id::{Digest, SkillName};
+use crate::id::SkillName;
 use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
-use crate::policy::Policy;
+use crate::policy::{ApprovalAnswer, ApprovalRequest, Approve, Policy, Why};
 use crate::problem::Problem;
 use crate::report::begun;
-use crate::run::{Given, Prepared, Stage, StepLog, Steps, header_with, prepare_with};
+use crate::run::{Given, Prepared, Stage, StepLog, Steps, approval_event, header, prepare_with};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
 use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, unusable};
 use crate::store::RunDir;
-use crate::trace::event::{Event, Header, Kind, StepBegin, StepEnd};
+use crate::trace::event::{DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
 use crate::trace::replay::ReplayReader;
 use crate::{canonical, limits};
@@ -59,13 +59,23 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let overview = Overview::read(recorded)?;
     let document = recorded.plan_document()?;
     let text = recorded.policy_text()?;
-    let policy = if text.is_empty() { Ok(Policy::deny_all()) } else { Policy::parse(&text) };
+    let policy = match recorded.rules_text()? {
+        Some(rules) => Policy::parse_with_rules(&text, &rules),
+        None if text.is_empty() => Ok(Policy::deny_all()),
+        None => Policy::parse(&text),
+    };
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
     let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, &overview, options);
     let replaced: Vec<SkillName> = options.skills.keys().cloned().collect();
-    let given = Given { inputs: &overview.header.inputs, policy: &policy, replaced: &replaced };
+    let given = Given {
+        inputs: &overview.header.inputs,
+        policy: &policy,
+        principal: &overview.header.principal,
+        has_approver: overview.has_approver,
+        replaced: &replaced,
+    };
     let prepared = prepare_with(engine, &document, &given, load)?;
 
     let mut log = Replaying {
@@ -77,7 +87,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         steps: 0,
         calls: 0,
     };
-    let divergence = match compare_header(&mut log, policy.digest, &document, &prepared)? {
+    let divergence = match compare_header(&mut log, &document, &prepared)? {
         Some(divergence) => Some((None, divergence)),
         None => drive(host, &prepared, &mut log)?,
     };
@@ -98,12 +108,7 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
         }
         Stage::Denied { denials, .. } => {
             for denial in denials {
-                let event = Event::Denied {
-                    step: denial.step.clone(),
-                    tool: denial.tool.clone(),
-                    reason: denial.reason.clone(),
-                };
-                if let Some(divergence) = log.expect(&event)? {
+                if let Some(divergence) = log.expect_denied(&DeniedEvent::of(denial, prepared.policy))? {
                     return Ok(Some((None, divergence)));
                 }
             }
@@ -135,6 +140,8 @@ struct Overview {
     outcome: Option<RunOutcome>,
     /// Why skills could not be loaded, where that is why the plan was refused.
     unloadable: Vec<Problem>,
+    /// Whether somebody could be asked for approval: where nobody could, a step was denied for it.
+    has_approver: bool,
 }
 
 impl Overview {
@@ -143,11 +150,15 @@ impl Overview {
         let Some((_, Event::Header(header))) = reader.next_event()? else {
             return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
         };
-        let mut overview = Self { header, ends: VecDeque::new(), outcome: None, unloadable: Vec::new() };
+        let mut overview =
+            Self { header, ends: VecDeque::new(), outcome: None, unloadable: Vec::new(), has_approver: true };
         while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
             match kind {
-                Kind::Refused | Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
+                Kind::Refused | Kind::Denied | Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
                     Some((_, Event::Refused { problems })) => overview.unloadable = load_problems(problems),
+                    Some((_, Event::Denied(denied))) if denied.why == Why::ApprovalRequired => {
+                        overview.has_approver = false;
+                    }
                     Some((_, Event::StepEnd(end))) => overview.ends.push_back(end),
                     Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
                     _ => {}
@@ -208,11 +219,10 @@ fn damaged(what: &str, problems: &[Problem]) -> Error {
 
 fn compare_header(
     log: &mut Replaying,
-    policy: Digest,
     document: &PlanDocument,
     prepared: &Prepared,
 ) -> Result<Option<Divergence>, Error> {
-    let mut made = header_with(policy, document, prepared);
+    let mut made = header(document, prepared);
     let Some((seq, Event::Header(mut recorded))) = log.next()? else {
         return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
     };
@@ -251,17 +261,44 @@ impl Replaying {
 
     /// Takes the next recorded event, which must equal `made`.
     fn expect(&mut self, made: &Event) -> Result<Option<Divergence>, Error> {
-        match self.next()? {
-            Some((seq, recorded)) => Ok(difference(seq, &recorded, made)),
-            None => {
-                let what = format!("the record ends where the replay has a `{}`", made.kind().name());
-                Ok(Some(Divergence { seq: None, what }))
-            }
+        Ok(compare(self.next()?, made))
+    }
+}
+
+impl Replaying {
+    /// Takes the next recorded event, which must be this denial. A record without `why` says the step and the reason alone.
+    fn expect_denied(&mut self, made: &DeniedEvent) -> Result<Option<Divergence>, Error> {
+        let mut made = made.clone();
+        let recorded = self.next()?;
+        if let Some((_, Event::Denied(denied))) = &recorded
+            && denied.is_brief()
+        {
+            made = DeniedEvent { step: made.step, tool: made.tool, reason: made.reason, ..denied.clone() };
         }
+        Ok(compare(recorded, &Event::Denied(made)))
     }
 }
 
 impl StepLog for Replaying {
+    fn approval(
+        &mut self,
+        request: &ApprovalRequest<'_>,
+        _: Option<&dyn Approve>,
+    ) -> Result<Result<ApprovalAnswer, Divergence>, Error> {
+        let recorded = self.next()?;
+        // What is recorded but for the answer must be what is asked for; the answer is the record's.
+        let answer = match &recorded {
+            Some((_, Event::Approval(approval))) => approval.answer.clone(),
+            _ => ApprovalAnswer::reject("", ""),
+        };
+        let made = Event::Approval(approval_event(request, answer.clone()));
+        Ok(compare(recorded, &made).map_or(Ok(answer), Err))
+    }
+
+    fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
+        Ok(self.expect_denied(denied)?.map_or(Ok(()), Err))
+    }
+
     fn is_cancelled_here(&self) -> bool {
         self.ends.is_empty() && self.outcome == Some(RunOutcome::Cancelled)
     }
@@ -317,6 +354,17 @@ impl StepLog for Replaying {
                 self.steps += 1;
                 Ok(Ok(()))
             }
+        }
+    }
+}
+
+/// How what was recorded differs from what the replay made.
+fn compare(recorded: Option<(u64, Event)>, made: &Event) -> Option<Divergence> {
+    match recorded {
+        Some((seq, recorded)) => difference(seq, &recorded, made),
+        None => {
+            let what = format!("the record ends where the replay has a `{}`", made.kind().name());
+            Some(Divergence { seq: None, what })
         }
     }
 }

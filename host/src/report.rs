@@ -29,7 +29,7 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Why the plan was refused.
     pub problems: Vec<Problem>,
-    /// Why the plan was denied.
+    /// The steps that were denied, and why: all of a plan of which nothing ran, or the one that ended the run.
     pub denials: Vec<Denial>,
     /// The hash of the trace's last event: equal for equal runs.
     pub head: Digest,
@@ -68,6 +68,12 @@ pub(crate) fn begun(steps: &[StepReport]) -> u64 {
 }
 
 impl Report {
+    /// Whether this step was denied.
+    #[must_use]
+    pub fn denies(&self, step: &StepReport) -> bool {
+        self.denials.iter().any(|denial| denial.step == step.id)
+    }
+
     /// The step that ended the run, if one did.
     #[must_use]
     pub fn failed_step(&self) -> Option<&StepReport> {

@@ -16,14 +16,14 @@ use crate::report::{Report, StepReport, begun};
 use crate::sandbox::Directories;
 use crate::store::{Phase, RunDir};
 use crate::trace::blob::BlobStore;
-use crate::trace::event::Event;
+use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
 pub use prepare::Checked;
-pub(crate) use prepare::{Given, Prepared, Stage, header_with, prepare_with};
-pub(crate) use steps::{StepLog, Steps};
+pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
+pub(crate) use steps::{StepLog, Steps, approval_event};
 
-use prepare::{check_secrets, create_workspace, header, open_reach, prepare};
+use prepare::{check_secrets, create_workspace, open_reach, prepare};
 use steps::Recording;
 
 /// Runs a plan.
@@ -33,10 +33,11 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     let folder = host.store.create_run()?;
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
-    folder.keep_policy(&host.policy.text)?;
+    folder.keep_policy(&host.policy.text, host.policy.rules())?;
     phases.done("store");
 
-    let prepared = prepare(host, document, &options.inputs)?;
+    let principal = options.principal.as_ref().unwrap_or(&host.principal);
+    let prepared = prepare(host, document, &options.inputs, principal)?;
     for loaded in prepared.loaded.skills.values() {
         folder.keep_component(&loaded.skill.digest, &loaded.bytes, loaded.manifest.as_deref())?;
         if let Some(warning) = &loaded.warning {
@@ -46,7 +47,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     phases.done("load and validate");
 
     let mut run = Run { host, log: recording(&folder)?, folder, phases, warnings: prepared.warnings() };
-    run.log.append(&Event::Header(header(host, document, &prepared)))?;
+    run.log.append(&Event::Header(header(document, &prepared)))?;
     match prepared.stage {
         Stage::Refused { ref problems } => run.refused(&prepared, problems.clone()),
         Stage::Denied { ref denials, .. } => run.denied(&prepared, denials.clone()),
@@ -59,7 +60,8 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
             host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
             let done = steps.run_all(&mut run.log)?;
             run.phases.done("steps");
-            run.finish(&prepared, done.outcome, done.output, done.steps)
+            let report = run.finish(&prepared, done.outcome, done.output, done.steps)?;
+            Ok(Report { denials: done.denial.into_iter().collect(), ..report })
         }
     }
 }
@@ -70,7 +72,7 @@ pub(crate) fn check(
     document: &PlanDocument,
     inputs: &Map<String, Value>,
 ) -> Result<Result<Checked, Vec<Problem>>, Error> {
-    Ok(match prepare(host, document, inputs)?.stage {
+    Ok(match prepare(host, document, inputs, &host.principal)?.stage {
         Stage::Refused { problems } => Err(problems),
         Stage::Denied { checked, .. } | Stage::Ready { checked, .. } => Ok(checked),
     })
@@ -99,9 +101,10 @@ impl Run<'_> {
     }
 
     fn denied(mut self, prepared: &Prepared, denials: Vec<Denial>) -> Result<Report, Error> {
-        for Denial { step, tool, reason, .. } in &denials {
+        for denial in &denials {
+            let Denial { step, tool, reason, .. } = denial;
             self.host.observers.tell(HostEvent::StepDenied { step, tool, reason });
-            self.log.append(&Event::Denied { step: step.clone(), tool: tool.clone(), reason: reason.clone() })?;
+            self.log.append(&Event::Denied(DeniedEvent::of(denial, prepared.policy)))?;
         }
         let report = self.finish(prepared, RunOutcome::Denied, Value::Null, Vec::new())?;
         Ok(Report { denials, ..report })

@@ -113,7 +113,8 @@ impl<'t> Reader<'t> {
         self.position(place.span.start)
     }
 
-    fn position(&self, offset: usize) -> Position {
+    /// The place of a byte of the text.
+    pub(crate) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset.min(self.text.len())).unwrap_or(self.text);
         let (lines, last) = before
             .rsplit_once('\n')
@@ -127,26 +128,17 @@ impl<'t> Reader<'t> {
         &mut self,
         table: &'d Spanned<DeTable<'t>>,
         known: &[&str],
-        later: &[&str],
     ) -> Fields<'d, 't> {
         let fields = Fields { place: Place { pointer: String::new(), span: 0..0 }, table: table.get_ref() };
-        self.check_keys(&fields, known, later);
+        self.check_keys(&fields, known);
         fields
     }
 
-    fn check_keys(&mut self, fields: &Fields<'_, 't>, known: &[&str], later: &[&str]) {
+    fn check_keys(&mut self, fields: &Fields<'_, 't>, known: &[&str]) {
         for key in fields.table.keys() {
             let place = Place { pointer: pointer_to(&fields.place.pointer, key.get_ref()), span: key.span() };
             let name: &str = key.get_ref();
-            if later.contains(&name) {
-                let hint = "not in this version: remove the key".to_owned();
-                self.report(
-                    &place,
-                    "not-in-this-version",
-                    format!("`{name}` is not enforced and therefore refused"),
-                    Some(hint),
-                );
-            } else if !known.contains(&name) {
+            if !known.contains(&name) {
                 let hint = suggestion(name, known.iter().copied())
                     .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
                 self.report(&place, "unknown-key", format!("there is no key `{name}`"), Some(hint));
@@ -168,9 +160,9 @@ impl<'t> Reader<'t> {
     }
 
     /// A table with checked keys.
-    pub(crate) fn table<'d>(&mut self, node: &Node<'d, 't>, known: &[&str], later: &[&str]) -> Option<Fields<'d, 't>> {
+    pub(crate) fn table<'d>(&mut self, node: &Node<'d, 't>, known: &[&str]) -> Option<Fields<'d, 't>> {
         let fields = self.open_table(node)?;
-        self.check_keys(&fields, known, later);
+        self.check_keys(&fields, known);
         Some(fields)
     }
 

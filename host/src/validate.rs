@@ -164,6 +164,17 @@ impl ValidPlan {
         problems.into_vec().into_iter().next().map_or(Ok(input), Err)
     }
 
+    /// The input of `step` where no step has to run for it: its references, if it has any, are to the plan's inputs alone.
+    #[must_use]
+    pub fn known_input(&self, step: &ValidStep<'_>) -> Option<Value> {
+        let references = step.step.input.references();
+        if references.iter().any(|located| matches!(located.reference.root, Root::Step(_))) {
+            return None;
+        }
+        // One that cannot be resolved is an error of the run when its turn comes.
+        self.resolve_input(step, &Outputs::default()).ok()
+    }
+
     /// What the run gives back: the plan's `output` with its references replaced; null where the plan has none.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod limits;
 mod linked;
 mod policies;
 mod replay;
+mod rules;
 mod sandbox;
 mod secrets;
 mod skills_lock;

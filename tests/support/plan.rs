@@ -25,9 +25,9 @@ pub const READ_WRITE: &str = r#"filesystem = [{ host = "{workspace}", guest = "/
 /// The whole workspace, for reading.
 pub const READ_ONLY: &str = r#"filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-only" }]"#;
 
-/// A policy with one grant for every tool: `limits` are lines of `[limits]`, `grant` lines of `[[grant]]`.
+/// A policy with one grant for every tool, whatever its risk: `limits` are lines of `[limits]`, `grant` lines of `[[grant]]`.
 pub fn policy(limits: &str, grant: &str) -> String {
     format!(
-        "schema = \"skillhost.policy/1\"\n[limits]\n{limits}\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n{grant}\n"
+        "schema = \"skillhost.policy/1\"\n[limits]\n{limits}\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\napproval = \"never\"\n{grant}\n"
     )
 }

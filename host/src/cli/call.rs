@@ -30,6 +30,9 @@ pub(crate) struct Call {
     /// The same from a file, or from stdin where it is `-`
     #[arg(long, value_name = "FILE", conflicts_with = "input")]
     input_file: Option<PathBuf>,
+    /// Asks on the terminal where the call needs approval; otherwise it is denied
+    #[arg(long)]
+    interactive: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -50,7 +53,7 @@ impl Call {
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
         let plan = self.plan(input);
-        let (mut report, mut failure) = run(session, session.running_builder(&self.host)?, &plan, Map::new())?;
+        let (mut report, mut failure) = run(session, session.running_builder(&self.host)?, &plan, Map::new(), self.interactive)?;
         if report.outcome == RunOutcome::Refused {
             // The places decide the exit code, so it is taken before they are put in other words.
             let exit = Exit::of_report(&report);

@@ -12,6 +12,8 @@ pub struct Env {
     pub policy: Option<OsString>,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
     /// Whether stderr is a terminal.
@@ -32,6 +34,7 @@ impl Env {
             state: var("HOST_STATE"),
             policy: var("HOST_POLICY"),
             no_color: var("NO_COLOR").is_some() || dumb,
+            stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),

@@ -126,7 +126,7 @@ impl Error {
         Some(match report.outcome {
             RunOutcome::Completed => return None,
             RunOutcome::Refused => Self::refused(report.problems.clone()),
-            RunOutcome::Denied => Self::denied(&report.denials),
+            RunOutcome::Denied => Self::denied(&report.denials).of_kind(kind),
             RunOutcome::Failed | RunOutcome::Cancelled => match report.failed_step() {
                 Some(step) => Self::of_step(report, step),
                 None => Self::new(kind, "the run was cancelled between two steps"),

@@ -2,6 +2,7 @@
 
 use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::Why;
 use crate::problem::Problem;
 use crate::report::Report;
 use crate::report::human::Append as _;
@@ -30,6 +31,8 @@ pub enum Exit {
     Diverged,
     /// The policy does not allow it.
     Denied,
+    /// It needed approval, and the answer was no.
+    Rejected,
     /// It was cancelled by another program (SIGTERM).
     Cancelled,
     /// The state folder, the disk, or the host itself.
@@ -39,11 +42,11 @@ pub enum Exit {
 }
 
 /// Codes that later versions will use.
-const RESERVED: &str = "14, 21 and 30";
+const RESERVED: &str = "21 and 30";
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Success,
         Self::Unexpected,
         Self::Request,
@@ -54,6 +57,7 @@ impl Exit {
         Self::SkillFailed,
         Self::Diverged,
         Self::Denied,
+        Self::Rejected,
         Self::Cancelled,
         Self::Internal,
         Self::Interrupted,
@@ -73,6 +77,7 @@ impl Exit {
             Self::SkillFailed => 7,
             Self::Diverged => 9,
             Self::Denied => 11,
+            Self::Rejected => 14,
             Self::Cancelled => 16,
             Self::Internal => 20,
             Self::Interrupted => 130,
@@ -93,6 +98,7 @@ impl Exit {
             Self::SkillFailed => "a skill failed, trapped or exceeded another limit",
             Self::Diverged => "a replay diverged, or a trace was changed",
             Self::Denied => "denied by the policy",
+            Self::Rejected => "approval was asked for and refused",
             Self::Cancelled => "cancelled (SIGTERM)",
             Self::Internal => "storage or internal error",
             Self::Interrupted => "interrupted (Ctrl-C)",
@@ -113,6 +119,7 @@ impl Exit {
             Self::SkillFailed => "USER_CODE_ERROR",
             Self::Diverged => "REPLAY_DIVERGED",
             Self::Denied => "SECURITY_VIOLATION",
+            Self::Rejected => "APPROVAL_REJECTED",
             Self::Cancelled => "CANCELLED",
             Self::Internal => "INTERNAL",
             Self::Interrupted => "INTERRUPTED",
@@ -125,7 +132,7 @@ impl Exit {
         match self {
             Self::Success => 200,
             Self::Request | Self::SkillLoad | Self::Input => 400,
-            Self::Denied => 403,
+            Self::Denied | Self::Rejected => 403,
             Self::ToolNotFound => 404,
             Self::Unexpected | Self::Diverged => 409,
             Self::Cancelled | Self::Interrupted => 499,
@@ -173,6 +180,7 @@ impl Exit {
         match report.outcome {
             RunOutcome::Completed => Self::Success,
             RunOutcome::Refused => Self::of_problems(&report.problems),
+            RunOutcome::Denied if report.denials.iter().any(|denial| denial.why == Why::Rejected) => Self::Rejected,
             RunOutcome::Denied => Self::Denied,
             RunOutcome::Cancelled => Self::Cancelled,
             RunOutcome::Failed => {
@@ -217,10 +225,11 @@ mod tests {
     7  a skill failed, trapped or exceeded another limit
     9  a replay diverged, or a trace was changed
    11  denied by the policy
+   14  approval was asked for and refused
    16  cancelled (SIGTERM)
    20  storage or internal error
   130  interrupted (Ctrl-C)
-  14, 21 and 30 are reserved"
+  21 and 30 are reserved"
         );
     }
 

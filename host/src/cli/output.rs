@@ -1,6 +1,6 @@
 //! The only place that writes to stdout and stderr. A reader that goes away (a closed pipe) is no error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead as _, ErrorKind, Read as _, Write};
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +11,9 @@ use crate::cli::reply::Reply;
 use crate::cli::{ColorChoice, Global};
 use crate::clock::Stopwatch;
 use crate::report::human::{Look, Tone, harmless};
+
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 1_000;
 
 /// Where and how to write.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,18 @@ impl Output {
             let label = self.err_look.paint(Tone::Note, &format!("{label}:"));
             write(&mut io::stderr().lock(), &format!("{label} {}\n", harmless(text)));
         }
+    }
+
+    /// Asks on stderr, whatever else is silent, and reads a line from stdin; `None` where there is none. What is asked may hold text of a
+    /// plan: each line of it is shown without what a terminal would act on.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        let lines: Vec<String> = question.split('\n').map(harmless).collect();
+        if !write(&mut io::stderr().lock(), &lines.join("\n")) {
+            return None;
+        }
+        let mut line = String::new();
+        let read = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut line);
+        read.ok().filter(|bytes| *bytes > 0).map(|_| line)
     }
 
     /// Writes a part of what goes to stdout. Gives false where nobody reads it any more.

@@ -9,9 +9,9 @@ use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
-use crate::policy::{Explanation, Verdict, rbac};
 use crate::cli::{policy_init, policy_lab};
-use crate::report::human::counted;
+use crate::policy::{Explanation, Verdict, rbac};
+use crate::report::human::{Append as _, counted};
 use crate::{document, json};
 
 /// Looks into policies
@@ -85,8 +85,18 @@ impl Check {
         let document = read_policy(&self.file)?;
         let policy = document.policy;
         let grants = policy.grants.len();
-        let text = format!("ok: {}, {}\n", self.file.display(), counted(grants as u64, "grant"));
-        Ok(Reply::new(text, serde_json::json!({ "grants": grants, "digest": policy.digest.to_string() })))
+        let mut text = format!("ok: {}, {}", self.file.display(), counted(grants as u64, "grant"));
+        let mut result = serde_json::json!({ "grants": grants, "digest": policy.digest.to_string() });
+        if let Some(rules) = &policy.rules {
+            let count = rules.rules().len();
+            text.add(format_args!(", {}", counted(count as u64, "rule")));
+            if let Some(members) = result.as_object_mut() {
+                members.insert("rules".to_owned(), serde_json::json!(count));
+                members.insert("rules_digest".to_owned(), serde_json::json!(rules.digest().to_string()));
+            }
+        }
+        text.push('\n');
+        Ok(Reply::new(text, result))
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Run {
     /// The same with a text as it is
     #[arg(long = "input-text", value_name = "K=TEXT", value_parser = text_pair)]
     input_text: Vec<(String, Value)>,
+    /// Asks on the terminal where a step needs approval; otherwise such a step is denied
+    #[arg(long)]
+    interactive: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -32,7 +35,7 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, inputs)?;
+        let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, inputs, self.interactive)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
     }
@@ -44,9 +47,13 @@ pub(crate) fn run(
     builder: SkillHostBuilder,
     plan: &PlanDocument,
     inputs: serde_json::Map<String, Value>,
+    interactive: bool,
 ) -> Result<(Report, Option<Error>), Error> {
-    let progress = Progress::new(&session.output);
-    let host = builder.observer(progress.observer()).build();
+    let mut output = session.output;
+    // A line that is redrawn would cover the question.
+    output.progress &= !interactive;
+    let progress = Progress::new(&output);
+    let host = session.asking(builder, interactive).observer(progress.observer()).build();
     let options = RunOptions { inputs, ..RunOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.run(plan, &options);

@@ -7,11 +7,15 @@ use crate::cli::Global;
 use crate::cli::env::Env;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::interactive;
 use crate::cli::output::Output;
 use crate::cli::reply::Reply;
 use crate::clock::Stopwatch;
 use crate::document;
 use crate::id::SkillName;
+use crate::limits;
+use crate::policy::Principal;
+use crate::problem::Problem;
 use crate::report::Report;
 use crate::skills::SkillBytes;
 use crate::{PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
@@ -43,6 +47,9 @@ pub(crate) struct HostArgs {
     /// What tools may touch [env: HOST_POLICY] [default: policies/default.toml if it exists, else nothing is granted]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// In whose name it runs, for the policy's rules: `agent:NAME` or `user:NAME`
+    #[arg(long = "as", value_name = "PRINCIPAL", default_value = "user:local")]
+    pub(crate) principal: Principal,
     /// The folder that `{workspace}` means in the policy
     #[arg(long, value_name = "DIR", default_value = "workspace")]
     pub(crate) workspace: PathBuf,
@@ -101,7 +108,19 @@ impl Session {
     /// A host with policy and workspace, which may say what is granted.
     pub(crate) fn granting_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
         let (_, policy) = self.policy(args.policy.as_deref())?;
-        Ok(self.builder(&args.skills).policy(policy).workspace(&args.workspace))
+        Ok(self.builder(&args.skills).policy(policy).principal(args.principal.clone()).workspace(&args.workspace))
+    }
+
+    /// A host that asks on the terminal where a step needs approval, if that is wanted and there is one.
+    pub(crate) fn asking(&self, builder: SkillHostBuilder, interactive: bool) -> SkillHostBuilder {
+        if !interactive {
+            return builder;
+        }
+        if !self.env.stdin_is_terminal || !self.env.stderr_is_terminal {
+            self.note("`--interactive` has no terminal to ask on, so what needs approval is denied");
+            return builder;
+        }
+        builder.approver(interactive::approver(self.output))
     }
 
     /// The same with the values of the policy's secrets, which may run what is granted.
@@ -109,7 +128,8 @@ impl Session {
         let (name, policy) = self.policy(args.policy.as_deref())?;
         let secrets = Secrets::read(&policy.policy, |variable| self.env.secret(variable));
         let secrets = secrets.map_err(|problems| Error::document(&name, problems))?;
-        Ok(self.builder(&args.skills).policy(policy).secrets(secrets).workspace(&args.workspace))
+        let builder = self.builder(&args.skills).policy(policy).principal(args.principal.clone());
+        Ok(builder.secrets(secrets).workspace(&args.workspace))
     }
 
     /// The policy that applies, with its name.
@@ -140,5 +160,14 @@ pub(crate) fn read_policy(path: &Path) -> Result<PolicyDocument, Error> {
     let Ok(text) = String::from_utf8(bytes) else {
         return Err(Error::new(Exit::Request, format!("`{name}` is not UTF-8")));
     };
-    PolicyDocument::parse(&text).map_err(|problems| Error::document(&name, problems))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let load = |rules: &str| {
+        let file = folder.join(rules);
+        let hint = "the rules of a policy lie beside it, where its `rules` says";
+        let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
+        let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
+        String::from_utf8(bytes)
+            .map_err(|_| Problem::new("not-utf8", "/rules", format!("`{}` is not UTF-8", file.display())))
+    };
+    PolicyDocument::parse_with(&text, load).map_err(|problems| Error::document(&name, problems))
 }

@@ -165,7 +165,7 @@ impl Usage {
                         usage.steps.push(step);
                     }
                 }
-                (Event::Denied { step, tool, reason }, _) => usage.denied.push((step, tool, reason)),
+                (Event::Denied(denied), _) => usage.denied.push((denied.step, denied.tool, denied.reason)),
                 (Event::RunEnd { outcome, .. }, _) => usage.outcome = Some(outcome),
                 _ => {}
             }

@@ -3,16 +3,17 @@
 mod network;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::id::Digest;
+use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
-use crate::policy::{Access, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Random, SCHEMA, WORKSPACE};
+use crate::policy::{
+    Access, Approval, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random, RuleSet, SCHEMA,
+    WORKSPACE,
+};
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
-
-/// Keys that other versions have and this one does not enforce.
-const LATER: [&str; 2] = ["approval", "rules"];
 
 impl Policy {
     /// Reads a policy document.
@@ -20,11 +21,43 @@ impl Policy {
     /// # Errors
     ///
     /// All mistakes, in the order of the text, each with its line: syntax, unknown keys, wrong types, values out of range, paths and
-    /// names that are not of their form, grants that no tool can ever reach, secrets that are not declared or not used.
+    /// names that are not of their form, grants that no tool can ever reach, secrets that are not declared or not used. A document that
+    /// names `rules` is refused: see [`Self::parse_with_rules`].
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(text, |name| {
+            let message =
+                format!("the rules `{name}` are not given: without them the policy would say less than it means");
+            Err(Problem::new("missing-rules", "/rules", message))
+        })
+    }
+
+    /// Reads a policy document whose `rules` have this text, whatever they are called.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`], and all mistakes of the rules. Rules that the document does not name are refused.
+    pub fn parse_with_rules(text: &str, rules: &str) -> Result<Self, Vec<Problem>> {
+        let policy = Self::parse_with(text, |_| Ok(rules.to_owned()))?;
+        if policy.rules.is_some() {
+            return Ok(policy);
+        }
+        let hint = "write `rules = \"access.cedar\"` above its first table";
+        Err(vec![
+            Problem::new("unexpected-rules", "", "the policy names no `rules`, but some are given").with_hint(hint),
+        ])
+    }
+
+    /// Reads a policy document. Where it names `rules`, `load` gives their text; it gets the name as it is written, which is a relative
+    /// path without `..`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse_with_rules`], and what `load` says.
+    pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "limits", "network", "secrets", "grant"], &LATER);
+        let keys = ["schema", "limits", "rules", "roles", "network", "secrets", "grant"];
+        let root = reader.root(&document, &keys);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
         let limits = over_defaults(&ceilings.unwrap_or_default());
@@ -33,10 +66,33 @@ impl Policy {
         let mut used = secrets::References::default();
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits, &mut used));
         let secrets = used.check(&mut reader, declared.unwrap_or_default());
-        let problems = reader.finish();
+        let named = root.get("rules").and_then(|node| read_rules_name(&mut reader, &node));
+        let roles = root.get("roles").map(|node| read_roles(&mut reader, &node)).unwrap_or_default();
+        if let (Some(node), None) = (root.get("roles"), root.get("rules")) {
+            let hint = Some("name a file of rules with `rules`, or remove `[roles]`".to_owned());
+            reader.report(&node.place, "roles-without-rules", "only rules know roles, and there are none", hint);
+        }
+        let mut problems = reader.finish();
+        let rules = match named
+            .map(|name| load(name).map_err(|problem| vec![problem]).and_then(|text| RuleSet::parse(&text)))
+        {
+            None => None,
+            Some(Ok(rules)) => Some(Arc::new(rules)),
+            Some(Err(found)) => {
+                let name = named.unwrap_or_default();
+                problems.extend(found.into_iter().map(|problem| {
+                    let message = match &problem.position {
+                        Some(_) => format!("in `{name}`: {}", problem.message),
+                        None => problem.message.clone(),
+                    };
+                    Problem { message, ..problem }
+                }));
+                None
+            }
+        };
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
-            Ok(Self { limits, grants, secrets, network, digest: Digest::of(text.as_bytes()) })
+            Ok(Self { limits, grants, rules, roles, secrets, network, digest: Digest::of(text.as_bytes()) })
         } else {
             Err(problems)
         }
@@ -50,6 +106,8 @@ impl Policy {
             grants: Vec::new(),
             secrets: BTreeMap::new(),
             network: NetworkSettings::default(),
+            rules: None,
+            roles: BTreeMap::new(),
             digest: Digest::of(b""),
         }
     }
@@ -60,6 +118,53 @@ impl Policy {
         // No document is empty: it names its schema.
         self.digest != Digest::of(b"")
     }
+}
+
+/// The name of the file of rules: below the policy's own folder, so that a policy and its rules move together.
+fn read_rules_name<'d, 't>(reader: &mut Reader<'t>, node: &Node<'d, 't>) -> Option<&'d str> {
+    let name = reader.string(node)?;
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0', ':']);
+    if name.split('/').all(plain) {
+        return Some(name);
+    }
+    let message = format!("`{}` is no file below the policy's folder", name.escape_debug());
+    let hint = "write its path from there, such as `access.cedar`".to_owned();
+    reader.report(&node.place, "bad-path", message, Some(hint));
+    None
+}
+
+/// Reads `[roles]`: for each principal a list of names.
+fn read_roles<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Principal, Vec<String>> {
+    let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
+    let mut roles: BTreeMap<Principal, Vec<String>> = BTreeMap::new();
+    let mut count = 0;
+    for (name, node) in fields.entries() {
+        let principal = name
+            .parse::<Principal>()
+            .map_err(|error| reader.report(&node.place, "bad-principal", error.to_string(), None));
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        for item in reader.array(&node, "names of roles").unwrap_or_default() {
+            let Some(role) = reader.string(&item) else { continue };
+            count += 1;
+            if !is_name(role) {
+                let message = format!("`{}` is no name of a role", role.escape_debug());
+                let hint = "a name starts with a letter and holds only letters, digits, `-` and `_`".to_owned();
+                reader.report(&item.place, "bad-name", message, Some(hint));
+            } else if !seen.insert(role) {
+                reader.report(&item.place, "duplicate-role", format!("the role `{role}` is there twice"), None);
+            } else {
+                names.push(role.to_owned());
+            }
+        }
+        if let Ok(principal) = principal {
+            roles.insert(principal, names);
+        }
+    }
+    if count > limits::ROLES_MAX {
+        let message = format!("there are {count} roles; at most {} are read", limits::ROLES_MAX);
+        reader.report(&node.place, "too-many-roles", message, None);
+    }
+    roles
 }
 
 /// What the document says, in both directions: a policy's limit may be above or below the default.
@@ -85,7 +190,7 @@ fn read_limits<'t>(
 ) -> LimitsDocument {
     let keys = max.entries().map(|(key, _)| key);
     let mut document = LimitsDocument::default();
-    let Some(fields) = reader.table(node, &keys, &[]) else { return document };
+    let Some(fields) = reader.table(node, &keys) else { return document };
     let ceilings = ceiling.map(StepLimits::entries);
     for (index, (key, max)) in max.entries().into_iter().enumerate() {
         let Some(node) = fields.get(key) else { continue };
@@ -166,8 +271,8 @@ fn read_grant<'t>(
     ceilings: StepLimits,
     used: &mut secrets::References,
 ) -> Option<Grant> {
-    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "limits"];
-    let fields = reader.table(node, &keys, &LATER)?;
+    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "approval", "limits"];
+    let fields = reader.table(node, &keys)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
     let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
@@ -177,6 +282,9 @@ fn read_grant<'t>(
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
     let network = fields.get("network").map(|node| network::read_rules(reader, &node, used)).unwrap_or_default();
     let env = fields.get("env").map(|node| secrets::read_env(reader, &node, used)).unwrap_or_default();
+    let approval = fields.get("approval");
+    let approval =
+        approval.and_then(|node| reader.one_of(&node, &[("never", Approval::Never), ("required", Approval::Required)]));
     let own = fields.get("limits").map(|node| read_limits(reader, &node, &StepLimits::MAX, Some(&ceilings)));
     Some(Grant {
         skills: skills?,
@@ -186,6 +294,7 @@ fn read_grant<'t>(
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
+        approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })
 }
@@ -276,7 +385,7 @@ fn is_same_or_below(one: &str, other: &str) -> bool {
 }
 
 fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Preopen, Place)> {
-    let fields = reader.table(node, &["host", "guest", "access"], &[])?;
+    let fields = reader.table(node, &["host", "guest", "access"])?;
     for key in ["host", "guest", "access"] {
         if fields.get(key).is_none() {
             let hint =

@@ -6,8 +6,12 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::needs::{self, Missing, missing};
-use crate::policy::{Clocks, Decision, EnvValue, Grant, Hints, NetworkRule, Policy, Preopen, Random, decide};
+use crate::policy::decide::{Refusal, court, settle};
+use crate::policy::needs::{Missing, missing};
+use crate::policy::{
+    Caller, Clocks, Decision, Denial, EnvValue, Grant, Hints, NetworkRule, Permission, Policy, Preopen, Random,
+    StepRequest, Why, decide,
+};
 use crate::skill::{Need, Skill};
 
 /// What the policy means for one step.
@@ -28,6 +32,10 @@ pub enum Verdict {
     Allowed(Box<Allowed>),
     /// It may not.
     Denied {
+        /// The kind of reason.
+        why: Why,
+        /// The ids of the rules that decided; empty where none did.
+        rules: Vec<String>,
         /// Why.
         reason: String,
         /// What to add to the policy.
@@ -56,6 +64,8 @@ pub struct Allowed {
     pub limits: StepLimits,
     /// What the grant proves of the tool; `None` where the skill is not known.
     pub hints: Option<Hints>,
+    /// What permits it beside the grant; `None` where rules read an input that an earlier step gives.
+    pub permission: Option<Permission>,
     /// Where grant and skill do not fit: a need that is not met, a grant that is of no use.
     pub notes: Vec<String>,
 }
@@ -64,14 +74,46 @@ pub struct Allowed {
 #[must_use]
 pub fn explain<'a>(
     policy: &Policy,
+    caller: &Caller<'_>,
     steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)>,
 ) -> Vec<Explanation> {
-    let explained = steps.into_iter().map(|(step, tool, limits, skill)| Explanation {
-        step: step.clone(),
-        tool: tool.clone(),
-        verdict: verdict(policy, tool, limits, skill),
+    let steps: Vec<_> = steps.into_iter().collect();
+    let known = |(step, tool, limits, skill): &(&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)| {
+        Some(StepRequest { step, tool, limits, skill: (*skill)? })
+    };
+    let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(known).collect();
+    let court = court(policy, caller, &requests);
+    let explained = steps.iter().map(|entry| {
+        let (step, tool, limits, skill) = *entry;
+        let mut verdict = verdict(policy, tool, limits, skill);
+        if let (Verdict::Allowed(allowed), Some(request)) = (&mut verdict, known(entry)) {
+            let grant = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant));
+            let settled = court
+                .as_ref()
+                .map_err(|refusal| refusal.clone().of_step(step, tool))
+                .and_then(|court| grant.map_or(Ok(None), |grant| settle(court.as_ref(), caller, &request, grant)));
+            match settled {
+                Ok(permission) => allowed.permission = permission,
+                Err(denial) => verdict = denial.into(),
+            }
+        }
+        Explanation { step: step.clone(), tool: tool.clone(), verdict }
     });
     explained.collect()
+}
+
+impl From<Denial> for Verdict {
+    fn from(denial: Denial) -> Self {
+        let Denial { why, rules, reason, hint, missing, .. } = denial;
+        Self::Denied { why, rules, reason, hint, missing }
+    }
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { why, rules, reason, hint, missing, .. } = refusal;
+        Self::Denied { why, rules, reason, hint, missing }
+    }
 }
 
 /// What the policy means for one call of a tool.
@@ -80,16 +122,14 @@ pub fn verdict(policy: &Policy, tool: &ToolName, limits: &LimitsDocument, skill:
     let (index, grant) = match decide(policy, tool) {
         Decision::Allow { index, grant } => (index, grant),
         Decision::Deny { reason } => {
-            let (reason, hint) = (reason.text(policy, tool), reason.hint(tool));
-            return Verdict::Denied { reason, hint, missing: Vec::new() };
+            return Refusal::not_granted(reason.text(policy, tool), reason.hint(tool)).into();
         }
     };
     let missing = skill.map(|skill| missing(grant, tool, skill)).unwrap_or_default();
     if missing.is_empty() {
         return Verdict::Allowed(Box::new(allowed(index, grant, limits, tool, skill)));
     }
-    let (reason, hint) = (needs::reason(index, tool, &missing), needs::hint(index, &missing));
-    Verdict::Denied { reason, hint, missing }
+    Refusal::incomplete(index, tool, missing).into()
 }
 
 fn allowed(
@@ -110,6 +150,7 @@ fn allowed(
         hints: skill
             .and_then(|skill| skill.tool(tool.function()))
             .map(|tool| Hints::enforced(grant, &tool.annotations)),
+        permission: Some(Permission::default()),
         notes: skill.map(|skill| notes(grant, tool, skill)).unwrap_or_default(),
     }
 }
@@ -169,9 +210,12 @@ impl Verdict {
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Denied { reason, hint, missing } => {
+            Self::Denied { why, rules, reason, hint, missing } => {
                 let missing: Vec<Value> = missing.iter().map(Missing::to_json).collect();
-                json!({ "allowed": false, "reason": reason, "hint": hint, "missing": missing })
+                json!({
+                    "allowed": false, "why": why.name(), "rules": rules, "reason": reason, "hint": hint,
+                    "missing": missing,
+                })
             }
             Self::Allowed(allowed) => {
                 let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
@@ -195,6 +239,9 @@ impl Verdict {
                     "env": allowed.env,
                     "limits": Value::Object(limits.into_iter().collect()),
                     "annotations": allowed.hints.map(Hints::to_json),
+                    "rules": allowed.permission.as_ref().map(|permission| &permission.rules),
+                    "reasons": allowed.permission.as_ref().map(|permission| &permission.reasons),
+                    "needs_approval": allowed.permission.as_ref().map(|permission| &permission.needs_approval),
                     "notes": allowed.notes,
                 })
             }
@@ -218,7 +265,7 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied { reason, hint, missing } => {
+            Self::Denied { reason, hint, missing, .. } => {
                 writeln!(f, "  reason: {reason}")?;
                 missing.iter().try_for_each(|missing| writeln!(f, "  missing: {missing}"))?;
                 writeln!(f, "  hint: {hint}")
@@ -254,6 +301,18 @@ impl fmt::Display for Allowed {
         writeln!(f, "  environment: {env}")?;
         let limits = self.limits.entries().map(|(name, value)| format!("{name} {value}"));
         writeln!(f, "  limits: {}", limits.join(", "))?;
+        match &self.permission {
+            None => writeln!(f, "  rules: decide when the input is known, right before the step")?,
+            Some(permission) => {
+                if !permission.rules.is_empty() {
+                    writeln!(f, "  rules: permitted by {}", permission.rules.join(", "))?;
+                }
+                permission.reasons.iter().try_for_each(|reason| writeln!(f, "  reason: {reason}"))?;
+                if !permission.needs_approval.is_empty() {
+                    writeln!(f, "  approval: required ({})", permission.needs_approval.join(", "))?;
+                }
+            }
+        }
         if let Some(hints) = self.hints {
             writeln!(f, "  enforced: {}", hints.words().join(", "))?;
         }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use crate::outcome::RunOutcome;
+use crate::policy::Denial;
 use crate::report::{Report, StepReport};
 
 /// Appends formatted text to a string.
@@ -70,12 +71,12 @@ pub fn report(report: &Report, look: &Look) -> String {
     let mut out = String::new();
     let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
     let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
-    out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report.outcome))));
+    out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report))));
     if !report.output.is_null() {
         out.add(format_args!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output)));
     }
     if !report.steps.is_empty() {
-        out.add(format_args!("\n{}", steps(&report.steps, look)));
+        out.add(format_args!("\n{}", steps(&report.steps, &report.denials, look)));
     }
     let said = stderr(&report.steps, look);
     if !said.is_empty() {
@@ -111,17 +112,20 @@ pub fn stderr(steps: &[StepReport], look: &Look) -> String {
     out
 }
 
-const fn outcome_text(outcome: RunOutcome) -> &'static str {
-    match outcome {
+fn outcome_text(report: &Report) -> &'static str {
+    match report.outcome {
         RunOutcome::Completed => "completed",
         RunOutcome::Failed => "failed",
         RunOutcome::Refused => "refused: nothing ran",
+        RunOutcome::Denied if report.steps.iter().any(|step| step.outcome.is_some()) => {
+            "denied: later steps did not run"
+        }
         RunOutcome::Denied => "denied: nothing ran",
         RunOutcome::Cancelled => "cancelled",
     }
 }
 
-fn steps(steps: &[StepReport], look: &Look) -> String {
+fn steps(steps: &[StepReport], denials: &[Denial], look: &Look) -> String {
     let mut table = Table::new(&[("step", Align::Left), ("tool", Align::Left), ("outcome", Align::Left)]).and(&[
         ("fuel", Align::Right),
         ("calls", Align::Right),
@@ -131,6 +135,9 @@ fn steps(steps: &[StepReport], look: &Look) -> String {
     for step in steps {
         let name = (step.id.to_string(), step.tool.to_string());
         match &step.outcome {
+            None if denials.iter().any(|denial| denial.step == step.id) => {
+                table.row(&[&name.0, &name.1, "denied", "", "", "", ""], Some((2, Tone::Bad)));
+            }
             None => table.row(&[&name.0, &name.1, "not run", "", "", "", ""], Some((2, Tone::Dim))),
             Some(outcome) => {
                 let tone = if outcome.is_completed() { Tone::Good } else { Tone::Bad };
@@ -412,7 +419,7 @@ head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
     fn a_narrow_terminal_cuts_the_widest_name() {
         let look = Look { width: Some(70), ..Look::default() };
         let completed = Outcome::Completed { output: json!(1) };
-        let text = steps(&[step("a-step-with-a-very-long-name-that-never-ends", Some(completed))], &look);
+        let text = steps(&[step("a-step-with-a-very-long-name-that-never-ends", Some(completed))], &[], &look);
         assert!(text.lines().all(|line| line.chars().count() <= 70), "{text}");
         assert!(text.contains('…'));
     }

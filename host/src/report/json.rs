@@ -14,7 +14,7 @@ pub fn report(report: &Report) -> Value {
     out.insert("plan".to_owned(), json!(report.plan));
     out.insert("outcome".to_owned(), json!(report.outcome.name()));
     out.insert("output".to_owned(), report.output.clone());
-    out.insert("steps".to_owned(), report.steps.iter().map(step).collect());
+    out.insert("steps".to_owned(), report.steps.iter().map(|one| step(one, report)).collect());
     if !report.problems.is_empty() {
         out.insert("problems".to_owned(), json!(report.problems));
     }
@@ -35,12 +35,12 @@ pub fn report(report: &Report) -> Value {
     Value::Object(out)
 }
 
-fn step(step: &StepReport) -> Value {
+fn step(step: &StepReport, report: &Report) -> Value {
     let mut out = Map::new();
     out.insert("id".to_owned(), json!(step.id.as_str()));
     out.insert("tool".to_owned(), json!(step.tool.to_string()));
     let Some(ended) = &step.outcome else {
-        out.insert("outcome".to_owned(), json!("not-run"));
+        out.insert("outcome".to_owned(), json!(if report.denies(step) { "denied" } else { "not-run" }));
         return Value::Object(out);
     };
     out.append(&mut outcome(ended));
@@ -85,6 +85,9 @@ pub fn denial(denial: &Denial) -> Value {
     json!({
         "step": denial.step.as_str(),
         "tool": denial.tool.to_string(),
+        "why": denial.why.name(),
+        "rules": denial.rules,
+        "needs_approval": denial.needs_approval,
         "reason": denial.reason,
         "hint": denial.hint,
         "missing": denial.missing.iter().map(Missing::to_json).collect::<Vec<_>>(),
@@ -154,6 +157,9 @@ mod tests {
         given.denials.push(Denial {
             step: "a".parse().unwrap(),
             tool: "files.remove".parse().unwrap(),
+            why: crate::policy::Why::Forbidden,
+            rules: vec!["no".to_owned()],
+            needs_approval: Vec::new(),
             reason: "r".to_owned(),
             hint: "h".to_owned(),
             missing: Vec::new(),
@@ -162,7 +168,16 @@ mod tests {
         assert_eq!(value["problems"][0]["hint"], "h");
         assert_eq!(
             value["denials"],
-            json!([{"step": "a", "tool": "files.remove", "reason": "r", "hint": "h", "missing": []}])
+            json!([{
+                "step": "a", "tool": "files.remove", "why": "forbidden", "rules": ["no"], "needs_approval": [],
+                "reason": "r", "hint": "h", "missing": [],
+            }])
         );
+        assert_eq!(
+            (&value["steps"][0]["outcome"], &value["steps"][2]["outcome"]),
+            (&json!("completed"), &json!("not-run"))
+        );
+        given.denials[0].step = "c".parse().unwrap();
+        assert_eq!(report(&given)["steps"][2]["outcome"], "denied");
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::host::{Error, SkillHost};
-use crate::id::{Digest, SkillName};
+use crate::id::{Digest, SkillName, StepId};
 use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Access, AuthorizedPlan, Denial, Policy, StepRequest, WORKSPACE, authorize};
+use crate::policy::{Access, AuthorizedPlan, Caller, Denial, Policy, Principal, StepRequest, WORKSPACE, authorize};
 use crate::problem::{Problem, Problems};
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
@@ -50,10 +50,27 @@ pub struct Checked {
 }
 
 impl Checked {
-    pub(crate) fn explain(&self, policy: &Policy) -> Vec<Explanation> {
+    pub(crate) fn explain(&self, policy: &Policy, principal: &Principal) -> Vec<Explanation> {
         let steps = self.plan.steps();
-        explain(policy, steps.map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
+        // Whether somebody can be asked is not known here; that somebody has to be is what is shown.
+        let input = known_input(&self.plan);
+        let caller = caller(&self.plan, principal, true, &input);
+        explain(policy, &caller, steps.map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
     }
+}
+
+/// The input of a step of `plan` where no step has to run for it.
+fn known_input(plan: &ValidPlan) -> impl Fn(&StepId) -> Option<Value> + '_ {
+    |id| plan.step_by_id(id).and_then(|step| plan.known_input(&step))
+}
+
+fn caller<'a>(
+    plan: &'a ValidPlan,
+    principal: &'a Principal,
+    has_approver: bool,
+    input: &'a dyn Fn(&StepId) -> Option<Value>,
+) -> Caller<'a> {
+    Caller { principal, plan_name: &plan.plan().name, plan: plan.plan().digest, has_approver, input }
 }
 
 /// A plan with its skills.
@@ -62,6 +79,12 @@ pub(crate) struct Prepared {
     pub(crate) engine: Arc<SandboxEngine>,
     pub(crate) loaded: Loaded,
     pub(crate) stage: Stage,
+    /// The digest of the policy that decided.
+    pub(crate) policy: Digest,
+    /// The digest of its rules.
+    pub(crate) rules: Option<Digest>,
+    /// In whose name it runs.
+    pub(crate) principal: Principal,
     /// The plan's name and digest where it could be read.
     read: Option<Read>,
 }
@@ -90,10 +113,12 @@ pub(crate) fn prepare(
     host: &SkillHost,
     document: &PlanDocument,
     inputs: &Map<String, Value>,
+    principal: &Principal,
 ) -> Result<Prepared, Error> {
     let engine = host.engine()?;
     let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
-    let given = Given { inputs, policy: &host.policy.policy, replaced: &[] };
+    let given =
+        Given { inputs, policy: &host.policy.policy, principal, has_approver: host.approver.is_some(), replaced: &[] };
     prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))
 }
 
@@ -101,6 +126,10 @@ pub(crate) fn prepare(
 pub(crate) struct Given<'a> {
     pub(crate) inputs: &'a Map<String, Value>,
     pub(crate) policy: &'a Policy,
+    /// In whose name the plan runs.
+    pub(crate) principal: &'a Principal,
+    /// Whether somebody can be asked for approval.
+    pub(crate) has_approver: bool,
     /// Skills that a replay takes from elsewhere: their pins do not count.
     pub(crate) replaced: &'a [SkillName],
 }
@@ -112,9 +141,17 @@ pub(crate) fn prepare_with(
     given: &Given<'_>,
     load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
-    let Given { inputs, policy, replaced } = *given;
-    let refused =
-        |engine, loaded, read, problems| Prepared { engine, loaded, read, stage: Stage::Refused { problems } };
+    let Given { inputs, policy, principal, has_approver, replaced } = *given;
+    let prepared = |engine, loaded, read, stage| Prepared {
+        engine,
+        loaded,
+        stage,
+        policy: policy.digest,
+        rules: policy.rules.as_ref().map(|rules| rules.digest()),
+        principal: principal.clone(),
+        read,
+    };
+    let refused = |engine, loaded, read, problems| prepared(engine, loaded, read, Stage::Refused { problems });
     let mut draft = match document.draft() {
         Ok(draft) => draft,
         Err(problems) => return Ok(refused(engine, Loaded::default(), None, problems)),
@@ -136,18 +173,21 @@ pub(crate) fn prepare_with(
         Ok(plan) => plan,
         Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
     };
-    let requests = plan.steps().map(|step| StepRequest {
-        step: step.id,
-        tool: &step.tool.name,
-        limits: step.limits,
-        skill: step.skill,
-    });
-    let authorized = authorize(policy, requests);
+    let authorized = {
+        let input = known_input(&plan);
+        let requests = plan.steps().map(|step| StepRequest {
+            step: step.id,
+            tool: &step.tool.name,
+            limits: step.limits,
+            skill: step.skill,
+        });
+        authorize(policy, &caller(&plan, principal, has_approver, &input), requests)
+    };
     let stage = match authorized {
         Ok(authorized) => Stage::Ready { checked: Checked { plan }, authorized },
         Err(denials) => Stage::Denied { checked: Checked { plan }, denials },
     };
-    Ok(Prepared { engine, loaded, read: Some(read), stage })
+    Ok(prepared(engine, loaded, Some(read), stage))
 }
 
 /// The valid plan, or what is wrong with the document, with its skills and with its meaning in one report.
@@ -178,16 +218,14 @@ fn validated(draft: Draft, loaded: &Loaded) -> Result<ValidPlan, Vec<Problem>> {
 }
 
 /// The header of the run's trace.
-pub(crate) fn header(host: &SkillHost, document: &PlanDocument, prepared: &Prepared) -> Header {
-    header_with(host.policy.policy.digest, document, prepared)
-}
-
-pub(crate) fn header_with(policy: Digest, document: &PlanDocument, prepared: &Prepared) -> Header {
+pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
     let read = prepared.read.as_ref();
     Header {
         plan_name: prepared.plan_name().to_owned(),
         plan: read.map_or_else(|| document.digest(), |read| read.digest),
-        policy,
+        policy: prepared.policy,
+        rules: prepared.rules,
+        principal: prepared.principal.clone(),
         skills: prepared.loaded.catalog.iter().map(|(name, skill)| (name.clone(), skill.digest)).collect(),
         inputs: read.map(|read| read.inputs.clone()).unwrap_or_default(),
         seed: read.map_or(0, |read| read.seed),

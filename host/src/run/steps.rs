@@ -8,17 +8,19 @@ use serde_json::Value;
 
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
-use crate::id::SkillName;
+use crate::id::{Digest, SkillName};
 use crate::observe::HostEvent;
 use crate::outcome::{Outcome, RunOutcome};
-use crate::policy::{AuthorizedPlan, AuthorizedStep};
+use crate::policy::{
+    ApprovalAnswer, ApprovalRequest, Approve, AuthorizedPlan, AuthorizedStep, Denial, Permission, Principal,
+};
 use crate::report::StepReport;
 use crate::run::micros;
 use crate::run::prepare::{Checked, Prepared};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Program, Reach, SandboxError};
-use crate::trace::event::{Event, StepBegin, StepEnd};
+use crate::trace::event::{ApprovalEvent, DeniedEvent, Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Outputs, ValidStep};
 
@@ -28,6 +30,16 @@ pub(crate) trait StepLog {
     fn is_cancelled_here(&self) -> bool {
         false
     }
+
+    /// A step needs approval: asks for it and appends the answer, or takes the recorded one and asks nobody.
+    fn approval(
+        &mut self,
+        request: &ApprovalRequest<'_>,
+        approver: Option<&dyn Approve>,
+    ) -> Result<Result<ApprovalAnswer, Divergence>, Error>;
+
+    /// A step is denied when its turn has come: appends its event, or compares it with the record.
+    fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error>;
 
     /// A step begins: appends its event, or compares it with the record. Gives the tape for its host calls.
     fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error>;
@@ -57,6 +69,23 @@ fn lost() -> Error {
 }
 
 impl StepLog for Recording {
+    fn approval(
+        &mut self,
+        request: &ApprovalRequest<'_>,
+        approver: Option<&dyn Approve>,
+    ) -> Result<Result<ApprovalAnswer, Divergence>, Error> {
+        // Without an approver, a step that needs one was denied before.
+        let answer = approver.map(|approver| approver.approve(request).bounded());
+        let answer = answer.unwrap_or_else(|| ApprovalAnswer::reject("nobody", "nobody can be asked"));
+        self.append(&Event::Approval(approval_event(request, answer.clone())))?;
+        Ok(Ok(answer))
+    }
+
+    fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
+        self.append(&Event::Denied(denied.clone()))?;
+        Ok(Ok(()))
+    }
+
     fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error> {
         self.recorder()?.append(&Event::StepBegin(begin.clone()))?;
         let recorder = self.0.take().ok_or_else(lost)?;
@@ -72,12 +101,25 @@ impl StepLog for Recording {
     }
 }
 
+/// The event of an answer.
+pub(crate) fn approval_event(request: &ApprovalRequest<'_>, answer: ApprovalAnswer) -> ApprovalEvent {
+    ApprovalEvent {
+        step: request.step.clone(),
+        tool: request.tool.clone(),
+        needs_approval: request.needed_by.to_vec(),
+        answer,
+    }
+}
+
 /// The steps of one run.
 pub(crate) struct Steps<'a> {
     host: &'a SkillHost,
     engine: &'a SandboxEngine,
     checked: &'a Checked,
     authorized: &'a AuthorizedPlan,
+    principal: &'a Principal,
+    /// The digest of the policy that decides.
+    policy: Digest,
     programs: BTreeMap<SkillName, Program>,
     directories: Directories,
     reach: Option<Reach>,
@@ -92,6 +134,8 @@ pub(crate) struct Done {
     pub(crate) outcome: RunOutcome,
     pub(crate) output: Value,
     pub(crate) steps: Vec<StepReport>,
+    /// The step that was denied when its turn had come.
+    pub(crate) denial: Option<Denial>,
     /// Where a replay left the record.
     pub(crate) divergence: Option<(String, Divergence)>,
 }
@@ -114,14 +158,33 @@ impl<'a> Steps<'a> {
         let programs = prepared.loaded.programs(&prepared.engine)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
-        Ok(Self { host, engine, checked, authorized, programs, directories, reach, runtime, _ticking, cancel })
+        let (principal, policy) = (&prepared.principal, prepared.policy);
+        Ok(Self {
+            host,
+            engine,
+            checked,
+            authorized,
+            principal,
+            policy,
+            programs,
+            directories,
+            reach,
+            runtime,
+            _ticking,
+            cancel,
+        })
     }
 
     /// Runs the steps in order until one does not complete.
     pub(crate) fn run_all(&self, log: &mut dyn StepLog) -> Result<Done, Error> {
         let mut outputs = Outputs::default();
-        let mut done =
-            Done { outcome: RunOutcome::Completed, output: Value::Null, steps: Vec::new(), divergence: None };
+        let mut done = Done {
+            outcome: RunOutcome::Completed,
+            output: Value::Null,
+            steps: Vec::new(),
+            denial: None,
+            divergence: None,
+        };
         for (step, authorized) in self.checked.plan.steps().zip(self.authorized.steps()) {
             let mut report = StepReport {
                 id: step.id.clone(),
@@ -137,11 +200,12 @@ impl<'a> Steps<'a> {
                 done.outcome = RunOutcome::Cancelled;
             }
             if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-                done.divergence = self
-                    .run_step(&step, authorized, &mut outputs, log, &mut report)?
-                    .err()
-                    .map(|d| (step.id.to_string(), d));
+                match self.run_step(&step, authorized, &mut outputs, log, &mut report)? {
+                    Ok(denial) => done.denial = denial,
+                    Err(divergence) => done.divergence = Some((step.id.to_string(), divergence)),
+                }
                 done.outcome = match &report.outcome {
+                    _ if done.denial.is_some() => RunOutcome::Denied,
                     Some(Outcome::Cancelled) => RunOutcome::Cancelled,
                     Some(outcome) if outcome.is_completed() => RunOutcome::Completed,
                     _ => RunOutcome::Failed,
@@ -156,6 +220,42 @@ impl<'a> Steps<'a> {
         Ok(done)
     }
 
+    /// Decides about a step whose input is known now: asks the rules where that had to wait, and whoever has to approve.
+    fn permission(
+        &self,
+        step: &ValidStep<'_>,
+        authorized: &AuthorizedStep,
+        input: &Value,
+        log: &mut dyn StepLog,
+    ) -> Result<Result<Result<Permission, Box<Denial>>, Divergence>, Error> {
+        let tool = step.tool;
+        let permission = match self.authorized.permission(authorized, step.id, 1, tool, input) {
+            Ok(permission) => permission,
+            Err(denial) => return Ok(Ok(Err(denial))),
+        };
+        if permission.needs_approval.is_empty() {
+            return Ok(Ok(Ok(permission)));
+        }
+        let request = ApprovalRequest {
+            step: step.id,
+            tool: &tool.name,
+            input,
+            principal: self.principal,
+            grant_index: authorized.grant_index,
+            grant: &authorized.grant,
+            risk: tool.annotations.risk,
+            needed_by: &permission.needs_approval,
+            rules: &permission.rules,
+            reasons: &permission.reasons,
+        };
+        let answer = match log.approval(&request, self.host.approver.as_deref())? {
+            Ok(answer) => answer,
+            Err(divergence) => return Ok(Err(divergence)),
+        };
+        Ok(Ok(if answer.approved { Ok(permission) } else { Err(Box::new(Denial::rejected(&request, &answer))) }))
+    }
+
+    /// Runs a step, unless it is denied: then gives the denial.
     fn run_step(
         &self,
         step: &ValidStep<'_>,
@@ -163,9 +263,19 @@ impl<'a> Steps<'a> {
         outputs: &mut Outputs,
         log: &mut dyn StepLog,
         report: &mut StepReport,
-    ) -> Result<Result<(), Divergence>, Error> {
+    ) -> Result<Result<Option<Denial>, Divergence>, Error> {
         let input =
             self.checked.plan.resolve_input(step, outputs).map_err(|problem| Error::Resolve(Box::new(problem)))?;
+        let permission = match self.permission(step, authorized, &input, log)? {
+            Ok(Ok(permission)) => permission,
+            Ok(Err(denial)) => {
+                let (step, tool, reason) = (&denial.step, &denial.tool, &denial.reason);
+                self.host.observers.tell(HostEvent::StepDenied { step, tool, reason });
+                let logged = log.denied(&DeniedEvent::of(&denial, self.policy))?;
+                return Ok(logged.map(|()| Some(*denial)));
+            }
+            Err(divergence) => return Ok(Err(divergence)),
+        };
         let plan = self.checked.plan.plan();
         let started = Stopwatch::start();
         let begin = StepBegin {
@@ -175,6 +285,7 @@ impl<'a> Steps<'a> {
             skill: step.skill.digest,
             input,
             grant: authorized.grant_index as u64,
+            rules: permission.rules,
             limits: authorized.limits,
         };
         let tape = match log.begin(&begin)? {
@@ -222,6 +333,6 @@ impl<'a> Steps<'a> {
             _ => report.stderr = invoked.stderr,
         }
         report.outcome = Some(end.outcome);
-        Ok(ended)
+        Ok(ended.map(|()| None))
     }
 }

@@ -35,7 +35,7 @@ impl Metadata {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "name", "version", "description", "needs", "tools"], &[]);
+        let root = reader.root(&document, &["schema", "name", "version", "description", "needs", "tools"]);
         reader.schema(&root, SCHEMA);
         let name = root.get("name").and_then(|node| read_name(&mut reader, &node));
         let version = root.get("version").and_then(|node| reader.string(&node).map(str::to_owned));
@@ -109,7 +109,7 @@ fn read_tools<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Stri
 
 fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Option<Annotations> {
     let keys = ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output", "needs"];
-    let fields = reader.table(node, &keys, &[])?;
+    let fields = reader.table(node, &keys)?;
     let mut flag = |key| fields.get(key).and_then(|node| reader.boolean(&node)).unwrap_or_default();
     let (read_only, idempotent, destructive) = (flag("read_only"), flag("idempotent"), flag("destructive"));
     let annotations = Annotations {
@@ -173,6 +173,30 @@ pub enum Risk {
     High,
     /// `critical`.
     Critical,
+}
+
+impl Risk {
+    /// The risk as manifests write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// From 1, low, to 4, critical.
+    #[must_use]
+    pub const fn level(self) -> i64 {
+        match self {
+            Self::Low => 1,
+            Self::Medium => 2,
+            Self::High => 3,
+            Self::Critical => 4,
+        }
+    }
 }
 
 /// What kind of output a tool says it gives.

@@ -94,7 +94,7 @@ impl Needs {
 
 /// Reads a `needs` table.
 pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<Needs> {
-    let fields = reader.table(node, &["filesystem", "network", "clocks", "random", "env"], &[])?;
+    let fields = reader.table(node, &["filesystem", "network", "clocks", "random", "env"])?;
     let folders = [FolderNeed::ReadOnly, FolderNeed::ReadWrite].map(|need| (need.name(), need));
     let real = [("real", true)];
     Some(Needs {

@@ -3,7 +3,8 @@
 //! ```text
 //! trace.jsonl    the chained events          plan.json|plan.yaml   the document as it was given
 //! timing.jsonl   what the wall clock says    policy.toml           the policy as it was given
-//! blobs/         long payloads by digest     components/           each component and its skill.toml, by digest
+//! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
+//! components/    each component and its skill.toml, by digest
 //! ```
 
 use std::fs;
@@ -22,6 +23,7 @@ use crate::trace::{BLOBS_FOLDER, TRACE_FILE};
 
 const PLANS: [(&str, PlanFormat); 2] = [("plan.json", PlanFormat::Json), ("plan.yaml", PlanFormat::Yaml)];
 const POLICY: &str = "policy.toml";
+const RULES: &str = "access.cedar";
 const TIMING: &str = "timing.jsonl";
 const COMPONENTS: &str = "components";
 
@@ -100,13 +102,15 @@ impl RunDir {
         self.keep(&self.path.join(format!("plan.{extension}")), bytes)
     }
 
-    /// Keeps the policy's text; empty where there was none.
+    /// Keeps the policy's text, empty where there was none, and that of its rules. Rules are kept under one name, whatever the policy
+    /// calls them.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`].
-    pub fn keep_policy(&self, text: &str) -> Result<(), StoreError> {
-        self.keep(&self.path.join(POLICY), text.as_bytes())
+    pub fn keep_policy(&self, text: &str, rules: Option<&str>) -> Result<(), StoreError> {
+        self.keep(&self.path.join(POLICY), text.as_bytes())?;
+        rules.map_or(Ok(()), |rules| self.keep(&self.path.join(RULES), rules.as_bytes()))
     }
 
     /// Keeps a component and its manifest: once for all runs, and as a hard link in the run's folder. Where linking is not possible the
@@ -182,9 +186,17 @@ impl RunDir {
     ///
     /// [`StoreError::Io`] where it cannot be read.
     pub fn policy_text(&self) -> Result<String, StoreError> {
-        let path = self.path.join(POLICY);
-        let bytes = self.read(&path)?;
-        String::from_utf8(bytes).map_err(|_| failed("read", &path)(io::Error::other("it is not UTF-8")))
+        self.text(&self.path.join(POLICY))
+    }
+
+    /// The text of the policy's rules; `None` where it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read.
+    pub fn rules_text(&self) -> Result<Option<String>, StoreError> {
+        let path = self.path.join(RULES);
+        if path.is_file() { self.text(&path).map(Some) } else { Ok(None) }
     }
 
     /// Copies the whole run to a folder that must not be there.
@@ -195,6 +207,10 @@ impl RunDir {
     pub fn copy_to(&self, target: &Path) -> Result<Self, StoreError> {
         copy_folder(&self.path, target)?;
         Self::open(target)
+    }
+
+    fn text(&self, path: &Path) -> Result<String, StoreError> {
+        String::from_utf8(self.read(path)?).map_err(|_| failed("read", path)(io::Error::other("it is not UTF-8")))
     }
 
     fn keep(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
-use super::event::{Event, Header, StepBegin, StepEnd};
+use super::event::{ApprovalEvent, DeniedEvent, Event, Header, StepBegin, StepEnd};
 use crate::canonical::{write_string, write_u64, write_value};
 use crate::id::Digest;
 use crate::outcome::Outcome;
@@ -16,6 +16,8 @@ use crate::outcome::Outcome;
 const HASH_NAME_BYTES: usize = 8;
 /// `"hash":"<64 hex>",`.
 pub(super) const HASH_MEMBER_BYTES: usize = HASH_NAME_BYTES + 64 + 2;
+/// Stands for the policy of a denial in traces that do not name it.
+pub(super) const NO_DIGEST: Digest = Digest::from_bytes([0; 32]);
 /// `prev` of the first event.
 pub(super) const FIRST_PREV: [u8; 64] = [b'0'; 64];
 
@@ -68,17 +70,8 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
             end(out, seq);
             line
         }
-        Event::Denied { step, tool, reason } => {
-            let line = begin(out, &[], "denied");
-            previous(out, prev);
-            text(out, "reason", reason);
-            number(out, "seq", seq);
-            text(out, "step", step.as_str());
-            member(out, "tool");
-            quoted(out, tool);
-            out.push(b'}');
-            line
-        }
+        Event::Denied(content) => denied(out, seq, prev, content),
+        Event::Approval(content) => approval(out, seq, prev, content),
         Event::StepBegin(content) => step_begin(out, seq, prev, content),
         Event::Call(content) => {
             let line = begin(out, &[], "call");
@@ -103,6 +96,58 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
     }
 }
 
+fn denied(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], denied: &DeniedEvent) -> Unsealed {
+    let line = begin(out, &[], "denied");
+    texts(out, "needs_approval", &denied.needs_approval);
+    if denied.policy != NO_DIGEST {
+        digest(out, "policy", denied.policy);
+    }
+    previous(out, prev);
+    text(out, "reason", &denied.reason);
+    texts(out, "rules", &denied.rules);
+    number(out, "seq", seq);
+    text(out, "step", denied.step.as_str());
+    member(out, "tool");
+    quoted(out, &denied.tool);
+    if denied.policy != NO_DIGEST {
+        text(out, "why", denied.why.name());
+    }
+    out.push(b'}');
+    line
+}
+
+fn approval(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], approval: &ApprovalEvent) -> Unsealed {
+    let line = begin(out, &[], "approval");
+    member(out, "needs_approval");
+    list(out, &approval.needs_approval);
+    text(out, "outcome", if approval.answer.approved { "approved" } else { "rejected" });
+    previous(out, prev);
+    text(out, "reason", &approval.answer.reason);
+    number(out, "seq", seq);
+    text(out, "step", approval.step.as_str());
+    member(out, "tool");
+    quoted(out, &approval.tool);
+    text(out, "who", &approval.answer.by);
+    out.push(b'}');
+    line
+}
+
+/// A list of strings, which is absent where it is empty.
+fn texts(out: &mut Vec<u8>, name: &'static str, texts: &[String]) {
+    if !texts.is_empty() {
+        member(out, name);
+        list(out, texts);
+    }
+}
+
+fn list(out: &mut Vec<u8>, texts: &[String]) {
+    for (index, text) in texts.iter().enumerate() {
+        out.push(if index == 0 { b'[' } else { b',' });
+        write_string(out, text);
+    }
+    out.extend_from_slice(if texts.is_empty() { b"[]" } else { b"]" });
+}
+
 fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unsealed {
     let line = begin(out, &[], "header");
     // `host` and `inputs` sort before `kind`: the header is the one event that writes its kind late.
@@ -118,6 +163,12 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
     }
     digest(out, "policy", header.policy);
     previous(out, prev);
+    if !header.principal.is_default() {
+        text(out, "principal", &header.principal.to_string());
+    }
+    if let Some(rules) = header.rules {
+        digest(out, "rules", rules);
+    }
     text(out, "runtime", &header.engine);
     text(out, "schema", super::SCHEMA);
     number(out, "seed", header.seed);
@@ -142,6 +193,7 @@ fn step_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &StepBegin) -
     let limits = begun.limits.entries().into_iter().map(|(name, limit)| (name.to_owned(), Value::from(limit)));
     write_value(out, &Value::Object(limits.collect()));
     previous(out, prev);
+    texts(out, "rules", &begun.rules);
     number(out, "seq", seq);
     digest(out, "skill", begun.skill);
     text(out, "step", begun.step.as_str());

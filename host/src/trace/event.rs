@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::limits::StepLimits;
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::{ApprovalAnswer, Denial, Principal, Why};
 use crate::problem::Problem;
 
 /// One event.
@@ -20,14 +21,9 @@ pub enum Event {
         problems: Vec<Problem>,
     },
     /// The policy does not allow a step; the run ends after the last of them.
-    Denied {
-        /// The step.
-        step: StepId,
-        /// Its tool.
-        tool: ToolName,
-        /// The policy's reason.
-        reason: String,
-    },
+    Denied(DeniedEvent),
+    /// Somebody was asked whether the next step may run.
+    Approval(ApprovalEvent),
     /// A step is about to run.
     StepBegin(StepBegin),
     /// A host call of the step that runs.
@@ -52,7 +48,8 @@ impl Event {
         match self {
             Self::Header(_) => Kind::Header,
             Self::Refused { .. } => Kind::Refused,
-            Self::Denied { .. } => Kind::Denied,
+            Self::Denied(_) => Kind::Denied,
+            Self::Approval(_) => Kind::Approval,
             Self::StepBegin(_) => Kind::StepBegin,
             Self::Call(_) => Kind::Call,
             Self::StepEnd(_) => Kind::StepEnd,
@@ -70,6 +67,8 @@ pub enum Kind {
     Refused,
     /// [`Event::Denied`].
     Denied,
+    /// [`Event::Approval`].
+    Approval,
     /// [`Event::StepBegin`].
     StepBegin,
     /// [`Event::Call`].
@@ -82,8 +81,16 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Header, Self::Refused, Self::Denied, Self::StepBegin, Self::Call, Self::StepEnd, Self::RunEnd];
+    pub const ALL: [Self; 8] = [
+        Self::Header,
+        Self::Refused,
+        Self::Denied,
+        Self::Approval,
+        Self::StepBegin,
+        Self::Call,
+        Self::StepEnd,
+        Self::RunEnd,
+    ];
 
     /// The kind's name in traces.
     #[must_use]
@@ -92,6 +99,7 @@ impl Kind {
             Self::Header => "header",
             Self::Refused => "refused",
             Self::Denied => "denied",
+            Self::Approval => "approval",
             Self::StepBegin => "step-begin",
             Self::Call => "call",
             Self::StepEnd => "step-end",
@@ -115,6 +123,10 @@ pub struct Header {
     pub plan: Digest,
     /// The digest of the policy document.
     pub policy: Digest,
+    /// The digest of the policy's rules, where it has any.
+    pub rules: Option<Digest>,
+    /// In whose name the plan runs.
+    pub principal: Principal,
     /// The skills that the plan uses, by component digest.
     pub skills: BTreeMap<SkillName, Digest>,
     /// The plan's inputs.
@@ -127,6 +139,53 @@ pub struct Header {
     pub host: String,
     /// The engine: its version and the digest of its configuration. Fuel is comparable only where it is equal.
     pub engine: String,
+}
+
+/// The policy does not allow a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeniedEvent {
+    /// The step.
+    pub step: StepId,
+    /// Its tool: what was asked for.
+    pub tool: ToolName,
+    /// The policy's reason.
+    pub reason: String,
+    /// The kind of reason.
+    pub why: Why,
+    /// The digest of the policy document that decided.
+    pub policy: Digest,
+    /// The ids of the rules that decided.
+    pub rules: Vec<String>,
+    /// Why approval is needed, where that is what is missing.
+    pub needs_approval: Vec<String>,
+}
+
+impl DeniedEvent {
+    /// The event of a denial by the policy of that digest.
+    #[must_use]
+    pub fn of(denial: &Denial, policy: Digest) -> Self {
+        let Denial { step, tool, why, rules, needs_approval, reason, .. } = denial.clone();
+        Self { step, tool, reason, why, policy, rules, needs_approval }
+    }
+
+    /// Whether it says no more than the reason, as the first traces of this version did.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.policy == super::encode::NO_DIGEST
+    }
+}
+
+/// Somebody was asked whether a step may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalEvent {
+    /// The step.
+    pub step: StepId,
+    /// Its tool.
+    pub tool: ToolName,
+    /// Why approval is needed.
+    pub needs_approval: Vec<String>,
+    /// The answer, and who gave it.
+    pub answer: ApprovalAnswer,
 }
 
 /// A step is about to run.
@@ -144,6 +203,8 @@ pub struct StepBegin {
     pub input: Value,
     /// The index of the grant that applies.
     pub grant: u64,
+    /// The ids of the rules that permit it; empty where the policy has none.
+    pub rules: Vec<String>,
     /// The limits that apply.
     pub limits: StepLimits,
 }

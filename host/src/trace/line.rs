@@ -9,12 +9,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::encode::HASH_MEMBER_BYTES;
-use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::encode::NO_DIGEST;
+use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use super::scan::{Fault, Scanner, Shape};
 use super::{RecordedCall, SCHEMA, TraceError};
 use crate::id::{Digest, SkillName};
 use crate::limits::{LimitKind, LimitsDocument, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::{ApprovalAnswer, Principal, Why};
 use crate::problem::Problem;
 
 /// The members that events have, sorted as they stand in a line.
@@ -31,6 +33,7 @@ pub(super) enum Member {
     Kind,
     Limits,
     Name,
+    NeedsApproval,
     Outcome,
     Output,
     Params,
@@ -38,9 +41,11 @@ pub(super) enum Member {
     PlanName,
     Policy,
     Prev,
+    Principal,
     Problems,
     Reason,
     Result,
+    Rules,
     Runtime,
     Schema,
     Seed,
@@ -51,10 +56,12 @@ pub(super) enum Member {
     Step,
     Steps,
     Tool,
+    Who,
+    Why,
 }
 
 impl Member {
-    const COUNT: usize = 31;
+    const COUNT: usize = 36;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -67,6 +74,7 @@ impl Member {
         "kind",
         "limits",
         "name",
+        "needs_approval",
         "outcome",
         "output",
         "params",
@@ -74,9 +82,11 @@ impl Member {
         "plan_name",
         "policy",
         "prev",
+        "principal",
         "problems",
         "reason",
         "result",
+        "rules",
         "runtime",
         "schema",
         "seed",
@@ -87,6 +97,8 @@ impl Member {
         "step",
         "steps",
         "tool",
+        "who",
+        "why",
     ];
 
     fn name(self) -> &'static str {
@@ -94,8 +106,8 @@ impl Member {
     }
 }
 
-/// The members that an event of `kind` has, and the one that it may lack.
-const fn members_of(kind: Kind) -> (&'static [Member], Option<Member>) {
+/// The members that an event of `kind` has, and those that it may lack.
+const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
     use Member as M;
     match kind {
         Kind::Header => (
@@ -114,17 +126,25 @@ const fn members_of(kind: Kind) -> (&'static [Member], Option<Member>) {
                 M::Skills,
                 M::StartTime,
             ],
-            Some(M::PlanName),
+            &[M::PlanName, M::Principal, M::Rules],
         ),
-        Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], None),
-        Kind::Denied => (&[M::Hash, M::Kind, M::Prev, M::Reason, M::Seq, M::Step, M::Tool], None),
+        Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], &[]),
+        // Older traces say no more than the reason.
+        Kind::Denied => (
+            &[M::Hash, M::Kind, M::Prev, M::Reason, M::Seq, M::Step, M::Tool],
+            &[M::NeedsApproval, M::Policy, M::Rules, M::Why],
+        ),
+        Kind::Approval => (
+            &[M::Hash, M::Kind, M::NeedsApproval, M::Outcome, M::Prev, M::Reason, M::Seq, M::Step, M::Tool, M::Who],
+            &[],
+        ),
         Kind::StepBegin => (
             &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
-            None,
+            &[M::Rules],
         ),
-        Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], None),
-        Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], Some(M::Fuel)),
-        Kind::RunEnd => (&[M::Hash, M::Kind, M::Outcome, M::Output, M::Prev, M::Seq, M::Steps], None),
+        Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
+        Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], &[M::Fuel]),
+        Kind::RunEnd => (&[M::Hash, M::Kind, M::Outcome, M::Output, M::Prev, M::Seq, M::Steps], &[]),
     }
 }
 
@@ -144,7 +164,7 @@ impl Index {
     pub(super) fn of(line: &str) -> Result<Self, Fault> {
         let fault = |what| Fault { at: 0, what };
         let mut places = [(0, 0); Member::COUNT];
-        let mut present = 0_u32;
+        let mut present = 0_u64;
         let mut next = 0_usize;
         let mut shapes = (None, None);
         let mut scanner = Scanner::new(line);
@@ -175,9 +195,10 @@ impl Index {
         let kind = kind.ok_or_else(|| fault("the event has no known kind"))?;
         let seq = raw(Member::Seq).and_then(|text| text.parse().ok()).ok_or_else(|| fault("the event has no seq"))?;
         let (required, optional) = members_of(kind);
-        let bit = |member: Member| 1_u32 << (member as u32);
-        let required = required.iter().fold(0, |bits, member| bits | bit(*member));
-        if present & required != required || present & !(required | optional.map_or(0, bit)) != 0 {
+        let bit = |member: Member| 1_u64 << (member as u32);
+        let bits = |members: &[Member]| members.iter().fold(0, |bits, member| bits | bit(*member));
+        let (required, optional) = (bits(required), bits(optional));
+        if present & required != required || present & !(required | optional) != 0 {
             return Err(fault("the event has not the members of its kind"));
         }
         if ![Member::Hash, Member::Prev].into_iter().all(|member| raw(member).is_some_and(is_quoted_digest)) {
@@ -314,11 +335,8 @@ impl<'a> Line<'a> {
         Ok(match self.kind() {
             Kind::Header => Event::Header(self.header()?),
             Kind::Refused => Event::Refused { problems: self.json::<Vec<Problem>>(Member::Problems)? },
-            Kind::Denied => Event::Denied {
-                step: self.parsed(Member::Step)?,
-                tool: self.parsed(Member::Tool)?,
-                reason: self.json(Member::Reason)?,
-            },
+            Kind::Denied => Event::Denied(self.denied()?),
+            Kind::Approval => Event::Approval(self.approval()?),
             Kind::StepBegin => Event::StepBegin(StepBegin {
                 step: self.parsed(Member::Step)?,
                 tool: self.parsed(Member::Tool)?,
@@ -326,6 +344,7 @@ impl<'a> Line<'a> {
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
                 grant: self.json(Member::Grant)?,
+                rules: self.ids(Member::Rules)?,
                 limits: self.limits()?,
             }),
             Kind::Call => Event::Call(CallEvent {
@@ -384,6 +403,11 @@ impl<'a> Line<'a> {
             plan_name: self.raw(Member::PlanName).map_or_else(|| Ok(String::new()), |_| self.json(Member::PlanName))?,
             plan: self.parsed(Member::Plan)?,
             policy: self.parsed(Member::Policy)?,
+            rules: self.raw(Member::Rules).map(|_| self.parsed(Member::Rules)).transpose()?,
+            principal: match self.raw(Member::Principal) {
+                None => Principal::default(),
+                Some(_) => self.parsed(Member::Principal)?,
+            },
             skills: skills.collect::<Result<_, TraceError>>()?,
             inputs: self.json(Member::Inputs)?,
             seed: self.json(Member::Seed)?,
@@ -391,6 +415,42 @@ impl<'a> Line<'a> {
             host: self.json(Member::Host)?,
             engine: self.json(Member::Runtime)?,
         })
+    }
+
+    fn denied(&self) -> Result<DeniedEvent, TraceError> {
+        let why: Option<String> = self.raw(Member::Why).map(|_| self.json(Member::Why)).transpose()?;
+        let why = why.as_deref().map_or(Some(Why::NotGranted), Why::from_name);
+        Ok(DeniedEvent {
+            step: self.parsed(Member::Step)?,
+            tool: self.parsed(Member::Tool)?,
+            reason: self.json(Member::Reason)?,
+            why: why.ok_or_else(|| self.wrong("`why` is no kind of denial"))?,
+            policy: match self.raw(Member::Policy) {
+                None => NO_DIGEST,
+                Some(_) => self.parsed(Member::Policy)?,
+            },
+            rules: self.ids(Member::Rules)?,
+            needs_approval: self.ids(Member::NeedsApproval)?,
+        })
+    }
+
+    fn approval(&self) -> Result<ApprovalEvent, TraceError> {
+        let approved = match self.raw(Member::Outcome).and_then(unquoted) {
+            Some("approved") => true,
+            Some("rejected") => false,
+            _ => return Err(self.wrong("`outcome` is no answer to a request for approval")),
+        };
+        Ok(ApprovalEvent {
+            step: self.parsed(Member::Step)?,
+            tool: self.parsed(Member::Tool)?,
+            needs_approval: self.ids(Member::NeedsApproval)?,
+            answer: ApprovalAnswer { approved, by: self.json(Member::Who)?, reason: self.json(Member::Reason)? },
+        })
+    }
+
+    /// A list of strings; an empty one is absent.
+    fn ids(&self, member: Member) -> Result<Vec<String>, TraceError> {
+        self.raw(member).map_or_else(|| Ok(Vec::new()), |_| self.json(member))
     }
 
     fn limits(&self) -> Result<StepLimits, TraceError> {
@@ -447,7 +507,7 @@ mod tests {
     #[test]
     fn members_are_sorted_and_named_as_the_enum_says() {
         assert!(Member::NAMES.is_sorted());
-        assert_eq!(Member::Tool as usize + 1, Member::COUNT);
+        assert_eq!(Member::Why as usize + 1, Member::COUNT);
         assert_eq!(Member::StartTime.name(), "start_time");
         assert_eq!(Member::Hash.name(), "hash");
     }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::event::{CallEvent, Event, Header, StepBegin, StepEnd};
+use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, StepBegin, StepEnd};
 use super::recorder::{MemoryOutput, Recorder};
 use crate::id::Digest;
 use crate::limits::{LimitKind, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::{ApprovalAnswer, Why};
 use crate::problem::Problem;
 
 /// A header.
@@ -15,6 +16,8 @@ pub(crate) fn header() -> Event {
         plan_name: "sample".to_owned(),
         plan: Digest::of(b"plan"),
         policy: Digest::of(b"policy"),
+        rules: Some(Digest::of(b"rules")),
+        principal: "agent:reporter".parse().unwrap(),
         skills: [("csv".parse().unwrap(), Digest::of(b"csv"))].into_iter().collect(),
         inputs: json!({"\u{fb33}": 1, "😀": "\u{1}\"hash\":\"", "file": "a.csv"}).as_object().unwrap().clone(),
         seed: u64::MAX,
@@ -33,6 +36,7 @@ pub(crate) fn begin(step: &str, input: Value) -> Event {
         skill: Digest::of(b"csv"),
         input,
         grant: 0,
+        rules: vec!["readers".to_owned()],
         limits: StepLimits::DEFAULT,
     })
 }
@@ -81,14 +85,45 @@ pub(crate) fn every_outcome() -> Vec<Event> {
 /// Runs in which nothing ran.
 pub(crate) fn nothing_ran() -> [Vec<Event>; 2] {
     let problem = Problem::new("unknown-tool", "/steps/0", "there is no tool `x`").with_hint("did you mean `y`?");
-    let denied = Event::Denied {
+    let denied = Event::Denied(DeniedEvent {
         step: "one".parse().unwrap(),
         tool: "csv.parse".parse().unwrap(),
         reason: "no grant names `csv.parse`".to_owned(),
-    };
+        why: Why::Forbidden,
+        policy: Digest::of(b"policy"),
+        rules: vec!["no-csv".to_owned()],
+        needs_approval: Vec::new(),
+    });
     [
         vec![header(), Event::Refused { problems: vec![problem] }, run_end(RunOutcome::Refused, 0)],
         vec![header(), denied.clone(), denied, run_end(RunOutcome::Denied, 0)],
+    ]
+}
+
+/// A run in which one step is approved and the next is not.
+pub(crate) fn asked() -> Vec<Event> {
+    let asked = |step: &str, answer| {
+        let needs_approval = vec!["risk high".to_owned()];
+        let (step, tool) = (step.parse().unwrap(), "csv.parse".parse().unwrap());
+        Event::Approval(ApprovalEvent { step, tool, needs_approval, answer })
+    };
+    let denied = Event::Denied(DeniedEvent {
+        step: "two".parse().unwrap(),
+        tool: "csv.parse".parse().unwrap(),
+        reason: "rejected by user:ann: not today".to_owned(),
+        why: Why::Rejected,
+        policy: Digest::of(b"policy"),
+        rules: Vec::new(),
+        needs_approval: vec!["risk high".to_owned()],
+    });
+    vec![
+        header(),
+        asked("one", ApprovalAnswer::approve("user:ann", "")),
+        begin("one", json!({})),
+        end("one", Outcome::Completed { output: json!(1) }, 0),
+        asked("two", ApprovalAnswer::reject("user:ann", "not today")),
+        denied,
+        run_end(RunOutcome::Denied, 1),
     ]
 }
 

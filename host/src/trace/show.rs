@@ -11,7 +11,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::TraceError;
-use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use super::line::Line;
 use crate::canonical;
 use crate::id::{Digest, StepId};
@@ -74,7 +74,7 @@ impl Renderer {
             handles::given_out(call, |handle| *self.lives.entry(handle).or_default() += 1);
         }
         let step = match &event {
-            Event::Denied { step, .. } => Some(step.clone()),
+            Event::Denied(DeniedEvent { step, .. }) | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
             _ => self.step.clone(),
         };
         if self.shows(&event, step.as_ref()) {
@@ -118,7 +118,12 @@ impl Renderer {
                 write!(out, "refused: {} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" })?;
                 problems.iter().try_for_each(|problem| write!(out, "; {problem}"))
             }
-            Event::Denied { tool, reason, .. } => write!(out, "denied {tool}: {reason}"),
+            Event::Denied(DeniedEvent { tool, reason, .. }) => write!(out, "denied {tool}: {reason}"),
+            Event::Approval(ApprovalEvent { tool, needs_approval, answer, .. }) => {
+                let outcome = if answer.approved { "approved" } else { "rejected" };
+                write!(out, "{outcome} {tool} by {} (needed: {})", answer.by, needs_approval.join(", "))?;
+                if answer.reason.is_empty() { Ok(()) } else { write!(out, ": {}", answer.reason) }
+            }
             Event::StepBegin(begin) => self.step_begin(begin, out),
             Event::Call(call) => self.call(call, out),
             Event::StepEnd(end) => self.step_end(end, out),
@@ -132,6 +137,12 @@ impl Renderer {
     fn header(&self, header: &Header, out: &mut String) -> fmt::Result {
         let name = if header.plan_name.is_empty() { "(unnamed)" } else { &header.plan_name };
         write!(out, "plan `{name}` {}  policy {}", self.digest(header.plan), self.digest(header.policy))?;
+        if let Some(rules) = header.rules {
+            write!(out, "  rules {}", self.digest(rules))?;
+        }
+        if !header.principal.is_default() {
+            write!(out, "  as {}", header.principal)?;
+        }
         for (skill, digest) in &header.skills {
             write!(out, "  skill {skill}@{}", self.digest(*digest))?;
         }
@@ -148,6 +159,9 @@ impl Renderer {
             write!(out, "  attempt {}", begin.attempt)?;
         }
         write!(out, "  skill {}  grant {}", self.digest(begin.skill), begin.grant)?;
+        if !begin.rules.is_empty() {
+            write!(out, "  rules {}", begin.rules.join(", "))?;
+        }
         if self.options.full {
             for (name, limit) in begin.limits.entries() {
                 write!(out, "  {name} {limit}")?;

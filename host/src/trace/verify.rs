@@ -18,6 +18,7 @@ use super::reader::Reader;
 use super::{BLOBS_FOLDER, TRACE_FILE, TraceError};
 use crate::id::Digest;
 use crate::outcome::RunOutcome;
+use crate::policy::Why;
 
 /// What a trace that holds consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,10 @@ enum State {
     Refused,
     /// After at least one `denied`.
     Denied,
+    /// After a `denied` that ends a run in which something ran or was asked for.
+    DeniedLate,
+    /// After an answer about the step of that id (as it is spelled).
+    Answered { id: String, approved: bool },
     /// Within the step of that id (as it is spelled), after so many calls.
     Step { id: String, calls: u64 },
     /// After `run-end`.
@@ -131,8 +136,26 @@ impl Grammar {
         self.state = match (state, event) {
             (State::Start, Event::Header(_)) => State::Between,
             (State::Between, Event::Refused { .. }) if self.steps == 0 => State::Refused,
-            (State::Between, Event::Denied { .. }) if self.steps == 0 => State::Denied,
-            (State::Denied, Event::Denied { .. }) => State::Denied,
+            (State::Between, Event::Denied(_)) if self.steps == 0 => State::Denied,
+            (State::Denied, Event::Denied(_)) => State::Denied,
+            (State::Between, Event::Denied(_)) => State::DeniedLate,
+            (State::Between, Event::Approval(approval)) => State::Answered {
+                id: line.raw(Member::Step).unwrap_or_default().to_owned(),
+                approved: approval.answer.approved,
+            },
+            (State::Answered { id, approved }, Event::StepBegin(_) | Event::Denied(_)) => {
+                if line.raw(Member::Step) != Some(&id) {
+                    return Err(line.wrong(format!("the answer before it is about step {id}")));
+                }
+                match (approved, event) {
+                    (true, Event::StepBegin(_)) => {
+                        self.steps += 1;
+                        State::Step { id, calls: 0 }
+                    }
+                    (false, Event::Denied(denied)) if denied.why == Why::Rejected => State::DeniedLate,
+                    _ => return Err(line.wrong("the event is not what the answer before it says")),
+                }
+            }
             (State::Between, Event::StepBegin(_)) => {
                 self.steps += 1;
                 State::Step { id: line.raw(Member::Step).unwrap_or_default().to_owned(), calls: 0 }
@@ -147,10 +170,13 @@ impl Grammar {
                 }
                 State::Between
             }
-            (state @ (State::Between | State::Refused | State::Denied), Event::RunEnd { outcome, steps, .. }) => {
+            (
+                state @ (State::Between | State::Refused | State::Denied | State::DeniedLate),
+                Event::RunEnd { outcome, steps, .. },
+            ) => {
                 let fits = match state {
                     State::Refused => *outcome == RunOutcome::Refused,
-                    State::Denied => *outcome == RunOutcome::Denied,
+                    State::Denied | State::DeniedLate => *outcome == RunOutcome::Denied,
                     _ => !matches!(outcome, RunOutcome::Refused | RunOutcome::Denied),
                 };
                 if !fits {
@@ -171,7 +197,8 @@ impl Grammar {
                     State::Between if self.steps == 0 => "after the header",
                     State::Between => "after a step",
                     State::Refused => "after `refused`",
-                    State::Denied => "after `denied`",
+                    State::Denied | State::DeniedLate => "after `denied`",
+                    State::Answered { .. } => "after `approval`",
                     State::Step { .. } => "within a step",
                     State::Ended(_) => "after the end of the run",
                 };

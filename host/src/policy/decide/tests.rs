@@ -113,15 +113,23 @@ fn authorize_gives_all_denials_or_every_step_with_its_limits() {
 
     let skill = crate::policy::needs::tests::skill("", &[]);
     let request = |step, tool, limits| StepRequest { step, tool, limits, skill: &skill };
+    let caller = Caller {
+        principal: &Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: false,
+        input: &|_| None,
+    };
 
-    let plan = authorize(&policy, [request(&one, &good, &none), request(&two, &good, &lower)]).unwrap();
+    let plan = authorize(&policy, &caller, [request(&one, &good, &none), request(&two, &good, &lower)]).unwrap();
     let [first, second] = plan.steps() else { panic!("{plan:?}") };
     assert_eq!((first.grant_index, first.limits), (0, StepLimits::DEFAULT));
     assert_eq!(second.limits, StepLimits { fuel: 5, ..StepLimits::DEFAULT });
     assert!(Arc::ptr_eq(&first.grant, &second.grant));
 
     let steps = [request(&one, &bad, &none), request(&two, &good, &none), request(&three, &worse, &none)];
-    let denials = authorize(&policy, steps).unwrap_err();
+    let denials = authorize(&policy, &caller, steps).unwrap_err();
+    assert!(denials.iter().all(|denial| denial.why == Why::NotGranted && denial.rules.is_empty()), "{denials:?}");
     let steps: Vec<&str> = denials.iter().map(|denial| denial.step.as_str()).collect();
     assert_eq!(steps, ["one", "three"]);
 }
@@ -131,9 +139,17 @@ fn a_grant_that_lacks_what_the_tool_needs_denies_it_with_the_whole_list() {
     let policy = policy(vec![grant(&["a"], &["*"])]);
     let skill = crate::policy::needs::tests::skill("needs = { clocks = \"real\", random = \"real\" }", &[]);
     let (step, tool, limits) = (step("one"), tool("a.go"), LimitsDocument::default());
-    let denials =
-        authorize(&policy, [StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill }]).unwrap_err();
+    let caller = Caller {
+        principal: &Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: false,
+        input: &|_| None,
+    };
+    let request = StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill };
+    let denials = authorize(&policy, &caller, [request]).unwrap_err();
     assert_eq!(denials.len(), 1);
+    assert_eq!(denials[0].why, Why::NeedsMissing);
     assert_eq!(
         denials[0].reason,
         "grant 0 lacks `clocks`, `random` that `a.go` needs: `clocks = \"real\"`, `random = \"real\"`"

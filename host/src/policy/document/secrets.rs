@@ -78,7 +78,7 @@ fn read_source<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<Secre
         reader.report(&node.place, "bad-secret", message, hint());
         return None;
     }
-    let fields = reader.table(node, &["env", "file"], &[])?;
+    let fields = reader.table(node, &["env", "file"])?;
     match (fields.get("env"), fields.get("file")) {
         (Some(node), None) => {
             let name = reader.string(&node)?;
@@ -149,7 +149,7 @@ pub(super) fn read_env<'t>(
 
 /// Reads `{ secret = "NAME" }`.
 fn read_secret<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<String> {
-    let fields = reader.table(node, &["secret"], &[])?;
+    let fields = reader.table(node, &["secret"])?;
     let Some(node) = fields.get("secret") else {
         let hint = Some("write a text, or `{ secret = \"NAME\" }`".to_owned());
         reader.report(&fields.place, "missing-key", "the table has no `secret`", hint);

@@ -77,17 +77,10 @@ fn the_document_itself_is_checked() {
 }
 
 #[test]
-fn unknown_keys_and_those_of_later_versions_are_refused() {
+fn unknown_keys_are_refused() {
     let (message, hint) = only("[limit]\n");
     assert_eq!(message, "/limit (line 2, column 2): there is no key `limit`");
     assert_eq!(hint, "did you mean `limits`?");
-    for (text, key) in
-        [("rules = \"access.cedar\"\n".to_owned(), "rules"), (format!("{GRANT}approval = \"required\"\n"), "approval")]
-    {
-        let (message, hint) = only(&text);
-        assert!(message.contains(&format!("`{key}` is not enforced and therefore refused")), "{message}");
-        assert!(hint.starts_with("not in this version"), "{hint}");
-    }
     assert!(only(&format!("{GRANT}clock = \"real\"\n")).1.contains("`clocks`"));
 }
 
@@ -305,4 +298,67 @@ fn the_policies_that_come_with_the_host_say_what_their_names_say() {
         assert_eq!(access(deny_all, tool), None);
     }
     assert_eq!(access(default, "other.run"), None);
+}
+
+const RULES: &str = "@id(\"all\") permit(principal, action, resource);\n";
+
+#[test]
+fn rules_and_roles_are_read_from_where_the_document_says() {
+    let text = format!(
+        "schema = \"skillhost.policy/1\"\nrules = \"rules/access.cedar\"\n[roles]\n\"agent:reporter\" = [\"analyst\", \"reader\"]\n\
+         {GRANT}approval = \"required\"\n"
+    );
+    let mut asked = Vec::new();
+    let policy = Policy::parse_with(&text, |name| {
+        asked.push(name.to_owned());
+        Ok(RULES.to_owned())
+    });
+    let policy = policy.unwrap();
+    assert_eq!(asked, ["rules/access.cedar"]);
+    assert_eq!(policy.rules.as_ref().unwrap().rules()[0].id, "all");
+    assert_eq!(policy.roles[&"agent:reporter".parse().unwrap()], ["analyst", "reader"]);
+    assert_eq!(policy.grants[0].approval, Some(Approval::Required));
+    assert!(Policy::parse_with_rules(&text, RULES).is_ok());
+}
+
+#[test]
+fn a_policy_and_its_rules_come_together_or_not_at_all() {
+    let head = "schema = \"skillhost.policy/1\"\n";
+    let named = format!("{head}rules = \"access.cedar\"\n");
+    let missing = Policy::parse(&named).unwrap_err();
+    assert_eq!((missing.len(), missing[0].code.as_str()), (1, "missing-rules"));
+    assert_eq!(Policy::parse_with_rules(head, RULES).unwrap_err()[0].code, "unexpected-rules");
+    let wrong =
+        Policy::parse_with_rules(&named, &format!("{RULES}\npermit(principal, action, resource);")).unwrap_err();
+    assert_eq!(wrong[0].to_string(), "/rules (line 3, column 1): in `access.cedar`: the rule has no `@id`");
+}
+
+#[test]
+fn mistakes_about_rules_roles_and_approval_have_their_lines() {
+    for (text, code, line) in [
+        ("rules = \"../access.cedar\"\n", "bad-path", 2),
+        ("rules = \"/access.cedar\"\n", "bad-path", 2),
+        ("rules = \"a//b\"\n", "bad-path", 2),
+        ("rules = \"\"\n", "bad-path", 2),
+        ("rules = 1\n", "wrong-type", 2),
+        ("[roles]\n\"agent:a\" = [\"r\"]\n", "roles-without-rules", 3),
+        ("rules = \"r\"\n[roles]\n\"role:a\" = [\"r\"]\n", "bad-principal", 4),
+        ("rules = \"r\"\n[roles]\n\"agent:a\" = [\"r s\"]\n", "bad-name", 4),
+        ("rules = \"r\"\n[roles]\n\"agent:a\" = [\"r\", \"r\"]\n", "duplicate-role", 4),
+        ("rules = \"r\"\n[roles]\n\"agent:a\" = \"r\"\n", "wrong-type", 4),
+        ("[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\napproval = \"yes\"\n", "bad-value", 5),
+    ] {
+        let text = format!("schema = \"skillhost.policy/1\"\n{text}");
+        let found = Policy::parse_with(&text, |_| Ok(RULES.to_owned())).unwrap_err();
+        let line_of = found[0].position.map(|position| position.line);
+        if code == "bad-value" {
+            assert_eq!((found.len(), line_of), (1, Some(line)), "{text}\n{found:#?}");
+        } else {
+            let near = if code == "roles-without-rules" { line_of.is_some() } else { line_of == Some(line) };
+            assert!(found.len() == 1 && found[0].code == code && near, "{text}\n{found:#?}");
+        }
+    }
+    let roles: String = (0..=limits::ROLES_MAX).map(|index| format!("\"r{index}\",")).collect();
+    let text = format!("schema = \"skillhost.policy/1\"\nrules = \"r\"\n[roles]\n\"agent:a\" = [{roles}]\n");
+    assert_eq!(Policy::parse_with(&text, |_| Ok(RULES.to_owned())).unwrap_err()[0].code, "too-many-roles");
 }

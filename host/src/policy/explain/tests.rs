@@ -18,7 +18,15 @@ fn skill(imports: &[&str]) -> Skill {
 fn explain_one(policy: &str, skill: Option<&Skill>) -> Explanation {
     let policy = Policy::parse(&format!("schema = \"skillhost.policy/1\"\n{policy}")).unwrap();
     let (step, tool) = (StepId::new("s").unwrap(), "files.read".parse().unwrap());
-    explain(&policy, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)]).remove(0)
+    let caller = Caller {
+        principal: &crate::policy::Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: true,
+        input: &|_| None,
+    };
+    explain(&policy, &caller, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)])
+        .remove(0)
 }
 
 #[test]
@@ -115,25 +123,4 @@ fn what_may_be_asked_of_servers_is_shown_and_no_secret() {
     let rule = &found.to_json()["network"][0];
     assert_eq!(rule["url"], "http://api.test:8080/v1/*");
     assert_eq!((&rule["methods"][0], &rule["headers"][0]), (&json!("GET"), &json!("authorization")));
-}
-
-#[test]
-fn a_skill_that_says_what_it_needs_is_taken_at_its_word() {
-    let plain = "[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n";
-    let pure = Skill {
-        metadata: Metadata { needs: Some(crate::skill::Needs::default()), ..Metadata::default() },
-        ..skill(&["wasi:filesystem/types@0.2.3"])
-    };
-    let Verdict::Allowed(allowed) = explain_one(plain, Some(&pure)).verdict else { panic!("it is allowed") };
-    assert_eq!(allowed.notes, Vec::<String>::new());
-    let clocks = crate::skill::Needs { clocks: true, ..crate::skill::Needs::default() };
-    let asks = Skill { metadata: Metadata { needs: Some(clocks), ..Metadata::default() }, ..pure };
-    let denied = explain_one(plain, Some(&asks));
-    assert_eq!(
-        denied.to_string(),
-        "s: files.read is denied\n  reason: grant 0 lacks `clocks` that `files.read` needs: `clocks = \"real\"`\n  \
-         missing: clocks = \"real\"  (`files.read` declares that it needs real clocks)\n  \
-         hint: if the tool shall have it, write `clocks = \"real\"` into grant 0\n"
-    );
-    assert_eq!(denied.to_json()["missing"][0]["key"], "clocks");
 }

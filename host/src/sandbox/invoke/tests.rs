@@ -74,6 +74,7 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
         clocks: Clocks::Virtual,
         random: Random::Seeded,
         env: BTreeMap::new(),
+        approval: None,
         limits: StepLimits::DEFAULT,
     };
     Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap() }

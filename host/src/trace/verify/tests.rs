@@ -57,6 +57,8 @@ fn what_a_recorder_writes_holds() {
     for events in samples::nothing_ran() {
         assert_eq!(verified(&samples::recorded(&events)).unwrap().steps, 0);
     }
+    let found = verified(&samples::recorded(&samples::asked())).unwrap();
+    assert_eq!((found.steps, found.outcome), (1, RunOutcome::Denied));
     assert!(matches!(verified(b""), Err(TraceError::Truncated { last: None })));
 }
 
@@ -65,6 +67,7 @@ fn events_stand_only_where_they_may() {
     let (begin, end) = (samples::begin("one", json!({})), samples::end("one", Outcome::Cancelled, 0));
     let call = samples::call("a:b/c#d", json!({}), json!({"ok": null}));
     let [refused, denied] = samples::nothing_ran();
+    let asked = samples::asked();
     let done = samples::run_end(RunOutcome::Completed, 1);
     let header = samples::header();
     let cases = [
@@ -78,7 +81,16 @@ fn events_stand_only_where_they_may() {
         (vec![header.clone(), begin.clone(), done.clone()], 2),
         (vec![header.clone(), begin.clone(), end.clone(), call], 3),
         (vec![header.clone(), begin.clone(), end.clone(), refused[1].clone()], 3),
-        (vec![header.clone(), begin.clone(), end.clone(), denied[1].clone()], 3),
+        (vec![header.clone(), begin.clone(), end.clone(), denied[1].clone(), denied[1].clone()], 4),
+        (vec![header.clone(), begin.clone(), end.clone(), denied[1].clone(), begin.clone()], 4),
+        (vec![header.clone(), begin.clone(), end.clone(), denied[1].clone(), done.clone()], 4),
+        // An answer, and not what it says.
+        (vec![header.clone(), asked[1].clone(), asked[1].clone()], 2),
+        (vec![header.clone(), asked[1].clone(), end.clone()], 2),
+        (vec![header.clone(), asked[1].clone(), denied[1].clone()], 2),
+        (vec![header.clone(), asked[1].clone(), samples::begin("two", json!({}))], 2),
+        (vec![header.clone(), asked[4].clone(), samples::begin("two", json!({}))], 2),
+        (vec![header.clone(), asked[4].clone(), denied[1].clone()], 2),
         (vec![header.clone(), begin.clone(), end.clone(), samples::run_end(RunOutcome::Completed, 2)], 3),
         (vec![header.clone(), begin.clone(), end.clone(), done.clone(), done.clone()], 4),
         (vec![header.clone(), begin.clone(), end.clone(), done, begin.clone()], 4),

@@ -1,0 +1,203 @@
+//! What of the context a rule reads, from its syntax tree: only that is put before it, and only rules that read the input wait for it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+/// What a rule, or several of them, read of the context.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) input: Input,
+    pub(crate) plan: bool,
+    pub(crate) granted: bool,
+    pub(crate) attempt: bool,
+}
+
+/// What is read of the input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These parameters.
+    Params(BTreeSet<String>),
+    /// The input as a whole.
+    All,
+}
+
+impl Input {
+    /// Whether this parameter is read.
+    pub(crate) fn has(&self, param: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Params(params) => params.contains(param),
+            Self::All => true,
+        }
+    }
+}
+
+impl Reads {
+    /// What the rule reads. `rule` is Cedar's JSON form of it.
+    pub(crate) fn of(rule: &Value) -> Self {
+        let mut reads = Self::default();
+        for condition in rule.get("conditions").and_then(Value::as_array).into_iter().flatten() {
+            if let Some(body) = condition.get("body") {
+                reads.expression(body);
+            }
+        }
+        reads
+    }
+
+    /// Whether the input is read.
+    pub(crate) fn reads_input(&self) -> bool {
+        self.input != Input::Nothing
+    }
+
+    /// What either reads.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.plan |= other.plan;
+        self.granted |= other.granted;
+        self.attempt |= other.attempt;
+        match (&mut self.input, &other.input) {
+            (_, Input::Nothing) | (Input::All, _) => {}
+            (Input::Params(params), Input::Params(more)) => params.extend(more.iter().cloned()),
+            (input, other) => *input = other.clone(),
+        }
+    }
+
+    fn expression(&mut self, expression: &Value) {
+        if let Some(path) = path(expression) {
+            self.note(&path);
+            return;
+        }
+        match expression {
+            Value::Array(items) => items.iter().for_each(|item| self.expression(item)),
+            Value::Object(members) => {
+                for (operator, operands) in members {
+                    match operator.as_str() {
+                        // A literal.
+                        "Value" => {}
+                        "has" => match tested(operands) {
+                            Some(path) => self.note(&path),
+                            None => self.operands(operands),
+                        },
+                        _ => self.operands(operands),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `{"left": …, "right": …}`, `{"arg": …}`, `[…]`, or the members of a record: all of it is expressions.
+    fn operands(&mut self, operands: &Value) {
+        match operands {
+            Value::Array(items) => items.iter().for_each(|item| self.expression(item)),
+            Value::Object(members) => members.values().for_each(|operand| self.expression(operand)),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, path: &[&str]) {
+        let more = match path {
+            [] => Self { input: Input::All, plan: true, granted: true, attempt: true },
+            ["input"] => Self { input: Input::All, ..Self::default() },
+            ["input", param, ..] => {
+                Self { input: Input::Params([(*param).to_owned()].into_iter().collect()), ..Self::default() }
+            }
+            ["plan", ..] => Self { plan: true, ..Self::default() },
+            ["granted", ..] => Self { granted: true, ..Self::default() },
+            ["attempt", ..] => Self { attempt: true, ..Self::default() },
+            _ => Self::default(),
+        };
+        self.extend(&more);
+    }
+}
+
+/// `context.a.b` as `[a, b]`; `None` for what is not a part of the context.
+fn path(expression: &Value) -> Option<Vec<&str>> {
+    if expression.get("Var").and_then(Value::as_str) == Some("context") {
+        return Some(Vec::new());
+    }
+    let access = expression.get(".")?;
+    let mut path = path(access.get("left")?)?;
+    path.push(access.get("attr")?.as_str()?);
+    Some(path)
+}
+
+/// What `context.a has b` looks for, as a path.
+fn tested(operands: &Value) -> Option<Vec<&str>> {
+    let mut path = path(operands.get("left")?)?;
+    match operands.get("attr")? {
+        Value::String(attr) => path.push(attr),
+        Value::Array(attrs) => path.extend(attrs.iter().filter_map(Value::as_str)),
+        _ => return None,
+    }
+    Some(path)
+}
+
+/// The rule with each `has` on the input replaced by something of which a type checker does not know whether it holds: as long as the
+/// tool is not known, what stands behind such a test is checked as well.
+pub(crate) fn without_tests_of_input(rule: &mut Value) {
+    match rule {
+        Value::Array(items) => items.iter_mut().for_each(without_tests_of_input),
+        Value::Object(members) => {
+            let is_test = members
+                .get("has")
+                .and_then(tested)
+                .is_some_and(|path| path.first() == Some(&"input") && path.len() > 1);
+            if is_test {
+                *rule = json!({ ".": { "left": { "Var": "resource" }, "attr": "declared" } });
+            } else {
+                members.values_mut().for_each(without_tests_of_input);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cedar_policy::Policy;
+
+    fn reads(condition: &str) -> Reads {
+        let policy =
+            Policy::parse(None, format!("permit(principal, action, resource) when {{ {condition} }};")).unwrap();
+        Reads::of(&policy.to_json().unwrap())
+    }
+
+    fn params(names: &[&str]) -> Reads {
+        let input = Input::Params(names.iter().map(|name| (*name).to_owned()).collect());
+        Reads { input, ..Reads::default() }
+    }
+
+    #[test]
+    fn what_a_rule_reads_is_found_in_every_form() {
+        let all = Reads { input: Input::All, plan: true, granted: true, attempt: true };
+        for (condition, expected) in [
+            ("true", Reads::default()),
+            ("resource.risk == \"low\"", Reads::default()),
+            ("resource has input && principal has plan", Reads::default()),
+            ("\"context.input\" == resource.name", Reads::default()),
+            ("context.input.amount < 5", params(&["amount"])),
+            ("context.input[\"group-by\"] == \"x\"", params(&["group-by"])),
+            ("context.input.a.b.c == 1 || context.input.d like \"x*\"", params(&["a", "d"])),
+            ("context.input has e", params(&["e"])),
+            ("context.input has e.f", params(&["e"])),
+            ("context has input", Reads { input: Input::All, ..Reads::default() }),
+            ("context.input == {}", Reads { input: Input::All, ..Reads::default() }),
+            ("[context.input.a].contains(1)", params(&["a"])),
+            ("{x: context.input.a, \".\": 1} == {}", params(&["a"])),
+            ("if context.input.a then context.input.b else !context.input.c", params(&["a", "b", "c"])),
+            ("decimal(\"1.0\").lessThan(context.input.price)", params(&["price"])),
+            ("context.plan.name == \"x\"", Reads { plan: true, ..Reads::default() }),
+            ("context.granted.network", Reads { granted: true, ..Reads::default() }),
+            ("context.attempt > 1", Reads { attempt: true, ..Reads::default() }),
+            ("context == {}", all.clone()),
+            ("(if true then context else context).input.a", all.clone()),
+        ] {
+            assert_eq!(reads(condition), expected, "{condition}");
+        }
+    }
+}
