@@ -78,6 +78,7 @@ impl Grant {
             filesystem: Vec::new(),
             clocks: Clocks::Virtual,
             random: Random::Seeded,
+            network: Vec::new(),
             env: BTreeMap::new(),
             limits: StepLimits::DEFAULT,
         }
