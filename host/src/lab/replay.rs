@@ -5,14 +5,16 @@
 
 use std::fmt;
 
+use http::{Method, Uri};
 use serde_json::{Value, json};
 
-use super::usage::{StepUsage, Touch};
+use super::usage::{Request, StepUsage, Touch};
 use super::{Recorded, paths};
 use crate::id::ToolName;
 use crate::limits::{self, LimitKind};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::needs::{self, missing};
+use crate::policy::network::{self, Target};
 use crate::policy::{Access, Clocks, Decision, Grant, Policy, Preopen, Random, decide};
 
 /// What the other policy changes.
@@ -187,6 +189,13 @@ pub(super) fn host_path(preopen: &Preopen, path: &str) -> String {
     }
 }
 
+/// The rule of a grant that allows a request, and the place that it is for. Addresses are looked at when it is sent, not here.
+pub(super) fn permitted(grant: &Grant, request: &Request) -> Result<(usize, Target), String> {
+    let method: Method = request.method.parse().map_err(|_| "its method is none".to_owned())?;
+    let uri: Uri = request.url.parse().map_err(|_| "its url is none".to_owned())?;
+    network::permit(&grant.network, &method, &uri).map_err(|refused| refused.to_string())
+}
+
 /// One step that is held against a policy.
 struct Asked<'a> {
     run: &'a Recorded,
@@ -211,7 +220,7 @@ impl Asked<'_> {
         for (path, touch) in &self.step.touched {
             self.path(index, grant, old, path, touch);
         }
-        self.requests(index);
+        self.requests(index, grant);
         let real = |grant: &Grant| (grant.clocks == Clocks::Real, grant.random == Random::Real);
         let (had, has) = (old.map_or((false, false), real), real(grant));
         for (used, had, has, what, key) in [
@@ -269,10 +278,17 @@ impl Asked<'_> {
         }
     }
 
-    fn requests(&mut self, index: usize) {
-        for (request, answer) in self.step.requests.iter().filter(|(_, answer)| answer.denied.is_none()) {
+    fn requests(&mut self, index: usize, grant: &Grant) {
+        for (request, answer) in &self.step.requests {
             let what = format!("{} {}", request.method, request.url);
-            self.say(Some(answer.seq), Change::Denies, what, format!("grant {index} has no `network`"));
+            match (permitted(grant, request), &answer.denied) {
+                (Err(why), None) => self.say(Some(answer.seq), Change::Denies, what, format!("grant {index}: {why}")),
+                (Ok((rule, _)), Some(reason)) => {
+                    let why = format!("rule {rule} of grant {index} allows it; denied was: {reason}");
+                    self.say(Some(answer.seq), Change::Allows, what, why);
+                }
+                _ => {}
+            }
         }
     }
 

@@ -5,15 +5,17 @@
 //! a guest finds a file by the granted folder that its path begins with. What the suggestion says of the runs is compared with them before
 //! it is handed out. What a trace does not hold is not narrowed: where symbolic links lead, memory, time.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::replay::{Finding, compare};
-use super::usage::{StepUsage, Touch};
+use super::replay::{Finding, compare, permitted};
+use super::usage::{Request, StepUsage, Touch};
 use super::{Recorded, paths};
 use crate::id::ToolName;
-use crate::limits::StepLimits;
-use crate::policy::{Access, Clocks, Grant, Policy, Preopen, Random, SCHEMA, key, quoted};
-use crate::report::human::Append as _;
+use crate::policy::document::places;
+use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
+use crate::policy::{Access, Clocks, EnvValue, Grant, Policy, Preopen, Random};
 use crate::skill::{FolderNeed, Needs};
 
 /// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
@@ -63,14 +65,18 @@ struct Wants {
     folders: Vec<Preopen>,
     clocks: bool,
     random: bool,
-    env: BTreeMap<String, String>,
+    network: Vec<NetworkRule>,
+    env: BTreeMap<String, EnvValue>,
     limits: BTreeMap<&'static str, u64>,
 }
 
 impl Wants {
     /// Whether one grant can serve both tools.
     fn is_like(&self, other: &Self) -> bool {
-        (&self.folders, self.clocks, self.random, &self.env) == (&other.folders, other.clocks, other.random, &other.env)
+        let key = |wants: &Self| {
+            (wants.folders.clone(), wants.network.clone(), wants.clocks, wants.random, wants.env.clone())
+        };
+        key(self) == key(other)
     }
 }
 
@@ -114,7 +120,7 @@ pub fn suggest(runs: &[Recorded]) -> Result<Suggestion, SuggestError> {
             None => grants.push((vec![tool], wants)),
         }
     }
-    let text = written(runs, &grants);
+    let text = text::written(runs, &grants);
     let policy = Policy::parse(&text);
     // What was written here is a policy: that it reads back is a promise of our own, and a finding of the comparison if it is broken.
     let policy = policy.unwrap_or_else(|_| Policy::deny_all());
@@ -138,6 +144,10 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
         for preopen in folders_of(had, step, &needs, new) {
             add_folder(&mut wants.folders, preopen, tool)?;
         }
+        for request in step.requests.iter().filter(|(_, answer)| answer.denied.is_none()).map(|(request, _)| request) {
+            add_request(&mut wants.network, had, request);
+        }
+        add_needed_rules(&mut wants.network, had, &needs);
         wants.clocks |= needs.clocks || (had.clocks == Clocks::Real && step.clocks > 0);
         wants.random |= needs.random || (had.random == Random::Real && step.random > 0);
         let seen =
@@ -245,6 +255,39 @@ fn add_folder(folders: &mut Vec<Preopen>, mut adding: Preopen, tool: &ToolName) 
     Ok(())
 }
 
+/// Adds the rule that a request needs: its place alone, with what the rule that allowed it has beside.
+fn add_request(rules: &mut Vec<NetworkRule>, had: &Grant, request: &Request) {
+    let Ok((index, target)) = permitted(had, request) else { return };
+    let Some(rule) = had.network.get(index) else { return };
+    let adding = NetworkRule {
+        host: HostPattern::Exact(target.host().to_owned()),
+        path: PathPattern::Exact(target.path().to_owned()),
+        methods: BTreeSet::from([request.method.clone()]),
+        ..rule.clone()
+    };
+    let same =
+        rules.iter_mut().find(|rule| NetworkRule { methods: adding.methods.clone(), ..(*rule).clone() } == adding);
+    match same {
+        Some(rule) => rule.methods.extend(adding.methods),
+        None => rules.push(adding),
+    }
+}
+
+/// Adds the rules of the grant for what a tool declares to need, where nothing that was asked for covers it.
+fn add_needed_rules(rules: &mut Vec<NetworkRule>, had: &Grant, needs: &Needs) {
+    for needed in needs.network.iter().filter_map(|url| places(url)) {
+        if rules.iter().any(|rule| rule.covers_place(&needed)) {
+            continue;
+        }
+        if let Some(rule) = had.network.iter().find(|rule| rule.covers_place(&needed)) {
+            // Before the narrower ones: the first rule that allows a request applies alone.
+            rules.retain(|narrower| !(rule.covers_place(narrower) && narrower.methods.is_subset(&rule.methods)));
+            let NetworkRule { host, path, .. } = needed;
+            rules.push(NetworkRule { host, path, ..rule.clone() });
+        }
+    }
+}
+
 /// Raises the limits to what a step used, rounded up, and never above what it had.
 fn add_limits(limits: &mut BTreeMap<&'static str, u64>, step: &StepUsage) {
     for (name, had) in step.limits.entries() {
@@ -277,65 +320,6 @@ fn round_up(number: u64) -> u64 {
             None => return number,
         }
     }
-}
-
-/// The policy as text.
-fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> String {
-    let plans: BTreeSet<&str> =
-        runs.iter().map(|run| run.usage.header.plan_name.as_str()).filter(|name| !name.is_empty()).collect();
-    let plans: Vec<String> = plans.into_iter().map(|name| crate::problem::shown(name).replace('\n', " ")).collect();
-    let mut out = String::from("# The smallest policy under which recorded runs pass");
-    if !plans.is_empty() {
-        out.add(format_args!(": {}", plans.join(", ")));
-    }
-    out.add(format_args!(".\nschema = \"{SCHEMA}\"\n"));
-    let raised: Vec<(&str, u64)> = StepLimits::DEFAULT
-        .entries()
-        .into_iter()
-        .filter_map(|(name, default)| {
-            let highest =
-                grants.iter().filter_map(|(_, wants)| wants.limits.get(name)).max().copied().unwrap_or_default();
-            (highest > default).then_some((name, highest))
-        })
-        .collect();
-    if !raised.is_empty() {
-        out += "\n[limits]\n";
-        raised.iter().for_each(|(name, limit)| out.add(format_args!("{name} = {limit}\n")));
-    }
-    for (tools, wants) in grants {
-        let skill = tools.first().map(|tool| quoted(tool.skill().as_str())).unwrap_or_default();
-        let mut names: Vec<String> = tools.iter().map(|tool| quoted(tool.function())).collect();
-        names.sort_unstable();
-        out.add(format_args!("\n[[grant]]\nskills = [{skill}]\ntools = [{}]\n", names.join(", ")));
-        match wants.folders.as_slice() {
-            [] => {}
-            [one] => out.add(format_args!("filesystem = [{}]\n", folder(one))),
-            more => {
-                let lines: String = more.iter().map(|one| format!("  {},\n", folder(one))).collect();
-                out.add(format_args!("filesystem = [\n{lines}]\n"));
-            }
-        }
-        if wants.clocks {
-            out += "clocks = \"real\"\n";
-        }
-        if wants.random {
-            out += "random = \"real\"\n";
-        }
-        if !wants.env.is_empty() {
-            let env: Vec<String> =
-                wants.env.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value))).collect();
-            out.add(format_args!("env = {{ {} }}\n", env.join(", ")));
-        }
-        let limits: Vec<String> =
-            STATED.iter().filter_map(|name| wants.limits.get(name).map(|limit| format!("{name} = {limit}"))).collect();
-        out.add(format_args!("limits = {{ {} }}\n", limits.join(", ")));
-    }
-    out
-}
-
-fn folder(preopen: &Preopen) -> String {
-    let Preopen { host, guest, access } = preopen;
-    format!("{{ host = {}, guest = {}, access = \"{}\" }}", quoted(host), quoted(guest), access.name())
 }
 
 #[cfg(test)]

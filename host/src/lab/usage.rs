@@ -411,4 +411,4 @@ fn blob_bytes(value: &Value) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::{Access, Grant};
+use crate::policy::{Access, Grant, NetworkRule};
 use crate::skill::{Annotations, Need, Skill};
 
 /// Four answers of yes or no, as the Model Context Protocol names them.
@@ -25,14 +25,16 @@ pub struct Hints {
 impl Hints {
     /// What holds of a tool with these annotations under `grant`:
     ///
-    /// - read-only: no folder of the grant may be written to;
-    /// - destructive: unless it is read-only, for nothing but a folder's access keeps a tool from removing what is in it;
+    /// - read-only: no folder of the grant may be written to, and no network rule allows a method but GET, HEAD and OPTIONS;
+    /// - destructive: unless it is read-only, for nothing keeps a tool that may write from removing;
     /// - idempotent: it says so, and it is read-only, which is what the policy can prove of it;
     /// - open world: the grant has a network.
     #[must_use]
     pub fn enforced(grant: &Grant, annotations: &Annotations) -> Self {
-        let read_only = grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly);
-        Self { read_only, destructive: !read_only, idempotent: read_only && annotations.idempotent, open_world: false }
+        let read_only = grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly)
+            && !grant.network.iter().any(NetworkRule::may_write);
+        let idempotent = read_only && annotations.idempotent;
+        Self { read_only, destructive: !read_only, idempotent, open_world: !grant.network.is_empty() }
     }
 
     /// What a tool says of itself: nothing enforces it.
@@ -87,14 +89,19 @@ mod tests {
     #[test]
     fn hints_follow_from_the_grant() {
         let (ro, rw) = (folder("a", "read-only"), folder("b", "read-write"));
+        let network = |methods: &str| format!("network = [{{ url = \"https://a.example/*\", methods = [{methods}] }}]");
         for (lines, expected) in [
-            (String::new(), "read-only"),
-            (format!("filesystem = [{ro}]"), "read-only"),
-            (format!("filesystem = [{rw}]"), "destructive"),
-            (format!("filesystem = [{ro}, {rw}]"), "destructive"),
-            ("clocks = \"real\"\nrandom = \"real\"\nenv = { A = \"b\" }".to_owned(), "read-only"),
+            (String::new(), &["read-only"][..]),
+            (format!("filesystem = [{ro}]"), &["read-only"]),
+            (format!("filesystem = [{rw}]"), &["destructive"]),
+            (format!("filesystem = [{ro}, {rw}]"), &["destructive"]),
+            ("clocks = \"real\"\nrandom = \"real\"\nenv = { A = \"b\" }".to_owned(), &["read-only"]),
+            (network("\"GET\", \"HEAD\", \"OPTIONS\""), &["read-only", "open world"]),
+            (network("\"GET\", \"POST\""), &["destructive", "open world"]),
+            (network("\"PROPFIND\""), &["destructive", "open world"]),
+            (format!("filesystem = [{ro}]\n{}", network("\"DELETE\"")), &["destructive", "open world"]),
         ] {
-            assert_eq!(Hints::enforced(&grant(&lines), &Annotations::default()).words(), [expected], "{lines}");
+            assert_eq!(Hints::enforced(&grant(&lines), &Annotations::default()).words(), expected, "{lines}");
         }
     }
 

@@ -3,6 +3,8 @@
 mod network;
 mod secrets;
 
+pub(crate) use network::places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::id::ToolName;
+use crate::policy::document::places;
 use crate::policy::{Access, Clocks, Grant, Random, WORKSPACE, key, quoted};
 use crate::skill::{FolderNeed, Need, Needs, Skill};
 
@@ -88,22 +89,21 @@ fn missing_folder(grant: &Grant, need: Option<FolderNeed>) -> Option<String> {
     ))
 }
 
-/// No version of a grant has a network yet, so that whatever asks for one lacks it.
-fn missing_network(_grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill) -> Option<Missing> {
+/// The URLs that no rule of the grant allows, whatever the method, and a network at all where the component imports one.
+fn missing_network(grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill) -> Option<Missing> {
+    let is_allowed =
+        |url: &String| places(url).is_some_and(|needed| grant.network.iter().any(|rule| rule.covers_place(&needed)));
+    let urls: Vec<&str> = needs.network.iter().filter(|url| !is_allowed(url)).map(String::as_str).collect();
     let import = skill.imports.iter().find(|import| import.needs == Need::Network);
-    let because = match (import, needs.network.as_slice()) {
-        (None, []) => return None,
-        (Some(import), []) => format!("`{}` imports `{}`", tool.skill(), import.name),
-        (_, urls) => {
-            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-            format!("`{tool}` declares that it needs {}", ticked(&urls))
-        }
+    let because = match import {
+        _ if !urls.is_empty() => format!("`{tool}` declares that it needs {}", ticked(&urls)),
+        Some(import) if grant.network.is_empty() => format!("`{}` imports `{}`", tool.skill(), import.name),
+        _ => return None,
     };
-    let rules = match needs.network.as_slice() {
-        [] => "{ url = \"https://…/*\" }".to_owned(),
-        urls => urls.iter().map(|url| format!("{{ url = {} }}", quoted(url))).collect::<Vec<_>>().join(", "),
-    };
-    Some(Missing { key: "network", line: format!("network = [{rules}]"), because })
+    let urls = if urls.is_empty() { vec!["https://…/*"] } else { urls };
+    let rules: Vec<String> =
+        urls.iter().map(|url| format!("{{ url = {}, methods = [\"GET\"] }}", quoted(url))).collect();
+    Some(Missing { key: "network", line: format!("network = [{}]", rules.join(", ")), because })
 }
 
 fn ticked(names: &[&str]) -> String {

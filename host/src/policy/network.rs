@@ -201,8 +201,15 @@ impl NetworkRule {
         format!("{}://{}{port}{}", self.scheme.name(), self.host, self.path)
     }
 
+    /// Whether it allows a method that may change something on the server: all but those that are safe by HTTP's own definition.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+        self.methods.iter().any(|method| !SAFE.contains(&method.as_str()))
+    }
+
     /// Whether every request that `other` allows is allowed by this rule, the methods apart.
-    fn covers_place(&self, other: &Self) -> bool {
+    pub(crate) fn covers_place(&self, other: &Self) -> bool {
         self.scheme == other.scheme
             && self.port == other.port
             && self.host.covers(&other.host)

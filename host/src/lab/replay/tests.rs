@@ -91,3 +91,41 @@ fn a_tool_that_no_grant_names_is_one_finding() {
         "run r, step `one` (csv.parse): the step: there is no policy, so nothing is granted"
     );
 }
+
+#[test]
+fn requests_are_held_against_the_rules() {
+    let asked = |url: &str, denied: Option<&str>| {
+        Event::Call(crate::trace::event::CallEvent {
+            function: "wasi:http/outgoing-handler#handle".to_owned(),
+            params: json!({}),
+            result: match denied {
+                None => json!({"method": "GET", "ok": 3, "rule": 0, "url": url}),
+                Some(reason) => {
+                    json!({"denied": reason, "err": {"tag": "HTTP-request-denied"}, "method": "GET", "url": url})
+                }
+            },
+        })
+    };
+    let mut run = recorded(Vec::new());
+    let mut step = crate::lab::usage::tests::followed(&[
+        asked("https://a.example/v1/x?q=1", None),
+        asked("https://a.example/v2", None),
+        asked("https://b.example/", Some("no network rule")),
+    ]);
+    step.tool = "csv.parse".parse().unwrap();
+    run.usage.steps = vec![step];
+    let rule = |url: &str| format!("network = [{{ url = \"{url}\", methods = [\"GET\"] }}]");
+    let denied = said(&run, &rule("https://a.example/v1/*"));
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert!(denied[0].starts_with("denies GET https://a.example/v2: grant 0: no network rule"), "{denied:?}");
+    assert_eq!(said(&run, "").len(), 2);
+    let allowed = said(&run, &rule("https://*.example/*"));
+    assert_eq!(allowed.len(), 1);
+    assert!(allowed[0].starts_with("allows GET https://b.example/: rule 0 of grant 0 allows it"), "{allowed:?}");
+
+    // What is suggested for it names each place, without the query, and no other.
+    run.policy = Some(policy(&rule("https://*.example/*")));
+    let suggestion = crate::lab::suggest::suggest(&[run]).unwrap();
+    let line = "network = [\n  { url = \"https://a.example/v1/x\", methods = [\"GET\"] },\n  { url = \"https://a.example/v2\", methods = [\"GET\"] },\n]\n";
+    assert!(suggestion.text.contains(line), "{}", suggestion.text);
+}

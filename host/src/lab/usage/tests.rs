@@ -19,6 +19,19 @@ fn step(calls: Vec<Event>) -> StepUsage {
     Usage::read(&mut reader(&bytes)).unwrap().steps.remove(0)
 }
 
+/// What a step that made these calls used. Not through a trace, which is particular about the members of a result.
+pub(crate) fn followed(calls: &[Event]) -> StepUsage {
+    let Event::StepBegin(begin) = samples::begin("one", json!({})) else { panic!("a begin") };
+    let mut following = Following::new(begin);
+    for (seq, event) in calls.iter().enumerate() {
+        let Event::Call(call) = event else { panic!("{event:?}") };
+        following.call(seq as u64, 100, call);
+    }
+    let calls = calls.len() as u64;
+    let outcome = Outcome::Completed { output: json!(null) };
+    following.ended(StepEnd { step: "one".parse().unwrap(), outcome, calls, fuel: Some(1) })
+}
+
 fn preopens() -> Event {
     call("wasi:filesystem/preopens#get-directories", json!({}), json!({"ok": [[0, "/reports"], [1, "/other"]]}))
 }
@@ -79,10 +92,6 @@ fn what_was_used_is_counted() {
         result
     };
     let write = "wasi:io/streams#[method]output-stream.blocking-write-and-flush";
-    let mut following = Following::new(match samples::begin("one", json!({})) {
-        Event::StepBegin(begin) => begin,
-        other => panic!("{other:?}"),
-    });
     let calls = [
         call("wasi:cli/stdout#get-stdout", json!({}), json!({"ok": 2})),
         call(write, json!({"self": 2, "contents": "QUJDRA=="}), json!({"ok": null})),
@@ -95,12 +104,8 @@ fn what_was_used_is_counted() {
         call("wasi:http/outgoing-handler#handle", json!({}), request("https://b.example/", Some("no rule"))),
         call(&format!("{TYPES}read"), json!({"self": 0}), json!({"ok": [{"len": 5000, "sha256": "00"}, true]})),
     ];
-    for (seq, event) in calls.iter().enumerate() {
-        let Event::Call(call) = event else { panic!("{event:?}") };
-        following.call(seq as u64, 100, call);
-    }
-    let usage = following.usage;
-    assert_eq!(following.written, [1004, 0]);
+    let usage = followed(&calls);
+    assert_eq!(usage.used.stdio_bytes, 1004);
     assert_eq!((usage.clocks, usage.random, usage.env.unwrap().len()), (1, 1, 2));
     assert_eq!((usage.used.host_calls, usage.used.trace_bytes), (10, 6_000));
     let denied: Vec<_> =

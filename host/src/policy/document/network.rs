@@ -111,6 +111,21 @@ fn read_rule<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut Refere
     Some(NetworkRule { scheme, host, port, path, methods: methods?, addresses, headers, secrets })
 }
 
+/// The places that a URL names, as a rule without methods; `None` where it is no URL that a rule can have.
+pub(crate) fn places(url: &str) -> Option<NetworkRule> {
+    let Url { scheme, host, port, path, .. } = read_url(url).ok()?;
+    Some(NetworkRule {
+        scheme,
+        host,
+        port,
+        path,
+        methods: BTreeSet::new(),
+        addresses: Vec::new(),
+        headers: BTreeMap::new(),
+        secrets: BTreeSet::new(),
+    })
+}
+
 struct Url {
     scheme: Scheme,
     host: HostPattern,

@@ -51,7 +51,7 @@ fn every_kind_of_need_is_named_with_the_line_to_add() {
         lines(&grant(""), &skill(all, &[])),
         [
             "filesystem = [{ host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" }]",
-            "network = [{ url = \"https://api.example/*\" }]",
+            "network = [{ url = \"https://api.example/*\", methods = [\"GET\"] }]",
             "clocks = \"real\"",
             "random = \"real\"",
             "env = { TOKEN = \"…\", \"a.b\" = \"…\" }",
@@ -104,4 +104,23 @@ fn imports_with_an_empty_form_are_no_need_and_a_network_is_one() {
         (found[0].key, found[0].because.as_str()),
         ("network", "`a` imports `wasi:http/outgoing-handler@0.2.3`")
     );
+}
+
+#[test]
+fn a_rule_gives_what_it_covers() {
+    let rule = |url: &str| format!("network = [{{ url = \"{url}\", methods = [\"POST\"] }}]");
+    let skill = skill("needs = { network = [\"https://api.example/v1/*\"] }", &["wasi:http/outgoing-handler@0.2.3"]);
+    for (url, is_enough) in [
+        ("https://api.example/v1/*", true),
+        ("https://api.example/*", true),
+        ("https://api.example/v1/x", false),
+        ("http://api.example/v1/*", false),
+        ("https://*.example/v1/*", true),
+        ("https://b.example/v1/*", false),
+    ] {
+        assert_eq!(lines(&grant(&rule(url)), &skill).is_empty(), is_enough, "{url}");
+    }
+    // The import alone is content with any rule.
+    let undeclared = super::tests::skill("", &["wasi:http/outgoing-handler@0.2.3"]);
+    assert_eq!(lines(&grant(&rule("https://b.example/")), &undeclared), Vec::<String>::new());
 }
