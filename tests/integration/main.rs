@@ -3,6 +3,7 @@
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod http;
 mod library;
 mod limits;
 mod linked;

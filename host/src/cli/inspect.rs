@@ -169,6 +169,7 @@ const fn needs(import: &Import) -> &'static str {
         Need::Clocks => "virtual time, or real with `clocks = \"real\"`",
         Need::Random => "seeded bytes, or real with `random = \"real\"`",
         Need::Environment => "sees the variables that a grant lists in `env`",
+        Need::Network => "sends what a grant lists in `network`; without it the skill is not run",
         Need::NotProvided => "is not provided: the skill cannot be loaded",
     }
 }
