@@ -44,9 +44,12 @@ pub fn write_value(out: &mut Vec<u8>, value: &Value) {
 
 fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
     let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
-    // serde_json's map is sorted by UTF-8 bytes, which differs from UTF-16 order only beyond the basic plane.
+    // Whether serde_json's map is sorted depends on features that any crate of the build may turn on (`preserve_order`). UTF-8 order
+    // differs from UTF-16 order only beyond the basic plane.
     if sorted.iter().any(|(key, _)| !key.is_ascii()) {
         sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    } else if !sorted.is_sorted_by_key(|(key, _)| *key) {
+        sorted.sort_unstable_by_key(|(key, _)| *key);
     }
     out.push(b'{');
     for (index, (key, value)) in sorted.into_iter().enumerate() {

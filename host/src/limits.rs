@@ -25,6 +25,8 @@ pub const STEPS_MAX: usize = 100_000;
 pub const PROBLEMS_MAX: usize = 100;
 /// Grants in a policy.
 pub const GRANTS_MAX: usize = 10_000;
+/// Rules of one imported document. Each is compared with all before it, and what was written by hand has far fewer.
+pub const RULES_IMPORTED_MAX: usize = 500;
 /// The text that templates in one string may grow to.
 pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 
@@ -34,6 +36,8 @@ pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// Tools in one skill.
 pub const TOOLS_MAX: usize = 1_000;
+/// Entries of each list in a skill's `needs`: each one is asked of the grant before a step runs.
+pub const NEEDS_MAX: usize = 100;
 
 // ---- one step: defaults a policy may change ----
 

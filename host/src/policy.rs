@@ -3,10 +3,13 @@
 //! Pure: reads no file, no clock, no environment; the same policy and tool give the same decision. Never merges: the first grant that
 //! names the tool applies alone. A key that is not enforced does not exist and is refused.
 
+pub mod annotations;
 pub mod decide;
 pub mod document;
 pub mod explain;
+pub mod needs;
 pub mod network;
+pub mod rbac;
 pub mod secrets;
 
 use std::collections::BTreeMap;
@@ -16,8 +19,10 @@ use std::path::{Path, PathBuf};
 use crate::id::Digest;
 use crate::limits::StepLimits;
 
-pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, authorize, decide};
-pub use explain::{Allowed, Explanation, Verdict, explain};
+pub use annotations::Hints;
+pub use decide::{AuthorizedPlan, AuthorizedStep, Decision, Denial, DenyReason, StepRequest, authorize, decide};
+pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
+pub use needs::{Missing, missing};
 pub use network::{NetworkRule, NetworkSettings};
 pub use secrets::{EnvValue, SecretDeclaration};
 
@@ -166,4 +171,12 @@ pub enum Random {
     Seeded,
     /// `real`: the machine's randomness, recorded.
     Real,
+}
+
+/// A text as a string of TOML.
+pub(crate) fn quoted(text: &str) -> String {
+    // What JSON escapes, TOML reads as well; of the control characters JSON leaves one as it is.
+    let mut out = Vec::with_capacity(text.len() + 2);
+    crate::canonical::write_string(&mut out, text);
+    String::from_utf8(out).unwrap_or_default().replace('\u{7f}', "\\u007F")
 }

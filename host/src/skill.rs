@@ -2,6 +2,7 @@
 //! component, the plan is checked against it, `inspect` shows it.
 
 pub mod metadata;
+pub mod needs;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use crate::id::{Digest, SkillName, ToolName};
 use crate::problem::Problem;
 use crate::types::Ty;
 pub use metadata::{Annotations, Metadata, OutputKind, Risk};
+pub use needs::{FolderNeed, Needs};
 
 /// A skill: a component with what it exports as tools.
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ pub enum Need {
     Random,
     /// Nothing; sees what a grant's `env` lists.
     Environment,
-    /// HTTP: `network` in a grant. Without it the component cannot be linked.
+    /// `network` in a grant: without it the interface is not there at all.
     Network,
     /// The host does not provide it: a component that imports it is refused at load.
     NotProvided,
@@ -105,6 +107,16 @@ impl Skill {
     #[must_use]
     pub fn tool(&self, function: &str) -> Option<&Tool> {
         self.tools.get(function)
+    }
+
+    /// What a tool says that it needs: the skill's own `needs` and the tool's together. `None` where neither says anything.
+    #[must_use]
+    pub fn needs(&self, function: &str) -> Option<Needs> {
+        let tool = self.tool(function).and_then(|tool| tool.annotations.needs.as_ref());
+        match (&self.metadata.needs, tool) {
+            (Some(skill), Some(tool)) => Some(skill.and(tool)),
+            (skill, tool) => skill.as_ref().or(tool).cloned(),
+        }
     }
 }
 
@@ -198,10 +210,12 @@ fn unprovided_hint(import: &str) -> String {
         }
         (_, None) if known => "write the version too: the host provides WASI 0.2".to_owned(),
         ("wasi:sockets", _) => {
-            "sockets and name look-up are not provided: use `wasi:http/outgoing-handler`, with `network` in the grant".to_owned()
+            "sockets and name look-up are not provided: send requests through `wasi:http`, with `network` in the grant"
+                .to_owned()
         }
         ("wasi:http", _) => {
-            "of `wasi:http` the host provides `types` and `outgoing-handler` 0.2: a skill sends requests, it serves none".to_owned()
+            "of `wasi:http` the host provides `types` and `outgoing-handler`: a skill sends requests, it serves none"
+                .to_owned()
         }
         ("wasi:clocks" | "wasi:cli" | "wasi:filesystem" | "wasi:io" | "wasi:random", _) => {
             let short = name.rsplit_once('/').map_or(name, |(_, short)| short);

@@ -85,6 +85,37 @@ fn inspect() {
 }
 
 #[test]
+fn inspect_with_a_policy() {
+    let program = program();
+    program.write("read-only.toml", repo::text("policies/read-only.toml"));
+    let (code, value) = program.json(&["inspect", "files", "--policy", "read-only.toml"]);
+    assert_eq!(code, 0);
+    let tools = &value["result"]["tools"];
+    assert_eq!(tools["read-text"]["needs"]["filesystem"], "read-only");
+    assert_eq!(tools["read-text"]["policy"]["allowed"], true);
+    assert_eq!(tools["read-text"]["policy"]["filesystem"][0]["guest"], "/workspace");
+    assert_eq!(tools["remove"]["policy"]["allowed"], false);
+    assert_eq!(tools["remove"]["policy"]["missing"][0]["key"], "filesystem");
+    assert_snapshot!("inspect_policy", program.run(&["inspect", "csv", "--policy", "read-only.toml"]).all());
+    let ended = program.run(&["inspect", "files", "--policy", "read-only.toml"]);
+    assert!(ended.stdout.contains("missing: filesystem = [{ host = \"{workspace}\""), "{}", ended.all());
+    assert_eq!(program.run(&["inspect", "files", "--policy", "none.toml"]).code, 2);
+}
+
+#[test]
+fn a_need_that_is_not_granted_is_denied_with_the_lines_to_add() {
+    let program = program();
+    program.write("read-only.toml", repo::text("policies/read-only.toml"));
+    let (code, value) = program.json(&["run", "plan.json", "--policy", "read-only.toml"]);
+    assert_eq!((code, &value["error"]["code"]), (11, &serde_json::json!("SECURITY_VIOLATION")));
+    assert_eq!(value["error"]["details"]["denials"][0]["missing"][0]["key"], "filesystem");
+    assert!(!program.path("workspace/out.txt").exists());
+    let ended = program.run(&["policy", "explain", "plan.json", "--policy", "read-only.toml"]);
+    assert_eq!(ended.code, 11);
+    assert!(ended.stdout.contains("missing: filesystem = ["), "{}", ended.all());
+}
+
+#[test]
 fn replay_and_trace() {
     let program = program();
     assert_eq!(program.run(&["run", "plan.json"]).code, 0);

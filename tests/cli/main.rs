@@ -2,5 +2,6 @@
 //! run ids, times) is replaced by a name.
 
 mod commands;
+mod import;
 mod inputs;
 mod program;

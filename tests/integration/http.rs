@@ -11,8 +11,7 @@ use host_tests::http_guest::http_guest;
 use host_tests::server::{Request, ok, response};
 use host_tests::{Run, Server, TestHost, policy};
 use serde_json::{Value, json};
-use skillhost::host::Error;
-use skillhost::sandbox::SandboxError;
+use skillhost::outcome::RunOutcome;
 
 use crate::verifier;
 
@@ -205,17 +204,15 @@ fn two_requests_are_under_way_at_one_time() {
 /// A component that imports HTTP is not even linked where its grant has no network.
 #[test]
 fn without_a_grant_nothing_of_the_skill_runs() {
-    let host = host("");
-    let plan = host_tests::plan([host_tests::step("it", "guest.fetch", request("example.com", "/"))]);
-    let error = host.host.run(&host.document(&plan), &Default::default()).expect_err("it must not be linked");
-    match &error {
-        Error::Sandbox(SandboxError::NotGranted { skill, import }) => {
-            assert_eq!(skill.as_str(), "guest");
-            assert!(import.starts_with("wasi:http/"), "{import}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert!(error.to_string().contains("the grant of its step has no `network`"), "{error}");
+    let run = get(&host(""), "example.com", "/");
+    is_denied(&run);
+}
+
+fn is_denied(run: &Run) {
+    assert_eq!(run.report.outcome, RunOutcome::Denied, "{:?}", run.report);
+    let [denial] = &run.report.denials[..] else { panic!("one denial: {:?}", run.report.denials) };
+    assert!(denial.reason.contains("network"), "{}", denial.reason);
+    assert_eq!(run.trace.of_kind("step-begin").count(), 0);
 }
 
 /// One skill, two steps, two grants: what the one may, the other may not.
@@ -230,9 +227,7 @@ fn a_grant_with_network_does_not_serve_another_step() {
     let host = TestHost::with(&text, &[("guest", &http_guest())]);
     get(&host, &server.authority(), "/").completed();
     let input = json!({"authority": server.authority(), "first": "/", "second": "/"});
-    let plan = host_tests::plan([host_tests::step("it", "guest.two", input)]);
-    let ended = host.host.run(&host.document(&plan), &Default::default());
-    assert!(matches!(ended, Err(Error::Sandbox(SandboxError::NotGranted { .. }))), "{ended:?}");
+    is_denied(&host.call("guest.two", input));
     assert_eq!(server.requests().len(), 1);
 }
 

@@ -47,6 +47,7 @@ fn read_only_reads_and_does_not_write() {
     let before = tree::read(&host.workspace());
     let run = host.call(READS, json!({"path": "/workspace/in.csv"})).completed();
     assert_eq!(run.output(), &json!("a,b\n1,2\n"));
+    // A tool that says that it writes is denied before anything of it runs …
     for (tool, input) in [
         ("files.write-text", json!({"path": "/workspace/in.csv", "text": "a"})),
         ("files.append", json!({"path": "/workspace/in.csv", "text": "a"})),
@@ -56,9 +57,43 @@ fn read_only_reads_and_does_not_write() {
         ("files.copy", json!({"source": "/workspace/in.csv", "target": "/workspace/new"})),
     ] {
         let run = host.call(tool, input);
-        assert_eq!(run.error()["code"], "denied", "{tool}: {}", run.error());
+        assert_eq!(run.report.outcome, RunOutcome::Denied, "{tool}");
+        let [denial] = &run.report.denials[..] else { panic!("{tool}: {:?}", run.report.denials) };
+        let lines: Vec<&str> = denial.missing.iter().map(|missing| missing.line.as_str()).collect();
+        assert_eq!(
+            lines,
+            ["filesystem = [{ host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" }]"]
+        );
+        assert!(run.trace.of_kind("denied").all(|event| event["reason"].as_str().unwrap().contains(lines[0])));
+        assert_eq!(run.trace.of_kind("step-begin").count(), 0, "{tool}: nothing was instantiated");
     }
     assert_eq!(tree::read(&host.workspace()), before);
+}
+
+/// … and one that says nothing, or not the truth, changes nothing either.
+#[test]
+fn read_only_holds_against_a_tool_that_does_not_say_that_it_writes() {
+    let policy =
+        repo::text("policies/read-only.toml").replace("skills = [\"files\"]", "skills = [\"files\", \"probe\"]");
+    let silent = TestHost::with(&policy, &[("probe", &repo::component("probe")), ("files", &repo::component("files"))]);
+    silent.write("in.csv", "a,b\n1,2\n");
+    let before = tree::read(&silent.workspace());
+    let run = silent.call("files.write-text", json!({"path": "/workspace/in.csv", "text": "a"}));
+    assert_eq!(run.error()["code"], "denied");
+    for args in [
+        &["write", "/workspace/in.csv", "x"][..],
+        &["append", "/workspace/in.csv", "x"],
+        &["rename", "/workspace/in.csv", "/workspace/new"],
+        &["remove", "/workspace/in.csv"],
+        &["mkdir", "/workspace/new"],
+        &["symlink", "in.csv", "/workspace/new"],
+        &["hardlink", "/workspace/in.csv", "/workspace/new"],
+        &["set-size", "/workspace/in.csv", "0"],
+        &["set-times", "/workspace/in.csv", "1"],
+    ] {
+        assert_eq!(silent.probed(args)["exit_code"], 1, "{args:?}");
+    }
+    assert_eq!(tree::read(&silent.workspace()), before);
 }
 
 #[test]

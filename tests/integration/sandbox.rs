@@ -317,6 +317,10 @@ fn without_a_grant_there_is_no_folder() {
     host.write("inner", "inside");
     assert_eq!(tried(&host, READ, "inner"), NOTHING_GRANTED);
     assert_eq!(host.probed(&["cat", "/workspace/inner"])["exit_code"], 1);
+    // `files` says that it needs a folder: without its manifest it runs, and sees none.
+    let files = ("files", &repo::component("files")[..]);
+    let host = TestHost::with(&policy("", ""), &[files]);
+    host.write("inner", "inside");
     let run = host.call("files.read-text", json!({"path": "/workspace/inner"}));
     assert_eq!(run.outcome().name(), "failed");
     let run = host.call("files.list", json!({"path": "/"}));
@@ -546,7 +550,7 @@ fn a_component_that_imports_what_is_not_provided_is_refused_before_anything_runs
     let (codes, text) = refused_for(&guest.build());
     assert!(codes.iter().all(|code| code == "import-not-provided"), "{text}");
     assert!(text.contains("wasi:sockets/tcp-create-socket@0.2.12"), "{text}");
-    for interface in ["wasi:http/outgoing-handler@0.2.0", "acme:database/query@1.0.0"] {
+    for interface in ["wasi:http/incoming-handler@0.2.0", "acme:database/query@1.0.0"] {
         let text = format!(
             r#"(component (import "{interface}" (instance (export "f" (func))))
                (core module $m (func (export "go"))) (core instance $i (instantiate $m))

@@ -1,17 +1,19 @@
 //! `host inspect`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::reply::Reply;
-use crate::cli::session::{Session, SkillArgs};
+use crate::cli::session::{Session, SkillArgs, read_policy};
 use crate::id::SkillName;
+use crate::limits::LimitsDocument;
+use crate::policy::{Hints, Policy, Verdict, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
-use crate::skill::{Annotations, Export, Import, Need, OutputKind, Risk, Skill, Tool, ToolResult};
+use crate::skill::{Annotations, Export, FolderNeed, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult};
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
 use crate::types::schema::{output_schema, params_schema};
@@ -25,8 +27,11 @@ pub(crate) struct Inspect {
     /// A component file or the name of a built-in skill
     skill: String,
     /// Shows the JSON Schema of each tool's input and output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "policy")]
     schema: bool,
+    /// Shows what this policy means for each tool: its grant, what it may touch, what it lacks
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 impl Inspect {
@@ -34,12 +39,14 @@ impl Inspect {
         let (name, source) = self.find()?;
         let host = session.builder(&SkillArgs::default()).build();
         let skill = host.inspect(&name, &source).map_err(Error::from)?;
-        let json = to_json(&skill);
+        let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|document| document.policy);
+        let policy = policy.as_ref();
+        let json = to_json(&skill, policy);
         let text = if self.schema {
             let tools = skill.tools.iter().map(|(name, tool)| (name.clone(), schemas(tool)));
             format!("{}\n", pretty(&Value::Object(tools.collect())))
         } else {
-            to_text(&skill, &session.output.look)
+            to_text(&skill, policy, &session.output.look)
         };
         Ok(Reply::new(text, json))
     }
@@ -69,7 +76,7 @@ fn name_of(path: &Path) -> Result<SkillName, Error> {
         .map_err(|error| Error::new(Exit::Request, error.to_string()).hint("rename the file"))
 }
 
-fn to_text(skill: &Skill, look: &Look) -> String {
+fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> String {
     let strong = |text: &str| look.paint(Tone::Strong, text);
     let metadata = &skill.metadata;
     let version = metadata.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
@@ -79,8 +86,17 @@ fn to_text(skill: &Skill, look: &Look) -> String {
     }
     out.add(format_args!("\nsha256  {}\nsize    {}\n", skill.digest, bytes(skill.size_bytes)));
     out.add(format_args!("\n{}\n", strong("tools")));
-    for tool in skill.tools.values() {
+    for (name, tool) in &skill.tools {
         out += &tool_text(tool, look);
+        if let Some(needs) = skill.needs(name) {
+            out.add(format_args!(
+                "      {}\n",
+                look.paint(Tone::Dim, &format!("needs {}", harmless(&needs_text(&needs))))
+            ));
+        }
+        if let Some(policy) = policy {
+            out += &verdict_text(&verdict_of(policy, tool, skill), look);
+        }
     }
     if skill.tools.is_empty() {
         out += "  none\n";
@@ -126,9 +142,45 @@ fn tool_text(tool: &Tool, look: &Look) -> String {
     }
     let annotations = annotations_text(&tool.annotations);
     if !annotations.is_empty() {
-        out.add(format_args!("      {}\n", look.paint(Tone::Dim, &annotations.join(", "))));
+        out.add(format_args!("      {}\n", look.paint(Tone::Dim, &format!("claims {}", annotations.join(", ")))));
     }
     out
+}
+
+/// What the policy means for a tool that a plan calls without limits of its own.
+fn verdict_of(policy: &Policy, tool: &Tool, skill: &Skill) -> Verdict {
+    verdict(policy, &tool.name, &LimitsDocument::default(), Some(skill))
+}
+
+fn verdict_text(verdict: &Verdict, look: &Look) -> String {
+    let (heading, tone) = match verdict {
+        Verdict::Allowed(allowed) => (format!("allowed by grant {}", allowed.grant_index), Tone::Good),
+        Verdict::Denied { .. } => ("denied".to_owned(), Tone::Bad),
+    };
+    let mut out = format!("      {}\n", look.paint(tone, &heading));
+    for line in verdict.to_string().lines() {
+        out.add(format_args!("      {}\n", harmless(line)));
+    }
+    out
+}
+
+fn needs_text(needs: &Needs) -> String {
+    let real = [(needs.clocks, "real clocks"), (needs.random, "real randomness")];
+    let mut texts: Vec<String> = needs.filesystem.iter().map(|need| format!("a {} folder", need.name())).collect();
+    texts.extend(needs.network.iter().cloned());
+    texts.extend(real.iter().filter(|(needed, _)| *needed).map(|(_, text)| (*text).to_owned()));
+    texts.extend(needs.env.iter().map(|name| format!("${name}")));
+    if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") }
+}
+
+fn needs_json(needs: &Needs) -> Value {
+    json!({
+        "filesystem": needs.filesystem.map(FolderNeed::name),
+        "network": needs.network,
+        "clocks": needs.clocks.then_some("real"),
+        "random": needs.random.then_some("real"),
+        "env": needs.env,
+    })
 }
 
 fn annotations_text(annotations: &Annotations) -> Vec<String> {
@@ -169,7 +221,7 @@ const fn needs(import: &Import) -> &'static str {
         Need::Clocks => "virtual time, or real with `clocks = \"real\"`",
         Need::Random => "seeded bytes, or real with `random = \"real\"`",
         Need::Environment => "sees the variables that a grant lists in `env`",
-        Need::Network => "sends what a grant lists in `network`; without it the skill is not run",
+        Need::Network => "sends what a grant's `network` allows; without one it is not there",
         Need::NotProvided => "is not provided: the skill cannot be loaded",
     }
 }
@@ -184,8 +236,18 @@ fn schemas(tool: &Tool) -> Value {
 }
 
 /// What is known of a skill, for programs.
-pub(crate) fn to_json(skill: &Skill) -> Value {
-    let tools: Map<String, Value> = skill.tools.iter().map(|(name, tool)| (name.clone(), tool_json(tool))).collect();
+pub(crate) fn to_json(skill: &Skill, policy: Option<&Policy>) -> Value {
+    let tool = |(name, tool): (&String, &Tool)| {
+        let mut value = tool_json(tool);
+        if let Some(members) = value.as_object_mut() {
+            members.insert("claims".to_owned(), Hints::claimed(skill, &tool.annotations).to_json());
+            members.insert("needs".to_owned(), skill.needs(name).as_ref().map_or(Value::Null, needs_json));
+            let verdict = policy.map(|policy| verdict_of(policy, tool, skill).to_json());
+            members.extend(verdict.map(|verdict| ("policy".to_owned(), verdict)));
+        }
+        (name.clone(), value)
+    };
+    let tools: Map<String, Value> = skill.tools.iter().map(tool).collect();
     let not_tools = skill.not_tools.iter().map(|(name, reason)| json!({ "export": name, "reason": reason }));
     let imports = skill.imports.iter().map(
         |import| json!({ "name": import.name, "provided": import.needs != Need::NotProvided, "needs": needs(import) }),

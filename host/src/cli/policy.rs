@@ -2,21 +2,23 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
-use crate::policy::{Explanation, Verdict};
+use crate::policy::{Explanation, Verdict, rbac};
 use crate::report::human::counted;
+use crate::{document, json};
 
 /// Looks into policies
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Policy {
     Explain(Explain),
     Check(Check),
+    Import(Import),
 }
 
 /// Shows what the policy grants to each step of a plan, and why; runs nothing
@@ -35,11 +37,19 @@ pub(crate) struct Check {
     file: PathBuf,
 }
 
+/// Writes the ordered rules of a `policies.yaml` (principal, capabilities, decision; the first match decides) as Cedar rules
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The rules: a YAML or JSON file
+    file: PathBuf,
+}
+
 impl Policy {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         match self {
             Self::Explain(explain) => explain.execute(session),
             Self::Check(check) => check.execute(),
+            Self::Import(import) => import.execute(),
         }
     }
 }
@@ -59,7 +69,7 @@ impl Explain {
                 format!("{steps} of {} would be denied: nothing of the plan would run", explanations.len()),
             )
         });
-        Ok(Reply::new(text.join("\n"), json!({ "steps": result, "denied": denied })).failure(failure))
+        Ok(Reply::new(text.join("\n"), serde_json::json!({ "steps": result, "denied": denied })).failure(failure))
     }
 }
 
@@ -69,6 +79,17 @@ impl Check {
         let policy = document.policy;
         let grants = policy.grants.len();
         let text = format!("ok: {}, {}\n", self.file.display(), counted(grants as u64, "grant"));
-        Ok(Reply::new(text, json!({ "grants": grants, "digest": policy.digest.to_string() })))
+        Ok(Reply::new(text, serde_json::json!({ "grants": grants, "digest": policy.digest.to_string() })))
+    }
+}
+
+impl Import {
+    fn execute(&self) -> Result<Reply, Error> {
+        let name = self.file.display().to_string();
+        let wrong = |problems| Error::document(&name, problems);
+        let bytes = document::read_limited(&self.file).map_err(|problem| wrong(vec![problem]))?;
+        let read = json::parse_yaml(&bytes).map_err(|problem| wrong(vec![problem]))?;
+        let rules = rbac::import(&read).map_err(wrong)?;
+        Ok(Reply::new(rules.clone(), serde_json::json!({ "rules": rules })))
     }
 }

@@ -28,7 +28,7 @@ impl Skills {
             let skill = host.inspect(&skill_name, &bytes_of)?;
             let about = skill.metadata.description.clone().unwrap_or_default();
             table.row(&[name, &skill.tools.len().to_string(), &bytes(skill.size_bytes), about.trim()], None);
-            list.push(to_json(&skill));
+            list.push(to_json(&skill, None));
         }
         Ok(Reply::new(table.render(&session.output.look), json!({ "skills": list })))
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
+use crate::policy::needs::{self, Missing};
 use crate::policy::{Grant, Pattern, Policy};
+use crate::skill::Skill;
 
 /// What the policy says of one tool.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,19 @@ pub enum DenyReason {
     },
 }
 
+/// What the policy is asked for one step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepRequest<'a> {
+    /// The step.
+    pub step: &'a StepId,
+    /// Its tool.
+    pub tool: &'a ToolName,
+    /// The step's own `limits`.
+    pub limits: &'a LimitsDocument,
+    /// The skill that has the tool.
+    pub skill: &'a Skill,
+}
+
 /// A step that is not allowed, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -49,6 +64,8 @@ pub struct Denial {
     pub reason: String,
     /// What to add to the policy.
     pub hint: String,
+    /// What the grant that names the tool does not give; empty where no grant names it.
+    pub missing: Vec<Missing>,
 }
 
 /// A valid plan whose every step is allowed. Made by [`authorize`] alone.
@@ -161,33 +178,41 @@ impl DenyReason {
     }
 }
 
-/// Asks the policy for every step, in the plan's order.
+/// Asks the policy for every step, in the plan's order: does a grant name its tool, and does that grant give what the tool needs.
 ///
 /// # Errors
 ///
 /// All denials, in the plan's order. Nothing is authorized where there is one.
 pub fn authorize<'a>(
     policy: &Policy,
-    steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument)>,
+    steps: impl IntoIterator<Item = StepRequest<'a>>,
 ) -> Result<AuthorizedPlan, Vec<Denial>> {
     let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
     let (mut authorized, mut denials) = (Vec::new(), Vec::new());
-    for (step, tool, limits) in steps {
-        match decide(policy, tool) {
-            Decision::Allow { index, grant } => {
+    for request in steps {
+        match granted(policy, &request) {
+            Ok((index, grant)) => {
                 let grant = Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
-                let limits = grant.limits.tightened(limits);
+                let limits = grant.limits.tightened(request.limits);
                 authorized.push(AuthorizedStep { grant_index: index, grant, limits, sealed: () });
             }
-            Decision::Deny { reason } => denials.push(Denial {
-                step: step.clone(),
-                tool: tool.clone(),
-                reason: reason.text(policy, tool),
-                hint: reason.hint(tool),
-            }),
+            Err(denial) => denials.push(denial),
         }
     }
     if denials.is_empty() { Ok(AuthorizedPlan { steps: authorized }) } else { Err(denials) }
+}
+
+/// The grant under which a step may run.
+pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Result<(usize, &'p Grant), Denial> {
+    let StepRequest { step, tool, skill, .. } = *request;
+    let denial = |reason, hint, missing| Denial { step: step.clone(), tool: tool.clone(), reason, hint, missing };
+    match decide(policy, tool) {
+        Decision::Deny { reason } => Err(denial(reason.text(policy, tool), reason.hint(tool), Vec::new())),
+        Decision::Allow { index, grant } => match needs::missing(grant, tool, skill) {
+            missing if missing.is_empty() => Ok((index, grant)),
+            missing => Err(denial(needs::reason(index, tool, &missing), needs::hint(index, &missing), missing)),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::{Clocks, Decision, Grant, Policy, Preopen, Random, decide};
+use crate::policy::needs::{self, Missing, missing};
+use crate::policy::{Clocks, Decision, EnvValue, Grant, Hints, NetworkRule, Policy, Preopen, Random, decide};
 use crate::skill::{Need, Skill};
 
 /// What the policy means for one step.
@@ -31,6 +32,8 @@ pub enum Verdict {
         reason: String,
         /// What to add to the policy.
         hint: String,
+        /// What the grant that names the tool does not give; empty where no grant names it.
+        missing: Vec<Missing>,
     },
 }
 
@@ -41,6 +44,8 @@ pub struct Allowed {
     pub grant_index: usize,
     /// The folders.
     pub filesystem: Vec<Preopen>,
+    /// What it may ask of which servers.
+    pub network: Vec<NetworkRule>,
     /// The clocks.
     pub clocks: Clocks,
     /// The source of random bytes.
@@ -49,6 +54,8 @@ pub struct Allowed {
     pub env: Vec<String>,
     /// The limits that apply.
     pub limits: StepLimits,
+    /// What the grant proves of the tool; `None` where the skill is not known.
+    pub hints: Option<Hints>,
     /// Where grant and skill do not fit: a need that is not met, a grant that is of no use.
     pub notes: Vec<String>,
 }
@@ -59,38 +66,66 @@ pub fn explain<'a>(
     policy: &Policy,
     steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)>,
 ) -> Vec<Explanation> {
-    let explained = steps.into_iter().map(|(step, tool, limits, skill)| {
-        let verdict = match decide(policy, tool) {
-            Decision::Allow { index, grant } => Verdict::Allowed(Box::new(allowed(index, grant, limits, skill))),
-            Decision::Deny { reason } => Verdict::Denied { reason: reason.text(policy, tool), hint: reason.hint(tool) },
-        };
-        Explanation { step: step.clone(), tool: tool.clone(), verdict }
+    let explained = steps.into_iter().map(|(step, tool, limits, skill)| Explanation {
+        step: step.clone(),
+        tool: tool.clone(),
+        verdict: verdict(policy, tool, limits, skill),
     });
     explained.collect()
 }
 
-fn allowed(grant_index: usize, grant: &Grant, limits: &LimitsDocument, skill: Option<&Skill>) -> Allowed {
+/// What the policy means for one call of a tool.
+#[must_use]
+pub fn verdict(policy: &Policy, tool: &ToolName, limits: &LimitsDocument, skill: Option<&Skill>) -> Verdict {
+    let (index, grant) = match decide(policy, tool) {
+        Decision::Allow { index, grant } => (index, grant),
+        Decision::Deny { reason } => {
+            let (reason, hint) = (reason.text(policy, tool), reason.hint(tool));
+            return Verdict::Denied { reason, hint, missing: Vec::new() };
+        }
+    };
+    let missing = skill.map(|skill| missing(grant, tool, skill)).unwrap_or_default();
+    if missing.is_empty() {
+        return Verdict::Allowed(Box::new(allowed(index, grant, limits, tool, skill)));
+    }
+    let (reason, hint) = (needs::reason(index, tool, &missing), needs::hint(index, &missing));
+    Verdict::Denied { reason, hint, missing }
+}
+
+fn allowed(
+    grant_index: usize,
+    grant: &Grant,
+    limits: &LimitsDocument,
+    tool: &ToolName,
+    skill: Option<&Skill>,
+) -> Allowed {
     Allowed {
         grant_index,
         filesystem: grant.filesystem.clone(),
+        network: grant.network.clone(),
         clocks: grant.clocks,
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
         limits: grant.limits.tightened(limits),
-        notes: skill.map(|skill| notes(grant, skill)).unwrap_or_default(),
+        hints: skill
+            .and_then(|skill| skill.tool(tool.function()))
+            .map(|tool| Hints::enforced(grant, &tool.annotations)),
+        notes: skill.map(|skill| notes(grant, tool, skill)).unwrap_or_default(),
     }
 }
 
-fn notes(grant: &Grant, skill: &Skill) -> Vec<String> {
+fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
+    // What a tool declares is checked exactly. An import says less: a program of the standard library has all of them.
+    let is_declared = skill.needs(tool.function()).is_some();
     let imported = |need: Need| skill.imports.iter().find(|import| import.needs == need);
     let mut notes = Vec::new();
     match (imported(Need::Filesystem), grant.filesystem.is_empty()) {
-        (Some(import), true) => {
+        (Some(import), true) if !is_declared => {
             notes
                 .push(format!("the skill imports `{}`, but the grant has no directory: it sees no files", import.name));
         }
         (None, false) => notes.push("the grant has directories, but the skill imports no file system".to_owned()),
-        (Some(_), false) | (None, true) => {}
+        (Some(_), _) | (None, true) => {}
     }
     let useless = [
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),
@@ -100,6 +135,15 @@ fn notes(grant: &Grant, skill: &Skill) -> Vec<String> {
     for (granted, need, what, none) in useless {
         if granted && imported(need).is_none() {
             notes.push(format!("the grant has {what}, but the skill imports {none}"));
+        }
+    }
+    for (name, value) in &grant.env {
+        if let EnvValue::Secret(secret) = value
+            && !grant.network.iter().any(|rule| rule.secrets.contains(secret))
+        {
+            notes.push(format!(
+                "the variable `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
+            ));
         }
     }
     for import in skill.imports.iter().filter(|import| import.needs == Need::NotProvided) {
@@ -113,42 +157,73 @@ impl Explanation {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = json!({ "step": self.step.as_str(), "tool": self.tool.to_string() });
-        let rest = match &self.verdict {
-            Verdict::Denied { reason, hint } => json!({ "allowed": false, "reason": reason, "hint": hint }),
-            Verdict::Allowed(allowed) => {
-                let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
-                let limits = allowed.limits.entries().map(|(name, value)| (name.to_owned(), Value::from(value)));
-                json!({
-                    "allowed": true,
-                    "grant": allowed.grant_index,
-                    "filesystem": allowed.filesystem.iter().map(folder).collect::<Vec<_>>(),
-                    "clocks": allowed.clocks.name(),
-                    "random": allowed.random.name(),
-                    "env": allowed.env,
-                    "limits": Value::Object(limits.into_iter().collect()),
-                    "notes": allowed.notes,
-                })
-            }
-        };
-        if let (Value::Object(members), Value::Object(rest)) = (&mut value, rest) {
+        if let (Value::Object(members), Value::Object(rest)) = (&mut value, self.verdict.to_json()) {
             members.extend(rest);
         }
         value
     }
 }
 
+impl Verdict {
+    /// The verdict as JSON, for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Denied { reason, hint, missing } => {
+                let missing: Vec<Value> = missing.iter().map(Missing::to_json).collect();
+                json!({ "allowed": false, "reason": reason, "hint": hint, "missing": missing })
+            }
+            Self::Allowed(allowed) => {
+                let folder = |preopen: &Preopen| json!({ "host": preopen.host, "guest": preopen.guest, "access": preopen.access.name() });
+                let limits = allowed.limits.entries().map(|(name, value)| (name.to_owned(), Value::from(value)));
+                let rule = |rule: &NetworkRule| {
+                    json!({
+                        "url": rule.url(),
+                        "methods": rule.methods,
+                        "addresses": rule.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                        "headers": rule.headers.keys().collect::<Vec<_>>(),
+                        "secrets": rule.secrets,
+                    })
+                };
+                json!({
+                    "allowed": true,
+                    "grant": allowed.grant_index,
+                    "filesystem": allowed.filesystem.iter().map(folder).collect::<Vec<_>>(),
+                    "network": allowed.network.iter().map(rule).collect::<Vec<_>>(),
+                    "clocks": allowed.clocks.name(),
+                    "random": allowed.random.name(),
+                    "env": allowed.env,
+                    "limits": Value::Object(limits.into_iter().collect()),
+                    "annotations": allowed.hints.map(Hints::to_json),
+                    "notes": allowed.notes,
+                })
+            }
+        }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
-            Verdict::Denied { reason, hint } => {
-                writeln!(f, "{}: {} is denied", self.step, self.tool)?;
-                writeln!(f, "  reason: {reason}")?;
-                writeln!(f, "  hint: {hint}")
-            }
+            Verdict::Denied { .. } => writeln!(f, "{}: {} is denied", self.step, self.tool)?,
             Verdict::Allowed(allowed) => {
                 writeln!(f, "{}: {} is allowed by grant {}", self.step, self.tool, allowed.grant_index)?;
-                allowed.fmt(f)
             }
+        }
+        self.verdict.fmt(f)
+    }
+}
+
+/// What is behind the verdict, over several lines.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { reason, hint, missing } => {
+                writeln!(f, "  reason: {reason}")?;
+                missing.iter().try_for_each(|missing| writeln!(f, "  missing: {missing}"))?;
+                writeln!(f, "  hint: {hint}")
+            }
+            Self::Allowed(allowed) => allowed.fmt(f),
         }
     }
 }
@@ -161,16 +236,36 @@ impl fmt::Display for Allowed {
         for preopen in &self.filesystem {
             writeln!(f, "  directory: {} = {} ({})", preopen.guest, preopen.host, preopen.access.name())?;
         }
+        for rule in &self.network {
+            write!(f, "  network: {rule}")?;
+            if !rule.addresses.is_empty() {
+                write!(f, ", also at {}", listed(rule.addresses.iter()))?;
+            }
+            if !rule.headers.is_empty() {
+                write!(f, ", with {}", listed(rule.headers.keys()))?;
+            }
+            if !rule.secrets.is_empty() {
+                write!(f, ", secrets {}", listed(rule.secrets.iter()))?;
+            }
+            writeln!(f)?;
+        }
         writeln!(f, "  clocks: {}, random: {}", self.clocks.name(), self.random.name())?;
         let env = if self.env.is_empty() { "none".to_owned() } else { self.env.join(", ") };
         writeln!(f, "  environment: {env}")?;
         let limits = self.limits.entries().map(|(name, value)| format!("{name} {value}"));
         writeln!(f, "  limits: {}", limits.join(", "))?;
+        if let Some(hints) = self.hints {
+            writeln!(f, "  enforced: {}", hints.words().join(", "))?;
+        }
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }
         Ok(())
     }
+}
+
+fn listed(items: impl Iterator<Item = impl fmt::Display>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]

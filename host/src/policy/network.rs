@@ -194,6 +194,13 @@ pub enum Roots {
 }
 
 impl NetworkRule {
+    /// `url` as policies write it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let port = if self.port == self.scheme.default_port() { String::new() } else { format!(":{}", self.port) };
+        format!("{}://{}{port}{}", self.scheme.name(), self.host, self.path)
+    }
+
     /// Whether every request that `other` allows is allowed by this rule, the methods apart.
     fn covers_place(&self, other: &Self) -> bool {
         self.scheme == other.scheme
@@ -223,11 +230,7 @@ impl NetworkRule {
 impl fmt::Display for NetworkRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods: Vec<&str> = self.methods.iter().map(String::as_str).collect();
-        write!(f, "{} {}://{}", methods.join(", "), self.scheme.name(), self.host)?;
-        if self.port != self.scheme.default_port() {
-            write!(f, ":{}", self.port)?;
-        }
-        write!(f, "{}", self.path)
+        write!(f, "{} {}", methods.join(", "), self.url())
     }
 }
 

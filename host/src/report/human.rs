@@ -204,10 +204,12 @@ fn tenth(tenths: u128, unit: &str) -> String {
     }
 }
 
-/// JSON over several lines.
+/// JSON over several lines, members sorted.
 #[must_use]
 pub fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    let mut value = value.clone();
+    value.sort_all_objects();
+    serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
 /// The text with control characters made visible, so that what a guest says cannot drive the terminal. Line breaks stay.

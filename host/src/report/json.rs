@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::outcome::Outcome;
-use crate::policy::Denial;
+use crate::policy::{Denial, Missing};
 use crate::report::{Report, StepReport};
 
 /// The report of a run. Members that say nothing (`problems` of a plan that was not refused) are left out.
@@ -87,6 +87,7 @@ pub fn denial(denial: &Denial) -> Value {
         "tool": denial.tool.to_string(),
         "reason": denial.reason,
         "hint": denial.hint,
+        "missing": denial.missing.iter().map(Missing::to_json).collect::<Vec<_>>(),
     })
 }
 
@@ -155,9 +156,13 @@ mod tests {
             tool: "files.remove".parse().unwrap(),
             reason: "r".to_owned(),
             hint: "h".to_owned(),
+            missing: Vec::new(),
         });
         let value = report(&given);
         assert_eq!(value["problems"][0]["hint"], "h");
-        assert_eq!(value["denials"], json!([{"step": "a", "tool": "files.remove", "reason": "r", "hint": "h"}]));
+        assert_eq!(
+            value["denials"],
+            json!([{"step": "a", "tool": "files.remove", "reason": "r", "hint": "h", "missing": []}])
+        );
     }
 }

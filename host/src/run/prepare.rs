@@ -10,7 +10,7 @@ use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Access, AuthorizedPlan, Denial, Policy, WORKSPACE, authorize};
+use crate::policy::{Access, AuthorizedPlan, Denial, Policy, StepRequest, WORKSPACE, authorize};
 use crate::problem::{Problem, Problems};
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
@@ -136,7 +136,13 @@ pub(crate) fn prepare_with(
         Ok(plan) => plan,
         Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
     };
-    let authorized = authorize(policy, plan.steps().map(|step| (step.id, &step.tool.name, step.limits)));
+    let requests = plan.steps().map(|step| StepRequest {
+        step: step.id,
+        tool: &step.tool.name,
+        limits: step.limits,
+        skill: step.skill,
+    });
+    let authorized = authorize(policy, requests);
     let stage = match authorized {
         Ok(authorized) => Stage::Ready { checked: Checked { plan }, authorized },
         Err(denials) => Stage::Denied { checked: Checked { plan }, denials },

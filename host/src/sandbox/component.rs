@@ -233,7 +233,8 @@ fn describe(
     };
     let metadata = text.map(Metadata::parse).transpose();
     let metadata = metadata.map_err(|problems| LoadError::Metadata { problems })?.unwrap_or_default();
-    let problems = metadata.check(&tools);
+    let imports = tools::imports(engine, &component);
+    let problems = metadata.check(&tools, &imports);
     if !problems.is_empty() {
         return Err(LoadError::Metadata { problems });
     }
@@ -243,7 +244,6 @@ fn describe(
         }
     }
     let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let imports = tools::imports(engine, &component);
     Ok((Skill { name, digest, size_bytes, tools, not_tools, imports, metadata }, component))
 }
 

@@ -295,7 +295,9 @@ impl Converter {
     fn map_to_vals(&mut self, value: &Value, key: &Type, element: &Type, depth: usize) -> Result<Vec<(Val, Val)>> {
         if let Type::String = key {
             let Value::Object(members) = value else { return Err(mismatch("an object", value)) };
-            let pairs = members.iter().map(|(name, item)| {
+            // In one order, however serde_json's map is kept: the guest sees it.
+            let members: std::collections::BTreeMap<&String, &Value> = members.iter().collect();
+            let pairs = members.into_iter().map(|(name, item)| {
                 self.count(1)?;
                 let val = self.lower(item, element, depth).map_err(|error| error.below(name))?;
                 Ok((Val::String(name.clone()), val))

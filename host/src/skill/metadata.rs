@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Tool;
+use super::needs::{self, Needs};
+use super::{Import, Tool};
 use crate::id::SkillName;
 use crate::problem::{Problem, Problems, pointer_to, suggestion};
 use crate::toml_text::{self, Node, Reader};
@@ -19,6 +20,8 @@ pub struct Metadata {
     pub version: Option<String>,
     /// `description`.
     pub description: Option<String>,
+    /// `needs`: what every tool of the skill cannot do without; `None` where it does not say.
+    pub needs: Option<Needs>,
     /// `[tools.<tool>]`.
     pub tools: BTreeMap<String, Annotations>,
 }
@@ -32,7 +35,7 @@ impl Metadata {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "name", "version", "description", "tools"], &[]);
+        let root = reader.root(&document, &["schema", "name", "version", "description", "needs", "tools"], &[]);
         reader.schema(&root, SCHEMA);
         let name = root.get("name").and_then(|node| read_name(&mut reader, &node));
         let version = root.get("version").and_then(|node| reader.string(&node).map(str::to_owned));
@@ -42,15 +45,18 @@ impl Metadata {
             }
         }
         let description = root.get("description").and_then(|node| reader.string(&node).map(str::to_owned));
+        let needs = root.get("needs").and_then(|node| needs::read(&mut reader, &node));
         let tools = root.get("tools").map(|node| read_tools(&mut reader, &node)).unwrap_or_default();
         let problems = reader.finish();
-        if problems.is_empty() { Ok(Self { name, version, description, tools }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { name, version, description, needs, tools }) } else { Err(problems) }
     }
 
-    /// Holds the metadata against the tools that the component exports: every tool named must be one.
+    /// Holds the metadata against the component: every tool named must be exported, every need must have an import that could use it.
     #[must_use]
-    pub fn check(&self, tools: &BTreeMap<String, Tool>) -> Vec<Problem> {
+    pub fn check(&self, tools: &BTreeMap<String, Tool>, imports: &[Import]) -> Vec<Problem> {
         let mut problems = Problems::default();
+        let own = self.needs.iter().flat_map(|needs| needs.unimported(imports, "/needs"));
+        own.for_each(|problem| problems.push(problem));
         let hint = |name: &str| {
             let known: Vec<&str> = tools.keys().map(String::as_str).collect();
             suggestion(name, known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
@@ -71,6 +77,9 @@ impl Metadata {
                 let problem = Problem::new("unknown-tool", pointer_to(&pointer, "compensation"), message);
                 problems.push(problem.with_hint(hint(compensation)));
             }
+            let needs = annotations.needs.iter();
+            let unimported = needs.flat_map(|needs| needs.unimported(imports, &pointer_to(&pointer, "needs")));
+            unimported.for_each(|problem| problems.push(problem));
         }
         problems.into_vec()
     }
@@ -99,7 +108,7 @@ fn read_tools<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Stri
 }
 
 fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Option<Annotations> {
-    let keys = ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output"];
+    let keys = ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output", "needs"];
     let fields = reader.table(node, &keys, &[])?;
     let mut flag = |key| fields.get(key).and_then(|node| reader.boolean(&node)).unwrap_or_default();
     let (read_only, idempotent, destructive) = (flag("read_only"), flag("idempotent"), flag("destructive"));
@@ -111,6 +120,7 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
         destructive,
         compensation: fields.get("compensation").and_then(|node| reader.string(&node).map(str::to_owned)),
         output: fields.get("output").and_then(|node| reader.one_of(&node, &OUTPUTS)),
+        needs: fields.get("needs").and_then(|node| needs::read(reader, &node)),
     };
     if read_only && destructive {
         let message = format!("the tool `{name}` cannot be both read-only and destructive");
@@ -147,6 +157,8 @@ pub struct Annotations {
     pub compensation: Option<String>,
     /// `output`.
     pub output: Option<OutputKind>,
+    /// `needs`, beside those of the skill.
+    pub needs: Option<Needs>,
 }
 
 /// How much harm a tool can do.
@@ -245,7 +257,7 @@ mod tests {
     #[test]
     fn tools_that_do_not_exist_are_told() {
         let metadata = Metadata::parse(&format!("{HEAD}[tools.raed]\ncompensation = \"undo\"\n")).unwrap();
-        let found = metadata.check(&BTreeMap::new());
+        let found = metadata.check(&BTreeMap::new(), &[]);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].to_string(), "/tools/raed: the component exports no tool `raed`");
         assert_eq!(found[1].hint.as_deref(), Some("the component exports no tools"));

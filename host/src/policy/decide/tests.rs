@@ -111,13 +111,37 @@ fn authorize_gives_all_denials_or_every_step_with_its_limits() {
     let none = LimitsDocument::default();
     let lower = LimitsDocument { fuel: Some(5), deadline_ms: Some(u64::MAX), ..LimitsDocument::default() };
 
-    let plan = authorize(&policy, [(&one, &good, &none), (&two, &good, &lower)]).unwrap();
+    let skill = crate::policy::needs::tests::skill("", &[]);
+    let request = |step, tool, limits| StepRequest { step, tool, limits, skill: &skill };
+
+    let plan = authorize(&policy, [request(&one, &good, &none), request(&two, &good, &lower)]).unwrap();
     let [first, second] = plan.steps() else { panic!("{plan:?}") };
     assert_eq!((first.grant_index, first.limits), (0, StepLimits::DEFAULT));
     assert_eq!(second.limits, StepLimits { fuel: 5, ..StepLimits::DEFAULT });
     assert!(Arc::ptr_eq(&first.grant, &second.grant));
 
-    let denials = authorize(&policy, [(&one, &bad, &none), (&two, &good, &none), (&three, &worse, &none)]).unwrap_err();
+    let steps = [request(&one, &bad, &none), request(&two, &good, &none), request(&three, &worse, &none)];
+    let denials = authorize(&policy, steps).unwrap_err();
     let steps: Vec<&str> = denials.iter().map(|denial| denial.step.as_str()).collect();
     assert_eq!(steps, ["one", "three"]);
+}
+
+#[test]
+fn a_grant_that_lacks_what_the_tool_needs_denies_it_with_the_whole_list() {
+    let policy = policy(vec![grant(&["a"], &["*"])]);
+    let skill = crate::policy::needs::tests::skill("needs = { clocks = \"real\", random = \"real\" }", &[]);
+    let (step, tool, limits) = (step("one"), tool("a.go"), LimitsDocument::default());
+    let denials =
+        authorize(&policy, [StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill }]).unwrap_err();
+    assert_eq!(denials.len(), 1);
+    assert_eq!(
+        denials[0].reason,
+        "grant 0 lacks `clocks`, `random` that `a.go` needs: `clocks = \"real\"`, `random = \"real\"`"
+    );
+    assert_eq!(denials[0].missing.len(), 2);
+    assert!(
+        denials[0].hint.contains("`clocks = \"real\"` and `random = \"real\"` into grant 0"),
+        "{}",
+        denials[0].hint
+    );
 }

@@ -408,3 +408,6 @@ fn read_header_text(text: &str, trimmed: &str) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

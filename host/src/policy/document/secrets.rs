@@ -157,3 +157,6 @@ fn read_secret<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut Refe
     };
     used.read(reader, &node)
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,45 @@ fn a_denied_step_has_reason_and_hint() {
     );
     assert_eq!(found.to_json()["allowed"], false);
 }
+
+#[test]
+fn a_skill_that_says_what_it_needs_is_taken_at_its_word() {
+    let plain = "[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n";
+    let pure = Skill {
+        metadata: Metadata { needs: Some(crate::skill::Needs::default()), ..Metadata::default() },
+        ..skill(&["wasi:filesystem/types@0.2.3"])
+    };
+    let Verdict::Allowed(allowed) = explain_one(plain, Some(&pure)).verdict else { panic!("it is allowed") };
+    assert_eq!(allowed.notes, Vec::<String>::new());
+    let clocks = crate::skill::Needs { clocks: true, ..crate::skill::Needs::default() };
+    let asks = Skill { metadata: Metadata { needs: Some(clocks), ..Metadata::default() }, ..pure };
+    let denied = explain_one(plain, Some(&asks));
+    assert_eq!(
+        denied.to_string(),
+        "s: files.read is denied\n  reason: grant 0 lacks `clocks` that `files.read` needs: `clocks = \"real\"`\n  \
+         missing: clocks = \"real\"  (`files.read` declares that it needs real clocks)\n  \
+         hint: if the tool shall have it, write `clocks = \"real\"` into grant 0\n"
+    );
+    assert_eq!(denied.to_json()["missing"][0]["key"], "clocks");
+}
+
+#[test]
+fn what_may_be_asked_of_servers_is_shown_and_no_secret() {
+    let policy = "[secrets]\nTOKEN = { env = \"T\" }\n[[grant]]\nskills = [\"files\"]\ntools = [\"*\"]\n\
+                  env = { KEY = { secret = \"TOKEN\" } }\n\
+                  network = [{ url = \"http://api.test:8080/v1/*\", methods = [\"POST\", \"GET\"], addresses = [\"10.0.0.0/8\"], \
+                  headers = { Authorization = { secret = \"TOKEN\" } } }]\n";
+    let found = explain_one(policy, Some(&skill(&["wasi:cli/environment@0.2.3"])));
+    let text = found.to_string();
+    assert!(
+        text.contains("\n  network: GET, POST http://api.test:8080/v1/*, also at 10.0.0.0/8, with authorization\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("note: the variable `KEY` holds the placeholder of the secret `TOKEN`, but no network"),
+        "{text}"
+    );
+    let rule = &found.to_json()["network"][0];
+    assert_eq!(rule["url"], "http://api.test:8080/v1/*");
+    assert_eq!((&rule["methods"][0], &rule["headers"][0]), (&json!("GET"), &json!("authorization")));
+}
