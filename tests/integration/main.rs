@@ -4,6 +4,7 @@ mod annotations;
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod http;
 mod lab;
 mod library;
 mod limits;

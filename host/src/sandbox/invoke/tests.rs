@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Stopwatch;
 use crate::id::Digest;
 use crate::policy::{Access, Preopen};
+use crate::sandbox::Links;
 use crate::sandbox::component::{ComponentCache, load};
 use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
 
@@ -61,7 +62,7 @@ struct Bench {
 fn bench(name: &str, bytes: &[u8]) -> Bench {
     let sandbox = SandboxEngine::new().unwrap();
     let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
-    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component).unwrap();
+    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component, Links::Local).unwrap();
     let grant = Grant {
         skills: vec![],
         tools: vec![],
