@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::Policy;
+use crate::policy::network::Scheme;
 use crate::problem::Problem;
 
 const HEAD: &str = "schema = \"skillhost.policy/1\"\n";
