@@ -48,7 +48,8 @@ pub(super) fn read_settings<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) ->
             reader.report(&fields.place, "missing-key", "the table has no `file`", hint);
             return None;
         };
-        secrets::read_file(reader, &node).map(Roots::File)
+        let position = reader.position_of(&node.place);
+        secrets::read_file(reader, &node).map(|path| Roots::File { path, position })
     });
     NetworkSettings { dns, roots: roots.unwrap_or_default() }
 }
