@@ -23,13 +23,13 @@ pub use prepare::Checked;
 pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
 pub(crate) use steps::{StepLog, Steps, approval_event};
 
-use prepare::{check_secrets, create_workspace, open_reach, prepare};
+use prepare::{create_workspace, open_reach, prepare};
 use steps::Recording;
 
 /// Runs a plan.
 pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
     let mut phases = Phases::default();
-    check_secrets(host)?;
+    let reach = open_reach(host)?;
     let folder = host.store.create_run()?;
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
@@ -55,7 +55,6 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
             create_workspace(host, authorized)?;
             let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
             let directories = Directories::open(grants, &host.workspace)?;
-            let reach = open_reach(host, authorized)?;
             let steps = Steps::new(host, &prepared, checked, authorized, directories, reach, &options.cancel)?;
             host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
             let done = steps.run_all(&mut run.log)?;

@@ -66,3 +66,14 @@ fn a_run_without_the_values_is_refused_before_anything() {
     assert!(host.host.check(&plan).unwrap().is_ok());
     assert_eq!(host.host.explain(&plan).unwrap().unwrap().len(), 1);
 }
+
+#[test]
+fn roots_that_are_not_there_are_refused_before_anything() {
+    let rule = "network = [{ url = \"https://api.test/*\", methods = [\"GET\"] }]";
+    let text = format!("{}\n[network]\nroots = {{ file = \"/nowhere/ca.pem\" }}\n", policy("", rule));
+    let host = TestHost::with(&text, &[("probe", &repo::component("probe"))]);
+    let plan = host.document(&plan([step("env", "probe.run", json!({"args": ["env"]}))]));
+    let refused = host.host.run(&plan, &RunOptions::default()).unwrap_err();
+    assert!(refused.to_string().contains("/network/roots (line 10, column "), "{refused}");
+    assert!(!host.state().join("runs").exists(), "no run was begun");
+}

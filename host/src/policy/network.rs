@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use http::{Method, Uri};
 use ipnet::IpNet;
 
+use crate::problem::Position;
+
 pub use target::{BadUrl, Target};
 pub(crate) use target::{comparable_path, path_fault, read_port, split_authority};
 
@@ -190,7 +192,12 @@ pub enum Roots {
     #[default]
     Mozilla,
     /// `{ file = "…" }`: the certificates of a PEM file, and no others.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Where the policy names it, for what is found wrong when it is read.
+        position: Position,
+    },
 }
 
 impl NetworkRule {

@@ -246,18 +246,17 @@ pub(crate) fn create_workspace(host: &SkillHost, authorized: &AuthorizedPlan) ->
     Ok(())
 }
 
-/// Sees to it that every secret of the policy has a value: a plan must not begin that cannot go on.
-pub(crate) fn check_secrets(host: &SkillHost) -> Result<(), Error> {
-    let problems = host.secrets.missing(&host.policy.policy);
-    if problems.is_empty() { Ok(()) } else { Err(Error::Policy(problems)) }
-}
-
-/// How the run reaches servers, where a grant of it has network rules. Nothing is asked yet.
-pub(crate) fn open_reach(host: &SkillHost, authorized: &AuthorizedPlan) -> Result<Option<Reach>, Error> {
-    if authorized.steps().iter().all(|step| step.grant.network.is_empty()) {
+/// How the run reaches servers, where the policy grants that to anything. Nothing is asked yet; what the policy names and the surroundings
+/// do not have is refused, whether or not this plan needs it: a plan must not begin that cannot go on.
+pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
+    let policy = &host.policy.policy;
+    let problems = host.secrets.missing(policy);
+    if !problems.is_empty() {
+        return Err(Error::Policy(problems));
+    }
+    if policy.grants.iter().all(|grant| grant.network.is_empty()) {
         return Ok(None);
     }
-    let settings = &host.policy.policy.network;
-    let reach = Reach::open(settings, host.resolver.clone(), host.secrets.clone());
+    let reach = Reach::open(&policy.network, host.resolver.clone(), host.secrets.clone());
     reach.map(Some).map_err(|problem| Error::Policy(vec![problem]))
 }

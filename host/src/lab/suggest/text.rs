@@ -89,7 +89,7 @@ fn shared(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> String {
         if let Some(dns) = dns {
             out.add(format_args!("dns = \"{dns}\"\n"));
         }
-        if let Roots::File(file) = roots {
+        if let Roots::File { path: file, .. } = roots {
             out.add(format_args!("roots = {{ file = {} }}\n", quoted(&file.to_string_lossy())));
         }
     }

@@ -45,7 +45,7 @@ impl Reach {
     ) -> Result<Self, Problem> {
         let roots = match &settings.roots {
             Roots::Mozilla => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-            Roots::File(path) => read_roots(path)?,
+            Roots::File { path, position } => read_roots(path).map_err(|problem| problem.at(*position))?,
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::policy::Policy;
-use crate::problem::Problem;
+use crate::policy::network::Scheme;
+use crate::problem::{Position, Problem};
 
 const HEAD: &str = "schema = \"skillhost.policy/1\"\n";
 const GRANT: &str = "[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n";
@@ -32,7 +33,10 @@ fn every_key_is_read() {
     )
     .unwrap();
     assert_eq!(policy.network.dns.unwrap().to_string(), "127.0.0.1:5353");
-    assert_eq!(policy.network.roots, Roots::File("/etc/ca.pem".into()));
+    assert_eq!(
+        policy.network.roots,
+        Roots::File { path: "/etc/ca.pem".into(), position: Position { line: 4, column: 18 } }
+    );
     let [rule] = policy.grants[0].network.as_slice() else { panic!() };
     assert_eq!(rule.to_string(), "GET, M-SEARCH https://*.example.com:8443/v1/*");
     assert_eq!((rule.scheme, rule.port), (Scheme::Https, 8443));

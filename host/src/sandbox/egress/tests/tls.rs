@@ -135,6 +135,6 @@ fn roots_that_are_none_are_refused_before_anything_runs() {
             ("bad-roots", "/network/roots"),
             "{text:?}: {problem}"
         );
-        assert!(problem.hint.is_some());
+        assert!(problem.hint.is_some() && problem.position.is_some_and(|position| position.line == 3), "{problem}");
     }
 }
