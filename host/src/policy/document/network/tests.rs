@@ -203,3 +203,31 @@ fn there_are_only_so_many_of_each() {
         .collect();
     assert_eq!(only(&format!("{GRANT}network = [{}]\n", rules.join(","))).code, "too-many-rules");
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_policies() {
+    let document = include_str!("../../../../../docs/policy-format.md");
+    let mut rules = 0;
+    for block in document.split("```toml\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let text = if block.contains("[[grant]]") && !block.contains("schema =") {
+            format!("{HEAD}{block}")
+        } else {
+            block.to_owned()
+        };
+        if text.contains("[[grant]]") {
+            let policy = Policy::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+            rules += policy.grants.iter().map(|grant| grant.network.len()).sum::<usize>();
+        }
+    }
+    assert!(rules >= 2, "the section on the network has an example");
+}
+
+/// The table of the documentation has every range, so that nobody has to read the source for it.
+#[test]
+fn every_special_range_is_documented() {
+    let document = include_str!("../../../../../docs/policy-format.md");
+    for (range, _) in address::SPECIAL_V4 {
+        assert!(document.contains(&format!("`{range}`")), "docs/policy-format.md says nothing of {range}");
+    }
+}
