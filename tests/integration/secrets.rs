@@ -74,6 +74,6 @@ fn roots_that_are_not_there_are_refused_before_anything() {
     let host = TestHost::with(&text, &[("probe", &repo::component("probe"))]);
     let plan = host.document(&plan([step("env", "probe.run", json!({"args": ["env"]}))]));
     let refused = host.host.run(&plan, &RunOptions::default()).unwrap_err();
-    assert!(refused.to_string().contains("/network/roots (line 10, column "), "{refused}");
+    assert!(refused.to_string().contains("/network/roots (line 11, column "), "{refused}");
     assert!(!host.state().join("runs").exists(), "no run was begun");
 }

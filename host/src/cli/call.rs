@@ -53,7 +53,8 @@ impl Call {
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
         let plan = self.plan(input);
-        let (mut report, mut failure) = run(session, session.running_builder(&self.host)?, &plan, Map::new(), self.interactive)?;
+        let (mut report, mut failure) =
+            run(session, session.running_builder(&self.host)?, &plan, Map::new(), self.interactive)?;
         if report.outcome == RunOutcome::Refused {
             // The places decide the exit code, so it is taken before they are put in other words.
             let exit = Exit::of_report(&report);
