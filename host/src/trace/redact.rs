@@ -58,10 +58,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::canonical;
 
     #[test]
     fn names_of_credentials_are_sensitive() {
-        for name in ["Authorization", "COOKIE", "Set-Cookie", "x-api-key", "X-Auth-Token", "client-secret", "Proxy-Authorization"] {
+        for name in [
+            "Authorization",
+            "COOKIE",
+            "Set-Cookie",
+            "x-api-key",
+            "X-Auth-Token",
+            "client-secret",
+            "Proxy-Authorization",
+        ] {
             assert!(is_sensitive(name), "{name}");
         }
         for name in ["accept", "content-type", "x-request-id", "host", "etag", "www-authenticate", ""] {
@@ -71,11 +80,14 @@ mod tests {
 
     #[test]
     fn values_under_sensitive_names_are_not_shown() {
+        let text = canonical::to_string;
         let call = |function: &str, params: Value, result: Value| {
             let call = CallEvent { function: format!("wasi:http/types#{function}"), params, result };
-            redacted(&call).map_or_else(|| "as it is".to_owned(), |call| format!("{} {}", call.params, call.result))
+            redacted(&call)
+                .map_or_else(|| "as it is".to_owned(), |call| format!("{} {}", text(&call.params), text(&call.result)))
         };
-        let shown = call("[method]fields.append", json!({"self": 1, "name": "Cookie", "value": "YQ=="}), json!({"ok": null}));
+        let shown =
+            call("[method]fields.append", json!({"self": 1, "name": "Cookie", "value": "YQ=="}), json!({"ok": null}));
         assert_eq!(shown, r#"{"name":"Cookie","self":1,"value":"***REDACTED***"} {"ok":null}"#);
         let shown = call("[method]fields.get", json!({"self": 1, "name": "set-cookie"}), json!({"ok": ["YQ=="]}));
         assert_eq!(shown, r#"{"name":"set-cookie","self":1} {"ok":"***REDACTED***"}"#);

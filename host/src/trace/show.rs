@@ -10,10 +10,10 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use super::redact;
 use super::TraceError;
 use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
 use super::line::Line;
+use super::redact;
 use crate::canonical;
 use crate::id::{Digest, StepId};
 use crate::outcome::Outcome;
@@ -197,14 +197,18 @@ impl Renderer {
             write!(arguments, "{separator}{name}: {value}")?;
         }
         let mut results = ["ok", "err", "trap"].into_iter().map(|case| (case, call.result.get(case)));
-        let (case, value) =
-            results.find_map(|(case, value)| Some((case, value?))).unwrap_or(("", &Value::Null));
+        let (case, value) = results.find_map(|(case, value)| Some((case, value?))).unwrap_or(("", &Value::Null));
         let value = match handles::of_result(&call.function, case) {
             Some(resource) => self.handles(value, resource),
             None if value.is_null() => String::new(),
             None => self.value(value),
         };
-        write!(out, "{function}({}) -> {case} {}", self.cut(arguments, LINE_CHARS_MAX), self.cut(value, LINE_CHARS_MAX))?;
+        write!(
+            out,
+            "{function}({}) -> {case} {}",
+            self.cut(arguments, LINE_CHARS_MAX),
+            self.cut(value, LINE_CHARS_MAX)
+        )?;
         self.request(&call.result, out)
     }
 
