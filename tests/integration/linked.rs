@@ -9,6 +9,7 @@ use host_tests::{Server, TestHost, guest, policy};
 use serde_json::json;
 use skillhost::outcome::Outcome;
 use skillhost::skill::{Need, need_of};
+use wasmtime::component::Component;
 use wit_parser::abi::{AbiVariant, FlatTypes, WasmType};
 use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId};
 
@@ -266,7 +267,7 @@ fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
     let bytes = caller(&interfaces, &imports, &server.authority());
     let grant = format!("{READ_WRITE}\n{}", server.granted("/*", &["GET"]));
     let host = TestHost::with(&policy("", &grant), &[("guest", &bytes)]);
-    let engine = verifier::engine();
+    let component = Component::new(&verifier::engine(), &bytes).expect("it compiles");
     let mut verified = 0;
     for (index, import) in imports.iter().enumerate() {
         let run = host.call(&format!("guest.call-{index}"), json!({}));
@@ -277,7 +278,7 @@ fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
         host.replay_equals(&run);
         match run.outcome() {
             Outcome::Completed { .. } => {
-                verifier::verify(&engine, &bytes, &run.trace, &run.trace.steps()[0])
+                verifier::verify_compiled(&component, &run.trace, &run.trace.steps()[0])
                     .unwrap_or_else(|error| panic!("{name}: {error:?}"));
                 verified += 1;
             }

@@ -383,8 +383,13 @@ pub(crate) fn engine() -> Engine {
 /// Runs a recorded step from its trace and compares every call, the outcome and the fuel.
 pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &TracedStep) -> Result<()> {
     assert_eq!(step.begin["skill"], sha256(bytes), "the component is the recorded one");
-    let component = Component::new(engine, bytes)?;
-    let (linker, drops) = linker(engine, &component)?;
+    verify_compiled(&Component::new(engine, bytes)?, trace, step)
+}
+
+/// The same with a component that was compiled before.
+pub(crate) fn verify_compiled(component: &Component, trace: &TraceFiles, step: &TracedStep) -> Result<()> {
+    let engine = component.engine();
+    let (linker, drops) = linker(engine, component)?;
     let verifier = Verifier {
         trace: trace.clone(),
         calls: step.calls.clone().into(),
@@ -396,10 +401,10 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
     let mut store = Store::new(engine, verifier);
     let fuel = step.begin["limits"]["fuel"].as_u64().expect("a limit");
     store.set_fuel(fuel)?;
-    let instance = linker.instantiate(&mut store, &component)?;
+    let instance = linker.instantiate(&mut store, component)?;
     let tool = step.begin["tool"].as_str().expect("a tool");
     let function = tool.split_once('.').expect("skill.function").1;
-    let exported = exported(&mut store, &component, &instance, function);
+    let exported = exported(&mut store, component, &instance, function);
     let outcome = match exported {
         Some(function) => {
             let ty = function.ty(&store);
@@ -413,7 +418,7 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
             function.call(&mut store, &params, &mut results)?;
             outcome(&results, &ty)?
         }
-        None => command(&mut store, &component, &instance)?,
+        None => command(&mut store, component, &instance)?,
     };
     let used = fuel - store.get_fuel()?;
     assert!(store.data().calls.is_empty(), "calls are left over: {:#?}", store.data().calls);

@@ -523,6 +523,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn notes_stand_beside_the_answer_of_a_request_alone() {
+        let good = [
+            r#"{"method":"GET","ok":9,"rule":0,"url":"u"}"#,
+            r#"{"denied":"why","err":{"tag":"x"}}"#,
+            r#"{"err":{"tag":"x"},"method":"GET"}"#,
+        ];
+        let bad = [
+            r#"{"method":"GET"}"#,
+            r#"{"err":1,"ok":1}"#,
+            r#"{"method":1,"ok":9}"#,
+            r#"{"ok":9,"rule":"0"}"#,
+            r#"{"more":"x","ok":9}"#,
+            r#"{"method":"GET","trap":"x"}"#,
+            "[1]",
+        ];
+        assert!(good.iter().all(|text| is_noted_answer(text)));
+        bad.iter().for_each(|text| assert!(!is_noted_answer(text), "{text}"));
+        assert!(is_request(Some("\"wasi:http/outgoing-handler#handle\"")));
+        assert!(!is_request(Some("\"wasi:http/types#[constructor]fields\"")));
+    }
+
+    #[test]
     fn members_are_sorted_and_named_as_the_enum_says() {
         assert!(Member::NAMES.is_sorted());
         assert_eq!(Member::Why as usize + 1, Member::COUNT);

@@ -186,3 +186,19 @@ fn a_replay_does_not_spin_until_the_deadline_again() {
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", watch.elapsed());
     }
 }
+
+/// The static check denies such a step before; nothing that it misses is linked either.
+#[test]
+fn http_is_not_linked_without_a_grant() {
+    let text = r#"(component (import "wasi:http/types@0.2.0" (instance (export "http-error-code" (func)))))"#;
+    let sandbox = SandboxEngine::new().unwrap();
+    let bytes = wat::parse_str(text).unwrap();
+    let loaded = load(&sandbox.engine, &bytes, "h".parse().unwrap(), None, &ComponentCache::none()).unwrap();
+    let skill = Arc::new(loaded.skill);
+    let linked = |links| Program::new(&sandbox, Arc::clone(&skill), &loaded.component, links).map(|_| ()).unwrap_err();
+    let error = linked(Links::Local);
+    assert!(matches!(error, SandboxError::NotGranted { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("network = ["));
+    // With one, the interface is there, and is not the one that this component says.
+    assert!(matches!(linked(Links::Network), SandboxError::Link { .. }));
+}

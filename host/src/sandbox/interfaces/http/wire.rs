@@ -191,3 +191,6 @@ impl Members<'_, '_> {
         canonical::write_string(self.to.out, value);
     }
 }
+
+#[cfg(test)]
+mod tests;
