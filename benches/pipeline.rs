@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use host_benches::rules::{Check, Plain};
 use host_benches::{Ours, guests, plan};
 use serde_json::json;
 use skillhost::policy::{Policy, decide};
@@ -34,9 +35,23 @@ fn decision(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a run pays for asking the policy about its steps: grants, rules, the input that they read, and what is made once for the plan.
+fn rules(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("policy check");
+    for steps in [1, 1_000] {
+        let check = Check::new(steps);
+        group.throughput(Throughput::Elements(steps as u64));
+        group.bench_function(BenchmarkId::new("steps", steps), |bencher| bencher.iter(|| check.run()));
+    }
+    let plain = Plain::new(&Check::new(1));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("plain Cedar", |bencher| bencher.iter(|| plain.run()));
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = check, decision
+    targets = check, decision, rules
 }
 criterion_main!(benches);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use host_benches::exchange::HttpFloor;
+use host_benches::rules::{Check, Plain};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
 use host_tests::Server;
 use host_tests::http_guest::http_guest;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         verification(),
         memory(),
     ];
+    let rows = rows.into_iter().chain(policy_check()).collect::<Vec<_>>();
     println!("{:<44} {:>14} {:>14} {:>8} {:>8}", "what", "ours", "floor", "ratio", "bound");
     let mut kept = true;
     for row in &rows {
@@ -124,6 +126,24 @@ fn exchange() -> Row {
         floors.push(bare.as_secs_f64() / REQUESTS as f64);
     }
     compared("recorded HTTP exchange on loopback", times, floors, 1.3)
+}
+
+/// The policy check of one step with 100 grants and 100 rules, beside plain Cedar over all the rules and beside the 5 us that are allowed.
+fn policy_check() -> [Row; 2] {
+    const STEPS: usize = 1_000;
+    let check = Check::new(STEPS);
+    let plain = Plain::new(&check);
+    let (mut times, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let started = Stopwatch::start();
+        check.run();
+        times.push(started.elapsed().as_secs_f64() / STEPS as f64);
+        let started = Stopwatch::start();
+        (0..STEPS).for_each(|_| plain.run());
+        floors.push(started.elapsed().as_secs_f64() / STEPS as f64);
+    }
+    let allowed = compared("policy check of a step", times.clone(), vec![5e-6], 1.0);
+    [compared("policy check beside plain Cedar", times, floors, 1.0), allowed]
 }
 
 /// The cost of one step in a plan of 10 000 beside one in a plan of 1 000: validation and overhead must not grow with the number.

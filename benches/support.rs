@@ -3,6 +3,7 @@
 
 pub mod exchange;
 pub mod guests;
+pub mod rules;
 
 use std::path::Path;
 use std::time::Duration;
