@@ -165,9 +165,10 @@ impl Refusal {
     }
 
     /// The denial of a step.
-    pub(crate) fn of_step(self, step: &StepId, tool: &ToolName) -> Denial {
+    pub(crate) fn of_step(self, step: &StepId, tool: &ToolName) -> Box<Denial> {
         let Self { why, rules, reason, hint, needs_approval, missing } = self;
-        Denial { step: step.clone(), tool: tool.clone(), why, rules, reason, hint, needs_approval, missing }
+        let (step, tool) = (step.clone(), tool.clone());
+        Box::new(Denial { step, tool, why, rules, reason, hint, needs_approval, missing })
     }
 }
 
@@ -277,11 +278,11 @@ impl AuthorizedPlan {
         let AuthorizedStep { grant_index, grant, .. } = authorized;
         let call = Call { step, attempt, tool, grant, input: Some(input) };
         let permission = permit(self.court.as_deref(), *grant_index, &call, self.has_approver);
-        let permission = permission.map_err(|refusal| Box::new(refusal.of_step(step, &tool.name)))?;
+        let permission = permission.map_err(|refusal| refusal.of_step(step, &tool.name))?;
         // Rules that have the input never put a call off.
         permission.ok_or_else(|| {
             let refusal = Refusal::broken(Vec::new(), "the rules came to no decision".to_owned());
-            Box::new(refusal.of_step(step, &tool.name))
+            refusal.of_step(step, &tool.name)
         })
     }
 }
@@ -389,7 +390,7 @@ pub fn authorize<'a>(
                 let limits = grant.limits.tightened(request.limits);
                 authorized.push(AuthorizedStep { grant_index: index, grant, limits, permission, sealed: () });
             }
-            Err(denial) => denials.push(denial),
+            Err(denial) => denials.push(*denial),
         }
     }
     let court = court.ok().flatten().map(Arc::new);
@@ -400,8 +401,8 @@ pub fn authorize<'a>(
     }
 }
 
-/// The grant under which a step may run.
-pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Result<(usize, &'p Grant), Denial> {
+/// The grant under which a step may run, as far as grants go.
+pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Result<(usize, &'p Grant), Box<Denial>> {
     let tool = request.tool;
     match decide(policy, tool) {
         Decision::Allow { index, grant } => match needs::missing(grant, tool, request.skill) {
@@ -429,7 +430,7 @@ pub(super) fn settle(
     caller: &Caller<'_>,
     request: &StepRequest<'_>,
     (index, grant): (usize, &Grant),
-) -> Result<Option<Permission>, Denial> {
+) -> Result<Option<Permission>, Box<Denial>> {
     let StepRequest { step, tool: name, skill, .. } = *request;
     // A valid plan names tools that their skills have; without one there are no annotations to look at.
     let Some(tool) = skill.tool(name.function()) else { return Ok(Some(Permission::default())) };

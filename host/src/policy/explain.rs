@@ -94,7 +94,7 @@ pub fn explain<'a>(
                 .and_then(|court| grant.map_or(Ok(None), |grant| settle(court.as_ref(), caller, &request, grant)));
             match settled {
                 Ok(permission) => allowed.permission = permission,
-                Err(denial) => verdict = denial.into(),
+                Err(denial) => verdict = (*denial).into(),
             }
         }
         Explanation { step: step.clone(), tool: tool.clone(), verdict }

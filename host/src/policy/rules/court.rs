@@ -217,11 +217,13 @@ impl Court {
             Ok::<_, Refusal>(())
         };
         if case.reads.plan {
-            let members = [("name", &self.plan_name[..]), ("digest", &self.plan_digest), ("step", call.step.as_str())];
+            let members =
+                [("name", self.plan_name.as_str()), ("digest", &self.plan_digest), ("step", call.step.as_str())];
             record("plan", members.map(|(name, value)| (name.to_owned(), text(value))).to_vec())?;
         }
-        if case.reads.granted {
-            record("granted", granted(call.grant).map(|(name, is)| (name.to_owned(), bool(is))).to_vec())?;
+        if case.reads.granted.any() {
+            let read = granted(call.grant).into_iter().filter(|(name, _)| case.reads.granted.has(name));
+            record("granted", read.map(|(name, is)| (name.to_owned(), bool(is))).collect())?;
         }
         if case.reads.attempt {
             pairs.push(("attempt".to_owned(), RestrictedExpression::new_long(i64::from(call.attempt))));

@@ -6,7 +6,7 @@
 use cedar_policy::RestrictedExpression;
 use serde_json::Value;
 
-use super::reads::Input;
+use super::reads::Parts;
 use crate::limits;
 use crate::types::Ty;
 
@@ -62,7 +62,7 @@ fn payload(variant: &Ty) -> Option<&Ty> {
 }
 
 /// The input as a Cedar record of those parameters that are read. Its form is that of `params`: it was checked against them.
-pub(super) fn record(input: &Value, params: &[(String, Ty)], read: &Input) -> Result<RestrictedExpression, Unfit> {
+pub(super) fn record(input: &Value, params: &[(String, Ty)], read: &Parts) -> Result<RestrictedExpression, Unfit> {
     let mut parts = 0;
     let read = params.iter().filter(|(name, _)| read.has(name)).map(|(name, ty)| (name.as_str(), ty, input.get(name)));
     members(read, &mut parts, "")
@@ -163,9 +163,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn shown(ty: &Ty, value: Value) -> Result<String, String> {
+    fn shown(ty: &Ty, value: &Value) -> Result<String, String> {
         let params = [("p".to_owned(), ty.clone())];
-        let context = record(&json!({ "p": value }), &params, &Input::All).map_err(|unfit| unfit.0)?;
+        let context = record(&json!({ "p": value }), &params, &Parts::All).map_err(|unfit| unfit.0)?;
         let context = cedar_policy::Context::from_pairs([("input".to_owned(), context)]).map_err(|e| e.to_string())?;
         Ok(context.get("input").unwrap().to_string())
     }
@@ -207,7 +207,7 @@ mod tests {
             (Ty::Map(Box::new(Ty::String), Box::new(Ty::U8)), json!({"a": 1}), "{}"),
         ];
         for (ty, value, expected) in table {
-            assert_eq!(shown(ty, value.clone()).as_deref(), Ok(*expected), "{ty} {value}");
+            assert_eq!(shown(ty, value).as_deref(), Ok(*expected), "{ty} {value}");
         }
     }
 
@@ -223,18 +223,18 @@ mod tests {
             (Ty::F64, json!("NaN")),
             (Ty::List(Box::new(Ty::U64)), json!([u64::MAX])),
         ] {
-            assert!(shown(&ty, value.clone()).unwrap_err().starts_with("`/p"), "{ty} {value}");
+            assert!(shown(&ty, &value).unwrap_err().starts_with("`/p"), "{ty} {value}");
         }
         let large = json!(vec![1; limits::RULE_INPUT_PARTS_MAX]);
-        assert!(shown(&Ty::List(Box::new(Ty::U8)), large).unwrap_err().contains("parts"));
+        assert!(shown(&Ty::List(Box::new(Ty::U8)), &large).unwrap_err().contains("parts"));
     }
 
     #[test]
     fn only_what_is_read_is_converted() {
         let params = [("big".to_owned(), Ty::U64), ("small".to_owned(), Ty::U64)];
-        let read = Input::Params(["small".to_owned()].into_iter().collect());
+        let read = Parts::Some(["small".to_owned()].into_iter().collect());
         assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, &read).is_ok());
-        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, &Input::All).is_err());
+        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, &Parts::All).is_err());
     }
 
     #[test]

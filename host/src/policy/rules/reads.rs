@@ -7,31 +7,48 @@ use serde_json::{Value, json};
 /// What a rule, or several of them, read of the context.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
-    pub(crate) input: Input,
+    pub(crate) input: Parts,
     pub(crate) plan: bool,
-    pub(crate) granted: bool,
+    pub(crate) granted: Parts,
     pub(crate) attempt: bool,
 }
 
-/// What is read of the input.
+/// What is read of one record of the context.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum Parts {
     /// Nothing.
     #[default]
     Nothing,
-    /// These parameters.
-    Params(BTreeSet<String>),
-    /// The input as a whole.
+    /// These members.
+    Some(BTreeSet<String>),
+    /// It as a whole.
     All,
 }
 
-impl Input {
-    /// Whether this parameter is read.
-    pub(crate) fn has(&self, param: &str) -> bool {
+impl Parts {
+    /// Whether this member is read.
+    pub(crate) fn has(&self, member: &str) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Params(params) => params.contains(param),
+            Self::Some(members) => members.contains(member),
             Self::All => true,
+        }
+    }
+
+    /// Whether anything is read.
+    pub(crate) fn any(&self) -> bool {
+        *self != Self::Nothing
+    }
+
+    fn one(member: &str) -> Self {
+        Self::Some([member.to_owned()].into_iter().collect())
+    }
+
+    fn extend(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (_, Self::Nothing) | (Self::All, _) => {}
+            (Self::Some(members), Self::Some(more)) => members.extend(more.iter().cloned()),
+            (parts, other) => *parts = other.clone(),
         }
     }
 }
@@ -50,19 +67,15 @@ impl Reads {
 
     /// Whether the input is read.
     pub(crate) fn reads_input(&self) -> bool {
-        self.input != Input::Nothing
+        self.input.any()
     }
 
     /// What either reads.
     pub(crate) fn extend(&mut self, other: &Self) {
         self.plan |= other.plan;
-        self.granted |= other.granted;
         self.attempt |= other.attempt;
-        match (&mut self.input, &other.input) {
-            (_, Input::Nothing) | (Input::All, _) => {}
-            (Input::Params(params), Input::Params(more)) => params.extend(more.iter().cloned()),
-            (input, other) => *input = other.clone(),
-        }
+        self.granted.extend(&other.granted);
+        self.input.extend(&other.input);
     }
 
     fn expression(&mut self, expression: &Value) {
@@ -100,13 +113,12 @@ impl Reads {
 
     fn note(&mut self, path: &[&str]) {
         let more = match path {
-            [] => Self { input: Input::All, plan: true, granted: true, attempt: true },
-            ["input"] => Self { input: Input::All, ..Self::default() },
-            ["input", param, ..] => {
-                Self { input: Input::Params([(*param).to_owned()].into_iter().collect()), ..Self::default() }
-            }
+            [] => Self { input: Parts::All, plan: true, granted: Parts::All, attempt: true },
+            ["input"] => Self { input: Parts::All, ..Self::default() },
+            ["input", param, ..] => Self { input: Parts::one(param), ..Self::default() },
             ["plan", ..] => Self { plan: true, ..Self::default() },
-            ["granted", ..] => Self { granted: true, ..Self::default() },
+            ["granted"] => Self { granted: Parts::All, ..Self::default() },
+            ["granted", name, ..] => Self { granted: Parts::one(name), ..Self::default() },
             ["attempt", ..] => Self { attempt: true, ..Self::default() },
             _ => Self::default(),
         };
@@ -168,13 +180,13 @@ mod tests {
     }
 
     fn params(names: &[&str]) -> Reads {
-        let input = Input::Params(names.iter().map(|name| (*name).to_owned()).collect());
+        let input = Parts::Some(names.iter().map(|name| (*name).to_owned()).collect());
         Reads { input, ..Reads::default() }
     }
 
     #[test]
     fn what_a_rule_reads_is_found_in_every_form() {
-        let all = Reads { input: Input::All, plan: true, granted: true, attempt: true };
+        let all = Reads { input: Parts::All, plan: true, granted: Parts::All, attempt: true };
         for (condition, expected) in [
             ("true", Reads::default()),
             ("resource.risk == \"low\"", Reads::default()),
@@ -185,14 +197,15 @@ mod tests {
             ("context.input.a.b.c == 1 || context.input.d like \"x*\"", params(&["a", "d"])),
             ("context.input has e", params(&["e"])),
             ("context.input has e.f", params(&["e"])),
-            ("context has input", Reads { input: Input::All, ..Reads::default() }),
-            ("context.input == {}", Reads { input: Input::All, ..Reads::default() }),
+            ("context has input", Reads { input: Parts::All, ..Reads::default() }),
+            ("context.input == {}", Reads { input: Parts::All, ..Reads::default() }),
             ("[context.input.a].contains(1)", params(&["a"])),
             ("{x: context.input.a, \".\": 1} == {}", params(&["a"])),
             ("if context.input.a then context.input.b else !context.input.c", params(&["a", "b", "c"])),
             ("decimal(\"1.0\").lessThan(context.input.price)", params(&["price"])),
             ("context.plan.name == \"x\"", Reads { plan: true, ..Reads::default() }),
-            ("context.granted.network", Reads { granted: true, ..Reads::default() }),
+            ("context.granted.network", Reads { granted: Parts::one("network"), ..Reads::default() }),
+            ("context.granted == {}", Reads { granted: Parts::All, ..Reads::default() }),
             ("context.attempt > 1", Reads { attempt: true, ..Reads::default() }),
             ("context == {}", all.clone()),
             ("(if true then context else context).input.a", all.clone()),

@@ -92,7 +92,8 @@ fn each_mistake_is_refused_with_its_line() {
         let found = problems(&text);
         let position = found[0].position.unwrap_or_else(|| panic!("{text}\n{found:#?}"));
         assert_eq!((found[0].code.as_str(), position.line), (code, line), "{text}\n{found:#?}");
-        let written = text.lines().nth(line as usize - 1).and_then(|line| line.find(place)).unwrap() as u64 + 1;
+        let written =
+            text.lines().nth(usize::try_from(line).unwrap() - 1).and_then(|line| line.find(place)).unwrap() as u64 + 1;
         assert!(place.is_empty() || position.column == written, "{text}\n{found:#?}");
         assert!(!found[0].message.contains('\n') && !found[0].message.ends_with('.'), "{}", found[0].message);
     }

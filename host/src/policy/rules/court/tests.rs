@@ -258,8 +258,15 @@ fn denials_say_which_rule_and_what_to_do() {
     );
 }
 
+/// Whether a scope fits a principal with these roles.
+type FitsPrincipal = fn(&str, &[&str]) -> bool;
+/// Whether a scope fits a tool.
+type FitsResource = fn(&str) -> bool;
+/// Whether a condition holds for this input; `None` where it cannot be evaluated.
+type Holds = fn(i64) -> Option<bool>;
+
 /// Scopes of generated rules, in Cedar and as an independent table says what they fit.
-const PRINCIPALS: [(&str, fn(&str, &[&str]) -> bool); 7] = [
+const PRINCIPALS: [(&str, FitsPrincipal); 7] = [
     ("principal", |_, _| true),
     ("principal == Agent::\"a\"", |who, _| who == "agent:a"),
     ("principal == User::\"a\"", |who, _| who == "user:a"),
@@ -268,7 +275,7 @@ const PRINCIPALS: [(&str, fn(&str, &[&str]) -> bool); 7] = [
     ("principal is User in Role::\"r\"", |who, roles| who.starts_with("user:") && roles.contains(&"r")),
     ("principal in Agent::\"a\"", |who, _| who == "agent:a"),
 ];
-const RESOURCES: [(&str, fn(&str) -> bool); 6] = [
+const RESOURCES: [(&str, FitsResource); 6] = [
     ("resource", |_| true),
     ("resource == Tool::\"s.x\"", |tool| tool == "s.x"),
     ("resource in Skill::\"s\"", |tool| tool.starts_with("s.")),
@@ -276,7 +283,7 @@ const RESOURCES: [(&str, fn(&str) -> bool); 6] = [
     ("resource is Tool", |_| true),
     ("resource in Tool::\"t.x\"", |tool| tool == "t.x"),
 ];
-const CONDITIONS: [(&str, fn(i64) -> Option<bool>); 6] = [
+const CONDITIONS: [(&str, Holds); 6] = [
     ("", |_| Some(true)),
     ("when { context.input.n < 3 }", |n| Some(n < 3)),
     ("unless { context.input.n == 1 }", |n| Some(n != 1)),
