@@ -16,7 +16,7 @@ use crate::plan::draft::Outline;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::{Program, Links, SandboxError};
+use crate::sandbox::{Links, Program, SandboxError};
 use crate::skill::{Catalog, Skill, unprovided_imports};
 
 /// A skill that is not loaded yet.

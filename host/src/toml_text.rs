@@ -124,11 +124,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The document's own table.
-    pub(crate) fn root<'d>(
-        &mut self,
-        table: &'d Spanned<DeTable<'t>>,
-        known: &[&str],
-    ) -> Fields<'d, 't> {
+    pub(crate) fn root<'d>(&mut self, table: &'d Spanned<DeTable<'t>>, known: &[&str]) -> Fields<'d, 't> {
         let fields = Fields { place: Place { pointer: String::new(), span: 0..0 }, table: table.get_ref() };
         self.check_keys(&fields, known);
         fields

@@ -222,8 +222,16 @@ fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8>
         ("new-request", "wasi:http/types#[constructor]outgoing-request", "(param i32) (result i32)"),
         ("new-response", "wasi:http/types#[constructor]outgoing-response", "(param i32) (result i32)"),
         ("request-body", "wasi:http/types#[method]outgoing-request.body", "(param i32 i32)"),
-        ("set-scheme", "wasi:http/types#[method]outgoing-request.set-scheme", "(param i32 i32 i32 i32 i32) (result i32)"),
-        ("set-authority", "wasi:http/types#[method]outgoing-request.set-authority", "(param i32 i32 i32 i32) (result i32)"),
+        (
+            "set-scheme",
+            "wasi:http/types#[method]outgoing-request.set-scheme",
+            "(param i32 i32 i32 i32 i32) (result i32)",
+        ),
+        (
+            "set-authority",
+            "wasi:http/types#[method]outgoing-request.set-authority",
+            "(param i32 i32 i32 i32) (result i32)",
+        ),
         ("handle", "wasi:http/outgoing-handler#handle", "(param i32 i32 i32 i32)"),
         ("block", "wasi:io/poll#[method]pollable.block", "(param i32)"),
         ("future-subscribe", "wasi:http/types#[method]future-incoming-response.subscribe", "(param i32) (result i32)"),

@@ -54,8 +54,12 @@ pub(crate) use act;
 
 /// What of an argument is recorded: all of it, or what a type makes of it that has a spelling of its own.
 macro_rules! shown {
-    ($arg:ident) => { $arg };
-    ($arg:ident $shown:ident) => { $shown(&$arg) };
+    ($arg:ident) => {
+        $arg
+    };
+    ($arg:ident $shown:ident) => {
+        $shown(&$arg)
+    };
 }
 pub(crate) use shown;
 

@@ -61,7 +61,15 @@ mod tests {
 
     #[test]
     fn names_of_credentials_are_sensitive() {
-        for name in ["Authorization", "COOKIE", "Set-Cookie", "x-api-key", "X-Auth-Token", "client-secret", "Proxy-Authorization"] {
+        for name in [
+            "Authorization",
+            "COOKIE",
+            "Set-Cookie",
+            "x-api-key",
+            "X-Auth-Token",
+            "client-secret",
+            "Proxy-Authorization",
+        ] {
             assert!(is_sensitive(name), "{name}");
         }
         for name in ["accept", "content-type", "x-request-id", "host", "etag", "www-authenticate", ""] {
@@ -75,7 +83,8 @@ mod tests {
             let call = CallEvent { function: format!("wasi:http/types#{function}"), params, result };
             redacted(&call).map_or_else(|| "as it is".to_owned(), |call| format!("{} {}", call.params, call.result))
         };
-        let shown = call("[method]fields.append", json!({"self": 1, "name": "Cookie", "value": "YQ=="}), json!({"ok": null}));
+        let shown =
+            call("[method]fields.append", json!({"self": 1, "name": "Cookie", "value": "YQ=="}), json!({"ok": null}));
         assert_eq!(shown, r#"{"name":"Cookie","self":1,"value":"***REDACTED***"} {"ok":null}"#);
         let shown = call("[method]fields.get", json!({"self": 1, "name": "set-cookie"}), json!({"ok": ["YQ=="]}));
         assert_eq!(shown, r#"{"name":"set-cookie","self":1} {"ok":"***REDACTED***"}"#);

@@ -10,10 +10,10 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use super::redact;
 use super::TraceError;
 use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use super::line::Line;
+use super::redact;
 use crate::canonical;
 use crate::id::{Digest, StepId};
 use crate::outcome::Outcome;
@@ -75,7 +75,9 @@ impl Renderer {
             handles::given_out(call, |handle| *self.lives.entry(handle).or_default() += 1);
         }
         let step = match &event {
-            Event::Denied(DeniedEvent { step, .. }) | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
+            Event::Denied(DeniedEvent { step, .. })
+            | Event::WouldDeny(DeniedEvent { step, .. })
+            | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
             _ => self.step.clone(),
         };
         if self.shows(&event, step.as_ref()) {
@@ -120,6 +122,9 @@ impl Renderer {
                 problems.iter().try_for_each(|problem| write!(out, "; {problem}"))
             }
             Event::Denied(DeniedEvent { tool, reason, .. }) => write!(out, "denied {tool}: {reason}"),
+            Event::WouldDeny(DeniedEvent { tool, reason, .. }) => {
+                write!(out, "would deny {tool}, and only records it: {reason}")
+            }
             Event::Approval(ApprovalEvent { tool, needs_approval, answer, .. }) => {
                 let outcome = if answer.approved { "approved" } else { "rejected" };
                 write!(out, "{outcome} {tool} by {} (needed: {})", answer.by, needs_approval.join(", "))?;
@@ -143,6 +148,9 @@ impl Renderer {
         }
         if !header.principal.is_default() {
             write!(out, "  as {}", header.principal)?;
+        }
+        if header.log_only {
+            write!(out, "  LOG ONLY")?;
         }
         for (skill, digest) in &header.skills {
             write!(out, "  skill {skill}@{}", self.digest(*digest))?;
@@ -211,14 +219,18 @@ impl Renderer {
             write!(arguments, "{separator}{name}: {value}")?;
         }
         let mut results = ["ok", "err", "trap"].into_iter().map(|case| (case, call.result.get(case)));
-        let (case, value) =
-            results.find_map(|(case, value)| Some((case, value?))).unwrap_or(("", &Value::Null));
+        let (case, value) = results.find_map(|(case, value)| Some((case, value?))).unwrap_or(("", &Value::Null));
         let value = match handles::of_result(&call.function, case) {
             Some(resource) => self.handles(value, resource),
             None if value.is_null() => String::new(),
             None => self.value(value),
         };
-        write!(out, "{function}({}) -> {case} {}", self.cut(arguments, LINE_CHARS_MAX), self.cut(value, LINE_CHARS_MAX))?;
+        write!(
+            out,
+            "{function}({}) -> {case} {}",
+            self.cut(arguments, LINE_CHARS_MAX),
+            self.cut(value, LINE_CHARS_MAX)
+        )?;
         self.request(&call.result, out)
     }
 

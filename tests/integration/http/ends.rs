@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use host_tests::server::{head, ok, read_head, read_request, until_closed};
 use host_tests::Server;
+use host_tests::server::{head, ok, read_head, read_request, until_closed};
 use serde_json::json;
 use skillhost::clock::Stopwatch;
 use skillhost::{CancelToken, RunOptions};

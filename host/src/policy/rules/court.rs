@@ -182,7 +182,8 @@ impl Court {
             rules: ids(&deciding),
             reason: said.join("; "),
             hint: format!("a rule that forbids always wins: see {} in the policy's rules", lines.join(", ")),
-            needs_approval: Vec::new(), missing: Vec::new(),
+            needs_approval: Vec::new(),
+            missing: Vec::new(),
         }))
     }
 
@@ -202,7 +203,8 @@ impl Court {
             rules: Vec::new(),
             reason: format!("no rule permits `{principal}` to call `{tool}`"),
             hint,
-            needs_approval: Vec::new(), missing: Vec::new(),
+            needs_approval: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -290,7 +292,8 @@ fn check_input(fitting: &[&Rule], tool: &Tool) -> Result<Option<Refusal>, String
             "name the tools that the rule is for in its scope (`resource == Tool::\"…\"`), or test first with `context.input has …`; `host inspect {}` shows the parameters",
             tool.name.skill()
         ),
-        needs_approval: Vec::new(), missing: Vec::new(),
+        needs_approval: Vec::new(),
+        missing: Vec::new(),
     }))
 }
 

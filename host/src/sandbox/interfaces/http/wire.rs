@@ -1,9 +1,9 @@
 //! How the values of `wasi:http` are spelled in a trace: WIT names, records sorted.
 
 use serde_json::Value;
+use wasmtime_wasi_http::FieldMapError;
 use wasmtime_wasi_http::p2::bindings::http::types as http;
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
-use wasmtime_wasi_http::FieldMapError;
 
 use super::send::Handled;
 use crate::canonical;
