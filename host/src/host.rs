@@ -246,6 +246,9 @@ pub struct RunOptions {
     pub inputs: serde_json::Map<String, serde_json::Value>,
     /// In whose name the plan runs; `None` for the host's own.
     pub principal: Option<Principal>,
+    /// Whether denials of the policy are recorded and shown and stop nothing: no grant, missing needs, rules, approval. A step that no
+    /// grant names runs with nothing: no folder, no network. Budgets, limits, folders and addresses hold as ever. Default: no.
+    pub log_only: bool,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }

@@ -49,13 +49,17 @@ impl Recorded {
         let usage = Usage::read(&mut Reader::open(&run.trace())?)?;
         let mut recorded =
             Self { run: run.id().to_owned(), usage, policy: None, skills: BTreeMap::new(), notes: Vec::new() };
-        match run.policy_text() {
-            Ok(text) if text.is_empty() => recorded.policy = Some(Policy::deny_all()),
-            Ok(text) => match Policy::parse(&text) {
-                Ok(policy) => recorded.policy = Some(policy),
-                Err(_) => recorded.note("the policy that it kept cannot be read"),
-            },
-            Err(_) => recorded.note("it kept no policy"),
+        match (run.policy_text(), run.rules_text()) {
+            (Ok(text), Ok(None)) if text.is_empty() => recorded.policy = Some(Policy::deny_all()),
+            (Ok(text), Ok(rules)) => {
+                let policy =
+                    rules.map_or_else(|| Policy::parse(&text), |rules| Policy::parse_with_rules(&text, &rules));
+                match policy {
+                    Ok(policy) => recorded.policy = Some(policy),
+                    Err(_) => recorded.note("the policy that it kept cannot be read"),
+                }
+            }
+            _ => recorded.note("it kept no policy"),
         }
         let loader = SkillLoader::new(host.engine()?, &host.cache);
         for (name, digest) in recorded.usage.header.skills.clone() {

@@ -84,6 +84,13 @@ pub const TRACE_BYTES_DEFAULT: u64 = 4 << 30;
 /// The most a policy may grant.
 pub const TRACE_BYTES_MAX: u64 = 64 << 30;
 
+// ---- a run: what a policy may set ----
+
+/// Host calls of a run: the largest integer that every JSON reader keeps exact.
+pub const RUN_HOST_CALLS_MAX: u64 = FUEL_MAX;
+/// The longest that a run may be allowed to take: a week.
+pub const RUN_DEADLINE_MS_MAX: u64 = 7 * DEADLINE_MS_MAX;
+
 // ---- one step: fixed ----
 
 /// Bytes a guest may hand over in the arguments of one host call: the lists and strings it makes the host allocate.
@@ -313,6 +320,8 @@ pub enum LimitKind {
     Fuel,
     /// [`StepLimits::deadline_ms`].
     Deadline,
+    /// `deadline_ms` of a policy's `[run]`: the time of all steps.
+    RunDeadline,
     /// [`StepLimits::memory_bytes`].
     Memory,
     /// [`StepLimits::output_bytes`].
@@ -351,9 +360,10 @@ pub enum LimitKind {
 
 impl LimitKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Fuel,
         Self::Deadline,
+        Self::RunDeadline,
         Self::Memory,
         Self::Output,
         Self::Stdio,
@@ -379,6 +389,7 @@ impl LimitKind {
         match self {
             Self::Fuel => "fuel",
             Self::Deadline => "deadline_ms",
+            Self::RunDeadline => "run_deadline_ms",
             Self::Memory => "memory_bytes",
             Self::Output => "output_bytes",
             Self::Stdio => "stdio_bytes",

@@ -35,6 +35,15 @@ pub enum HostEvent<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// The policy does not allow a step, and the run goes on because it only records that.
+    StepWouldBeDenied {
+        /// The step.
+        step: &'a StepId,
+        /// Its tool.
+        tool: &'a ToolName,
+        /// Why.
+        reason: &'a str,
+    },
     /// A step begins.
     StepBegin {
         /// The step.

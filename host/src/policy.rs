@@ -5,6 +5,7 @@
 
 pub mod annotations;
 pub mod approval;
+pub mod budget;
 pub mod decide;
 pub mod document;
 pub mod explain;
@@ -26,9 +27,10 @@ use crate::limits::StepLimits;
 
 pub use annotations::Hints;
 pub use approval::{ApprovalAnswer, ApprovalRequest, Approve};
+pub use budget::{Exhausted, RunBudget, Spent};
 pub use decide::{
     AuthorizedPlan, AuthorizedStep, Caller, Decision, Denial, DenyReason, Permission, StepRequest, Why, authorize,
-    decide,
+    authorize_logged, decide,
 };
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
@@ -48,6 +50,8 @@ pub const SCHEMA: &str = "skillhost.policy/1";
 pub struct Policy {
     /// The ceilings of every step.
     pub limits: StepLimits,
+    /// `[run]`: what all steps together may use.
+    pub run: RunBudget,
     /// The grants; the first that names a tool applies to it.
     pub grants: Vec<Grant>,
     /// `[secrets]`: where the values are, by name. The values themselves are never part of a policy.

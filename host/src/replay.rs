@@ -74,6 +74,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         policy: &policy,
         principal: &overview.header.principal,
         has_approver: overview.has_approver,
+        log_only: overview.header.log_only,
         replaced: &replaced,
     };
     let prepared = prepare_with(engine, &document, &given, load)?;
@@ -114,11 +115,11 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
             }
             (RunOutcome::Denied, Value::Null, 0)
         }
-        Stage::Ready { checked, authorized } => {
+        Stage::Ready { checked, authorized, would_deny } => {
             // A cancellation came from outside: it is replayed by the record, not by a token.
             let cancel = CancelToken::new();
             let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), None, &cancel)?;
-            let done = steps.run_all(log)?;
+            let done = steps.run_all(would_deny, log)?;
             if let Some((step, divergence)) = done.divergence {
                 return Ok(Some((Some(step), divergence)));
             }
@@ -297,6 +298,17 @@ impl StepLog for Replaying {
 
     fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
         Ok(self.expect_denied(denied)?.map_or(Ok(()), Err))
+    }
+
+    fn would_deny(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
+        Ok(self.expect(&Event::WouldDeny(denied.clone()))?.map_or(Ok(()), Err))
+    }
+
+    /// The clock of a replay says nothing. What else a budget denies was found before this is asked.
+    fn is_out_of_time_here(&mut self, _: bool) -> Result<bool, Error> {
+        let line = self.reader()?.peek()?.filter(|line| line.kind() == Kind::Denied);
+        let event = line.map(|line| line.event()).transpose()?;
+        Ok(matches!(event, Some(Event::Denied(denied)) if denied.why == Why::Budget))
     }
 
     fn is_cancelled_here(&self) -> bool {

@@ -31,6 +31,10 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// The steps that were denied, and why: all of a plan of which nothing ran, or the one that ended the run.
     pub denials: Vec<Denial>,
+    /// Whether denials of the policy stopped nothing.
+    pub log_only: bool,
+    /// What would have been denied, where denials stopped nothing.
+    pub would_deny: Vec<Denial>,
     /// The hash of the trace's last event: equal for equal runs.
     pub head: Digest,
     /// The number of events.

@@ -36,8 +36,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
     phases.done("store");
 
-    let principal = options.principal.as_ref().unwrap_or(&host.principal);
-    let prepared = prepare(host, document, &options.inputs, principal)?;
+    let prepared = prepare(host, document, options)?;
     for loaded in prepared.loaded.skills.values() {
         folder.keep_component(&loaded.skill.digest, &loaded.bytes, loaded.manifest.as_deref())?;
         if let Some(warning) = &loaded.warning {
@@ -51,16 +50,16 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     match prepared.stage {
         Stage::Refused { ref problems } => run.refused(&prepared, problems.clone()),
         Stage::Denied { ref denials, .. } => run.denied(&prepared, denials.clone()),
-        Stage::Ready { ref checked, ref authorized } => {
+        Stage::Ready { ref checked, ref authorized, ref would_deny } => {
             create_workspace(host, authorized)?;
             let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
             let directories = Directories::open(grants, &host.workspace)?;
             let steps = Steps::new(host, &prepared, checked, authorized, directories, reach, &options.cancel)?;
             host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
-            let done = steps.run_all(&mut run.log)?;
+            let done = steps.run_all(would_deny, &mut run.log)?;
             run.phases.done("steps");
             let report = run.finish(&prepared, done.outcome, done.output, done.steps)?;
-            Ok(Report { denials: done.denial.into_iter().collect(), ..report })
+            Ok(Report { denials: done.denial.into_iter().collect(), would_deny: done.would_deny, ..report })
         }
     }
 }
@@ -71,7 +70,8 @@ pub(crate) fn check(
     document: &PlanDocument,
     inputs: &Map<String, Value>,
 ) -> Result<Result<Checked, Vec<Problem>>, Error> {
-    Ok(match prepare(host, document, inputs, &host.principal)?.stage {
+    let options = RunOptions { inputs: inputs.clone(), ..RunOptions::default() };
+    Ok(match prepare(host, document, &options)?.stage {
         Stage::Refused { problems } => Err(problems),
         Stage::Denied { checked, .. } | Stage::Ready { checked, .. } => Ok(checked),
     })
@@ -131,6 +131,8 @@ impl Run<'_> {
             steps,
             problems: Vec::new(),
             denials: Vec::new(),
+            log_only: prepared.log_only,
+            would_deny: Vec::new(),
             head,
             events,
             phases: self.phases.list(),

@@ -23,5 +23,5 @@ pub use cancel::CancelToken;
 pub use directories::Directories;
 pub(crate) use egress::Reach;
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
-pub use invoke::{Divergence, Invocation, Invoked, SandboxError};
+pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub use program::{Links, Program};

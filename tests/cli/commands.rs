@@ -152,6 +152,43 @@ fn policy_explain() {
 }
 
 #[test]
+fn log_only_is_loud() {
+    let program = program();
+    program.write("deny.toml", repo::text("policies/deny-all.toml"));
+    program.write("pure.json", r#"{"schema": "skillhost.plan/1", "name": "pure",
+        "steps": [{"id": "split", "tool": "text.split", "input": {"text": "a b", "pattern": " "}}], "output": "{{steps.split}}"}"#);
+    let ended = program.run(&["run", "pure.json", "--policy", "deny.toml", "--log-only"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.starts_with("plan `pure` completed\n\nLOG ONLY: the policy was asked and not enforced; it would have denied 1 step\n  split (text.split): "), "{}", ended.all());
+    let (code, value) = program.json(&["run", "pure.json", "--policy", "deny.toml", "--log-only"]);
+    assert_eq!((code, &value["result"]["log_only"]), (0, &serde_json::json!(true)));
+    assert_eq!(value["result"]["would_deny"][0]["why"], "not-granted");
+    let shown = program.run(&["trace", "show", "last"]).stdout;
+    assert!(shown.contains("LOG ONLY") && shown.contains("would deny text.split, and only records it"), "{shown}");
+    assert_eq!(program.run(&["replay", "last"]).code, 0);
+    assert_eq!(program.run(&["policy", "replay", "last", "--policy", "deny.toml"]).code, 11);
+    let input = r#"{"text": "a", "pattern": "b"}"#;
+    let call = ["call", "text.split", "--input", input, "--policy", "deny.toml"];
+    assert_eq!(program.run(&call).code, 11);
+    let logged = program.run(&[&call[..], &["--log-only"]].concat());
+    assert_eq!(logged.code, 0, "{}", logged.all());
+    assert!(logged.stderr.contains("not enforced"), "{}", logged.all());
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_a_denial() {
+    let program = program();
+    let policy = repo::text("policies/default.toml").replace("[limits]", "[run]\nsteps = 2\n\n[limits]");
+    program.write("few.toml", policy);
+    let (code, value) = program.json(&["run", "plan.json", "--policy", "few.toml"]);
+    assert_eq!((code, &value["error"]["code"]), (11, &serde_json::json!("SECURITY_VIOLATION")));
+    assert_eq!(value["error"]["details"]["denials"][0]["why"], "budget");
+    assert_eq!(program.run(&["run", "plan.json"]).code, 0);
+    let replayed = program.run(&["policy", "replay", "last", "--policy", "few.toml"]);
+    assert!(replayed.code == 11 && replayed.stdout.contains("budget of `steps`"), "{}", replayed.all());
+}
+
+#[test]
 fn policy_init() {
     let program = Program::new();
     for name in ["default", "safe-write", "dangerous-disabled", "read-only", "deny-all"] {

@@ -1,6 +1,7 @@
 //! The library with real and hostile guests: limits, isolation, replay, and what must never change silently.
 
 mod annotations;
+mod budgets;
 mod durability;
 mod examples;
 mod fuel_ledger;
@@ -8,6 +9,7 @@ mod http;
 mod lab;
 mod library;
 mod limits;
+mod log_only;
 mod linked;
 mod policies;
 mod replay;

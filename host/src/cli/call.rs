@@ -8,7 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan_source::read_json;
 use crate::cli::reply::Reply;
-use crate::cli::run::{reply, run};
+use crate::cli::run::{How, reply, run};
 use crate::cli::session::{HostArgs, Session};
 use crate::outcome::RunOutcome;
 use crate::problem::Problem;
@@ -33,6 +33,9 @@ pub(crate) struct Call {
     /// Asks on the terminal where the call needs approval; otherwise it is denied
     #[arg(long)]
     interactive: bool,
+    /// Enforces nothing: records what the policy would have denied and calls it all the same, without folders where no grant gives any
+    #[arg(long, conflicts_with = "interactive")]
+    log_only: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -53,8 +56,8 @@ impl Call {
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
         let plan = self.plan(input);
-        let (mut report, mut failure) =
-            run(session, session.running_builder(&self.host)?, &plan, Map::new(), self.interactive)?;
+        let how = How { inputs: Map::new(), interactive: self.interactive, log_only: self.log_only };
+        let (mut report, mut failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         if report.outcome == RunOutcome::Refused {
             // The places decide the exit code, so it is taken before they are put in other words.
             let exit = Exit::of_report(&report);

@@ -230,9 +230,11 @@ fn frames(backtrace: &[String]) -> Vec<String> {
 
 fn raise(limit: LimitKind) -> String {
     let name = limit.name();
-    if limit.is_policy_key() {
+    if limit == LimitKind::RunDeadline {
+        "if the run shall have more time, raise `deadline_ms` in `[run]` of the policy".to_owned()
+    } else if limit.is_policy_key() {
         format!(
-            "if it shall have more, raise `{name}` where it is lowest: in `[limits]` or the grant's `limits` of the policy, or in the step's `limits`"
+            "if it shall have more, raise `{name}` where it is lowest: in `[limits]`, `[run]` or the grant's `limits` of the policy, or in the step's `limits`"
         )
     } else {
         "this bound is fixed".to_owned()

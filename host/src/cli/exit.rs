@@ -168,7 +168,9 @@ impl Exit {
     pub const fn of_step(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Completed { .. } => Self::Success,
-            Outcome::LimitExceeded { limit: LimitKind::Fuel | LimitKind::Deadline, .. } => Self::Timeout,
+            Outcome::LimitExceeded {
+                limit: LimitKind::Fuel | LimitKind::Deadline | LimitKind::RunDeadline, ..
+            } => Self::Timeout,
             Outcome::Failed { .. } | Outcome::Trapped { .. } | Outcome::LimitExceeded { .. } => Self::SkillFailed,
             Outcome::Cancelled => Self::Cancelled,
         }
@@ -261,7 +263,7 @@ mod tests {
     fn fuel_and_deadline_are_told_from_other_limits() {
         for limit in LimitKind::ALL {
             let outcome = Outcome::LimitExceeded { limit, allowed: 1, backtrace: Vec::new() };
-            let timeout = matches!(limit, LimitKind::Fuel | LimitKind::Deadline);
+            let timeout = matches!(limit, LimitKind::Fuel | LimitKind::Deadline | LimitKind::RunDeadline);
             assert_eq!(Exit::of_step(&outcome), if timeout { Exit::Timeout } else { Exit::SkillFailed });
         }
     }

@@ -27,6 +27,9 @@ pub(crate) struct Run {
     /// Asks on the terminal where a step needs approval; otherwise such a step is denied
     #[arg(long)]
     interactive: bool,
+    /// Enforces nothing: records what the policy would have denied and runs it all the same, without folders where no grant gives any
+    #[arg(long, conflicts_with = "interactive")]
+    log_only: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -35,10 +38,21 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, inputs, self.interactive)?;
+        let how = How { inputs, interactive: self.interactive, log_only: self.log_only };
+        let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
     }
+}
+
+/// What is said beside a plan.
+pub(crate) struct How {
+    /// Values for its inputs.
+    pub(crate) inputs: serde_json::Map<String, Value>,
+    /// Whether a person is asked for approval.
+    pub(crate) interactive: bool,
+    /// Whether the policy is not enforced.
+    pub(crate) log_only: bool,
 }
 
 /// Runs a plan with progress on stderr; Ctrl-C cancels it.
@@ -46,20 +60,25 @@ pub(crate) fn run(
     session: &Session,
     builder: SkillHostBuilder,
     plan: &PlanDocument,
-    inputs: serde_json::Map<String, Value>,
-    interactive: bool,
+    How { inputs, interactive, log_only }: How,
 ) -> Result<(Report, Option<Error>), Error> {
     let mut output = session.output;
     // A line that is redrawn would cover the question.
     output.progress &= !interactive;
     let progress = Progress::new(&output);
     let host = session.asking(builder, interactive).observer(progress.observer()).build();
-    let options = RunOptions { inputs, ..RunOptions::default() };
+    let options = RunOptions { inputs, log_only, ..RunOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.run(plan, &options);
     progress.clear();
     let report = report?;
     session.warn(&report);
+    if report.log_only {
+        let count = report.would_deny.len();
+        session.note(&format!(
+            "log only: the policy was asked and not enforced; it would have denied {count} of the steps"
+        ));
+    }
     let mut failure = Error::of_report(&report);
     if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
         && report.outcome == crate::outcome::RunOutcome::Cancelled

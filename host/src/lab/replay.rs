@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::usage::{Request, StepUsage, Touch};
 use super::{Recorded, paths};
-use crate::id::ToolName;
-use crate::limits::{self, LimitKind};
+use crate::id::{StepId, ToolName};
+use crate::limits::{self, LimitKind, LimitsDocument, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
-use crate::policy::needs::{self, missing};
 use crate::policy::network::{self, Target};
-use crate::policy::{Access, Clocks, Decision, Grant, Policy, Preopen, Random, decide};
+use crate::policy::{
+    Access, Caller, Clocks, Decision, Exhausted, Grant, Policy, Preopen, Random, Spent, StepRequest, authorize, decide,
+};
 
 /// What the other policy changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,7 @@ pub fn compare<'r>(runs: impl IntoIterator<Item = &'r Recorded>, policy: &Policy
         }
         for (step, tool, reason) in &run.usage.denied {
             comparison.steps += 1;
-            if allows(policy, tool, run).is_ok() {
+            if allows(policy, (step, tool), run, None).is_ok() {
                 let finding = finding(
                     run,
                     step.as_str(),
@@ -136,9 +137,13 @@ pub fn compare<'r>(runs: impl IntoIterator<Item = &'r Recorded>, policy: &Policy
                 comparison.push(finding);
             }
         }
-        for step in &run.usage.steps {
+        let mut spent = Spent::default();
+        for (index, step) in run.usage.steps.iter().enumerate() {
             comparison.steps += 1;
-            Asked { run, step, comparison: &mut comparison }.all(policy);
+            let mut asked = Asked { run, step, comparison: &mut comparison };
+            asked.all(policy);
+            asked.budget(policy, index, &spent);
+            spent.add(step.used.fuel, step.used.host_calls);
         }
     }
     comparison
@@ -164,14 +169,35 @@ fn finding(
     }
 }
 
-/// The grant under which a step would run, or why it would not.
-fn allows<'p>(policy: &'p Policy, tool: &ToolName, run: &Recorded) -> Result<(usize, &'p Grant), String> {
-    match decide(policy, tool) {
-        Decision::Deny { reason } => Err(reason.text(policy, tool)),
-        Decision::Allow { index, grant } => match run.skill(tool).map(|skill| missing(grant, tool, skill)) {
-            Some(missing) if !missing.is_empty() => Err(needs::reason(index, tool, &missing)),
-            _ => Ok((index, grant)),
-        },
+/// The grant under which a step would run and why somebody would have to approve it, or why it would not run. Where the skill is not
+/// known, neither its needs nor the rules are asked.
+fn allows<'p>(
+    policy: &'p Policy,
+    (step, tool): (&StepId, &ToolName),
+    run: &Recorded,
+    input: Option<&Value>,
+) -> Result<(usize, &'p Grant, Vec<String>), String> {
+    let (index, grant) = match decide(policy, tool) {
+        Decision::Deny { reason } => return Err(reason.text(policy, tool)),
+        Decision::Allow { index, grant } => (index, grant),
+    };
+    let Some(skill) = run.skill(tool) else { return Ok((index, grant, Vec::new())) };
+    let header = &run.usage.header;
+    let input = |_: &StepId| input.cloned();
+    let caller = Caller {
+        principal: &header.principal,
+        plan_name: &header.plan_name,
+        plan: header.plan,
+        has_approver: true,
+        input: &input,
+    };
+    let request = StepRequest { step, tool, limits: &LimitsDocument::default(), skill };
+    match authorize(policy, &caller, [request]) {
+        Err(denials) => Err(denials.into_iter().next().map(|denial| denial.reason).unwrap_or_default()),
+        Ok(plan) => {
+            let permission = plan.steps().first().and_then(|step| step.permission.clone()).unwrap_or_default();
+            Ok((index, grant, permission.needs_approval))
+        }
     }
 }
 
@@ -211,10 +237,15 @@ impl Asked<'_> {
     }
 
     fn all(&mut self, policy: &Policy) {
-        let (index, grant) = match allows(policy, &self.step.tool, self.run) {
+        let StepUsage { step, tool, input, .. } = self.step;
+        let (index, grant, needs_approval) = match allows(policy, (step, tool), self.run, Some(input)) {
             Ok(allowed) => allowed,
             Err(reason) => return self.say(None, Change::Denies, "the step", reason),
         };
+        if !needs_approval.is_empty() && !self.step.approved {
+            let why = format!("approval would be asked for ({})", needs_approval.join(", "));
+            self.say(None, Change::Differs, "the step", why);
+        }
         let run = self.run;
         let old = run.old_grant(self.step);
         for (path, touch) in &self.step.touched {
@@ -288,6 +319,33 @@ impl Asked<'_> {
                     self.say(Some(answer.seq), Change::Allows, what, why);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Whether the budget of the run lasts until here, and for this step.
+    fn budget(&mut self, policy: &Policy, index: usize, spent: &Spent) {
+        if let Some(amount) = policy.run.steps.filter(|amount| index as u64 >= *amount) {
+            return self.say(None, Change::Denies, "the step", Exhausted { key: "steps", amount }.reason());
+        }
+        // No limit of its own, so that what is left is all that is asked for.
+        match spent.limits(&policy.run, StepLimits::MAX) {
+            Err(exhausted) => self.say(None, Change::Denies, "the step", exhausted.reason()),
+            Ok(left) => {
+                let used = [
+                    ("fuel", self.step.used.fuel, left.fuel),
+                    ("host_calls", Some(self.step.used.host_calls), left.host_calls),
+                ];
+                for (key, used, left) in used {
+                    if let Some(used) = used.filter(|used| *used > left) {
+                        self.say(
+                            None,
+                            Change::Denies,
+                            format!("{key} {used}"),
+                            format!("the run's budget of `{key}` leaves {left}"),
+                        );
+                    }
+                }
             }
         }
     }

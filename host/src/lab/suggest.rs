@@ -15,7 +15,7 @@ use super::{Recorded, paths};
 use crate::id::ToolName;
 use crate::policy::document::places;
 use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
-use crate::policy::{Access, Clocks, EnvValue, Grant, Policy, Preopen, Random};
+use crate::policy::{Access, Approval, Clocks, EnvValue, Grant, Policy, Preopen, Random};
 use crate::skill::{FolderNeed, Needs};
 
 /// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
@@ -60,23 +60,22 @@ pub enum SuggestError {
 }
 
 /// What one tool needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Wants {
     folders: Vec<Preopen>,
     clocks: bool,
     random: bool,
     network: Vec<NetworkRule>,
     env: BTreeMap<String, EnvValue>,
+    approval: Option<Approval>,
     limits: BTreeMap<&'static str, u64>,
 }
 
 impl Wants {
     /// Whether one grant can serve both tools.
     fn is_like(&self, other: &Self) -> bool {
-        let key = |wants: &Self| {
-            (wants.folders.clone(), wants.network.clone(), wants.clocks, wants.random, wants.env.clone())
-        };
-        key(self) == key(other)
+        let without_limits = |wants: &Self| Self { limits: BTreeMap::new(), ..wants.clone() };
+        without_limits(self) == without_limits(other)
     }
 }
 
@@ -155,6 +154,8 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
         wants
             .env
             .extend(had.env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())));
+        // Whether somebody is asked is not for a run to say: it stays what it was.
+        wants.approval = wants.approval.or(had.approval);
         add_limits(&mut wants.limits, step);
     }
     Ok(wants)

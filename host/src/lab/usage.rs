@@ -23,7 +23,7 @@ pub struct Usage {
     pub header: Header,
     /// The steps that began, in order.
     pub steps: Vec<StepUsage>,
-    /// The steps that the policy denied, with its reasons.
+    /// The steps that the policy denied, with its reasons. Those that ran nevertheless, because denials were only recorded, are not here.
     pub denied: Vec<(StepId, ToolName, String)>,
     /// How the run ended; `None` where it did not.
     pub outcome: Option<RunOutcome>,
@@ -38,6 +38,10 @@ pub struct StepUsage {
     pub tool: ToolName,
     /// The component.
     pub skill: Digest,
+    /// Its input.
+    pub input: Value,
+    /// Whether somebody was asked for approval and gave it.
+    pub approved: bool,
     /// The index of the grant that applied.
     pub grant: u64,
     /// The limits that applied.
@@ -144,10 +148,12 @@ impl Usage {
         let mut usage = Self { header, steps: Vec::new(), denied: Vec::new(), outcome: None };
         let mut open: Option<Following> = None;
         let mut touched = 0_usize;
+        let mut approved = false;
         while let Some(line) = reader.next_line()? {
             let (seq, bytes) = (line.seq(), line.text().len() as u64 + 1);
             match (line.event()?, &mut open) {
-                (Event::StepBegin(begin), _) => open = Some(Following::new(begin)),
+                (Event::Approval(approval), _) => approved = approval.answer.approved,
+                (Event::StepBegin(begin), _) => open = Some(Following::new(begin, std::mem::take(&mut approved))),
                 (Event::Call(call), Some(step)) => {
                     step.call(seq, bytes, &call);
                     let found = step.usage.touched.len()
@@ -218,12 +224,14 @@ const PATHS: [(&str, &str, &str, bool, bool); 12] = [
 const REFUSED: &str = "not-permitted";
 
 impl Following {
-    fn new(begin: StepBegin) -> Self {
-        let StepBegin { step, tool, skill, grant, limits, .. } = begin;
+    fn new(begin: StepBegin, approved: bool) -> Self {
+        let StepBegin { step, tool, skill, grant, limits, input, .. } = begin;
         let usage = StepUsage {
             step,
             tool,
             skill,
+            input,
+            approved,
             grant,
             limits,
             folders: BTreeSet::new(),

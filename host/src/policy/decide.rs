@@ -11,8 +11,10 @@ use crate::limits::{LimitsDocument, StepLimits};
 use crate::policy::approval::needed_by;
 use crate::policy::needs::{self, Missing};
 use crate::policy::rules::court::{Call, Court, Verdict};
-use crate::policy::{Approval, ApprovalAnswer, ApprovalRequest, Grant, Pattern, Policy, Principal};
-use crate::skill::{Skill, Tool};
+use crate::policy::{
+    Approval, ApprovalAnswer, ApprovalRequest, Exhausted, Grant, Pattern, Policy, Principal, RunBudget,
+};
+use crate::skill::{Need, Skill, Tool};
 
 /// What the policy says of one tool.
 #[derive(Debug, Clone, Copy)]
@@ -96,11 +98,13 @@ pub enum Why {
     ApprovalRequired,
     /// It needed approval, and the answer was no.
     Rejected,
+    /// Nothing is left of a budget of the run.
+    Budget,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotGranted,
         Self::NeedsMissing,
         Self::Forbidden,
@@ -108,6 +112,7 @@ impl Why {
         Self::RuleError,
         Self::ApprovalRequired,
         Self::Rejected,
+        Self::Budget,
     ];
 
     /// Its name in traces and reports.
@@ -121,6 +126,7 @@ impl Why {
             Self::RuleError => "rule-error",
             Self::ApprovalRequired => "approval-required",
             Self::Rejected => "rejected",
+            Self::Budget => "budget",
         }
     }
 
@@ -224,10 +230,29 @@ impl Denial {
     }
 }
 
-/// A valid plan whose every step is allowed. Made by [`authorize`] alone.
+impl Denial {
+    /// The denial of a step for which nothing is left of the run's budget.
+    pub(crate) fn over_budget(step: &StepId, tool: &ToolName, exhausted: Exhausted) -> Self {
+        let (reason, hint) = (exhausted.reason(), exhausted.hint());
+        Self {
+            step: step.clone(),
+            tool: tool.clone(),
+            why: Why::Budget,
+            rules: Vec::new(),
+            needs_approval: Vec::new(),
+            reason,
+            hint,
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// A valid plan whose every step is allowed. Made by [`authorize`] and [`authorize_logged`] alone.
 #[derive(Debug, Clone)]
 pub struct AuthorizedPlan {
     steps: Vec<AuthorizedStep>,
+    budget: RunBudget,
+    is_log_only: bool,
     court: Option<Arc<Court>>,
     has_approver: bool,
 }
@@ -257,6 +282,18 @@ impl AuthorizedPlan {
     #[must_use]
     pub fn steps(&self) -> &[AuthorizedStep] {
         &self.steps
+    }
+
+    /// What all steps together may use.
+    #[must_use]
+    pub const fn budget(&self) -> &RunBudget {
+        &self.budget
+    }
+
+    /// Whether denials are recorded and stop nothing.
+    #[must_use]
+    pub const fn is_log_only(&self) -> bool {
+        self.is_log_only
     }
 
     /// What permits a step whose input is known by now: what was decided before, or the decision of the rules on this input.
@@ -365,7 +402,8 @@ impl DenyReason {
     }
 }
 
-/// Asks the policy for every step, in the plan's order: does a grant name its tool, and does that grant give what the tool needs.
+/// Asks the policy for every step, in the plan's order: does a grant name its tool, does that grant give what the tool needs, is the step
+/// within the run's budget of steps.
 ///
 /// # Errors
 ///
@@ -376,29 +414,71 @@ pub fn authorize<'a>(
     steps: impl IntoIterator<Item = StepRequest<'a>>,
 ) -> Result<AuthorizedPlan, Vec<Denial>> {
     let steps: Vec<StepRequest<'a>> = steps.into_iter().collect();
-    let court = court(policy, caller, &steps);
+    let (plan, denials) = judge(policy, caller, &steps, false);
+    if denials.is_empty() { Ok(plan) } else { Err(denials) }
+}
+
+/// The same where denials shall be seen and stop nothing: gives what would have been denied beside the plan. A step that no grant names
+/// runs under a grant of nothing, one that lacks what it needs under what there is.
+///
+/// # Errors
+///
+/// The denials that are never lifted: those of a budget, and that of a component that imports a network and has none, since without it
+/// there is nothing to link it with.
+pub fn authorize_logged<'a>(
+    policy: &Policy,
+    caller: &Caller<'_>,
+    steps: impl IntoIterator<Item = StepRequest<'a>>,
+) -> Result<(AuthorizedPlan, Vec<Denial>), Vec<Denial>> {
+    let steps: Vec<StepRequest<'a>> = steps.into_iter().collect();
+    let (plan, denials) = judge(policy, caller, &steps, true);
+    let cannot_link = |denial: &Denial| {
+        let mut both = steps.iter().zip(&plan.steps).filter(|(request, _)| *request.step == denial.step);
+        both.any(|(request, step)| {
+            step.grant.network.is_empty() && request.skill.imports.iter().any(|import| import.needs == Need::Network)
+        })
+    };
+    let (kept, lifted): (Vec<Denial>, Vec<Denial>) =
+        denials.into_iter().partition(|denial| denial.why == Why::Budget || cannot_link(denial));
+    if kept.is_empty() { Ok((plan, lifted)) } else { Err(kept) }
+}
+
+/// Every step with what it has, and the denials of those that may not run.
+fn judge(
+    policy: &Policy,
+    caller: &Caller<'_>,
+    steps: &[StepRequest<'_>],
+    is_log_only: bool,
+) -> (AuthorizedPlan, Vec<Denial>) {
+    let court = court(policy, caller, steps);
     let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
-    let (mut authorized, mut denials) = (Vec::new(), Vec::new());
-    for request in &steps {
+    let (mut authorized, mut denials) = (Vec::with_capacity(steps.len()), Vec::new());
+    for (position, request) in steps.iter().enumerate() {
         let allowed = granted(policy, request).and_then(|(index, grant)| {
             let court = court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
             Ok((index, grant, settle(court.as_ref(), caller, request, (index, grant))?))
         });
-        match allowed {
-            Ok((index, grant, permission)) => {
-                let grant = Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
-                let limits = grant.limits.tightened(request.limits);
-                authorized.push(AuthorizedStep { grant_index: index, grant, limits, permission, sealed: () });
+        let nothing = Grant { limits: policy.limits, ..Grant::empty() };
+        let (index, grant, permission) = match allowed {
+            Ok(allowed) => allowed,
+            Err(denial) => {
+                denials.push(*denial);
+                match decide(policy, request.tool) {
+                    Decision::Allow { index, grant } => (index, grant, Some(Permission::default())),
+                    Decision::Deny { .. } => (policy.grants.len(), &nothing, Some(Permission::default())),
+                }
             }
-            Err(denial) => denials.push(*denial),
+        };
+        if let Some(amount) = policy.run.steps.filter(|amount| position as u64 >= *amount) {
+            denials.push(Denial::over_budget(request.step, request.tool, Exhausted { key: "steps", amount }));
         }
+        let grant = Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
+        let limits = grant.limits.tightened(request.limits);
+        authorized.push(AuthorizedStep { grant_index: index, grant, limits, permission, sealed: () });
     }
     let court = court.ok().flatten().map(Arc::new);
-    if denials.is_empty() {
-        Ok(AuthorizedPlan { steps: authorized, court, has_approver: caller.has_approver })
-    } else {
-        Err(denials)
-    }
+    let has_approver = caller.has_approver;
+    (AuthorizedPlan { steps: authorized, budget: policy.run, is_log_only, court, has_approver }, denials)
 }
 
 /// The grant under which a step may run, as far as grants go.

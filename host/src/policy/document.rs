@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
 use crate::policy::{
-    Access, Approval, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random, RuleSet, SCHEMA,
-    WORKSPACE,
+    Access, Approval, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random, RuleSet, RunBudget,
+    SCHEMA, WORKSPACE,
 };
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
@@ -58,11 +58,12 @@ impl Policy {
     pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let keys = ["schema", "limits", "rules", "roles", "network", "secrets", "grant"];
+        let keys = ["schema", "limits", "run", "rules", "roles", "network", "secrets", "grant"];
         let root = reader.root(&document, &keys);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
         let limits = over_defaults(&ceilings.unwrap_or_default());
+        let run = root.get("run").map(|node| read_run(&mut reader, &node)).unwrap_or_default();
         let network = root.get("network").map(|node| network::read_settings(&mut reader, &node)).unwrap_or_default();
         let declared = root.get("secrets").map(|node| secrets::read_declarations(&mut reader, &node));
         let mut used = secrets::References::default();
@@ -94,7 +95,7 @@ impl Policy {
         };
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
-            Ok(Self { limits, grants, rules, roles, secrets, network, digest: Digest::of(text.as_bytes()) })
+            Ok(Self { limits, run, grants, rules, roles, secrets, network, digest: Digest::of(text.as_bytes()) })
         } else {
             Err(problems)
         }
@@ -105,6 +106,7 @@ impl Policy {
     pub fn deny_all() -> Self {
         Self {
             limits: StepLimits::DEFAULT,
+            run: RunBudget::default(),
             grants: Vec::new(),
             secrets: BTreeMap::new(),
             network: NetworkSettings::default(),
@@ -181,6 +183,19 @@ fn over_defaults(document: &LimitsDocument) -> StepLimits {
         host_calls: document.host_calls.unwrap_or(default.host_calls),
         trace_bytes: document.trace_bytes.unwrap_or(default.trace_bytes),
     }
+}
+
+/// Reads `[run]`.
+fn read_run<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> RunBudget {
+    let mut budget = RunBudget::default();
+    let Some(fields) = reader.table(node, &RunBudget::KEYS.map(|(key, _)| key)) else { return budget };
+    for (key, max) in RunBudget::KEYS {
+        let amount = fields.get(key).and_then(|node| reader.integer(&node, max));
+        if let Some(slot) = budget.slot(key) {
+            *slot = amount;
+        }
+    }
+    budget
 }
 
 /// Reads a `limits` table. `ceiling` is what `[limits]` says, for the table of a grant: a grant cannot raise it.

@@ -72,6 +72,9 @@ pub fn report(report: &Report, look: &Look) -> String {
     let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
     let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
     out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report))));
+    if report.log_only {
+        out += &log_only(&report.would_deny, look);
+    }
     if !report.output.is_null() {
         out.add(format_args!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output)));
     }
@@ -95,6 +98,20 @@ pub fn report(report: &Report, look: &Look) -> String {
         counted(report.events, "event")
     ));
     out.add(format_args!("head   {}\n", report.head));
+    out
+}
+
+/// That the policy was not enforced, and what it would have denied. Said before everything else.
+fn log_only(would_deny: &[Denial], look: &Look) -> String {
+    let count = match would_deny.len() {
+        0 => "it would have denied nothing".to_owned(),
+        count => format!("it would have denied {}", counted(count as u64, "step")),
+    };
+    let heading = format!("LOG ONLY: the policy was asked and not enforced; {count}");
+    let mut out = format!("\n{}\n", look.paint(Tone::Bad, &heading));
+    for Denial { step, tool, reason, .. } in would_deny {
+        out.add(format_args!("  {step} ({tool}): {}\n", harmless(reason)));
+    }
     out
 }
 
@@ -363,6 +380,8 @@ mod tests {
             steps,
             problems: Vec::new(),
             denials: Vec::new(),
+            log_only: false,
+            would_deny: Vec::new(),
             head: Digest::of(b""),
             events: 1,
             phases: vec![("store", 12), ("steps", 1_500)],

@@ -21,6 +21,10 @@ pub fn report(report: &Report) -> Value {
     if !report.denials.is_empty() {
         out.insert("denials".to_owned(), report.denials.iter().map(denial).collect());
     }
+    if report.log_only {
+        out.insert("log_only".to_owned(), json!(true));
+        out.insert("would_deny".to_owned(), report.would_deny.iter().map(denial).collect());
+    }
     let trace = json!({
         "folder": report.folder.display().to_string(),
         "events": report.events,
@@ -128,6 +132,8 @@ mod tests {
             steps,
             problems: Vec::new(),
             denials: Vec::new(),
+            log_only: false,
+            would_deny: Vec::new(),
             head: Digest::of(b""),
             events: 7,
             phases: vec![("store", 1)],

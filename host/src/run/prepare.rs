@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::host::{Error, SkillHost};
+use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Access, AuthorizedPlan, Caller, Denial, Policy, Principal, StepRequest, WORKSPACE, authorize};
+use crate::policy::{
+    Access, AuthorizedPlan, Caller, Denial, Policy, Principal, StepRequest, WORKSPACE, authorize, authorize_logged,
+};
 use crate::problem::{Problem, Problems};
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
@@ -39,6 +41,8 @@ pub(crate) enum Stage {
         checked: Checked,
         /// What each step was granted.
         authorized: AuthorizedPlan,
+        /// What would have been denied, where denials stop nothing.
+        would_deny: Vec<Denial>,
     },
 }
 
@@ -85,6 +89,8 @@ pub(crate) struct Prepared {
     pub(crate) rules: Option<Digest>,
     /// In whose name it runs.
     pub(crate) principal: Principal,
+    /// Whether denials are recorded and stop nothing.
+    pub(crate) log_only: bool,
     /// The plan's name and digest where it could be read.
     read: Option<Read>,
 }
@@ -109,16 +115,19 @@ impl Prepared {
 }
 
 /// Reads, loads, validates and authorizes.
-pub(crate) fn prepare(
-    host: &SkillHost,
-    document: &PlanDocument,
-    inputs: &Map<String, Value>,
-    principal: &Principal,
-) -> Result<Prepared, Error> {
+pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Prepared, Error> {
+    let principal = options.principal.as_ref().unwrap_or(&host.principal);
+    let log_only = options.log_only;
     let engine = host.engine()?;
     let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
-    let given =
-        Given { inputs, policy: &host.policy.policy, principal, has_approver: host.approver.is_some(), replaced: &[] };
+    let given = Given {
+        inputs: &options.inputs,
+        policy: &host.policy.policy,
+        principal,
+        has_approver: host.approver.is_some(),
+        log_only,
+        replaced: &[],
+    };
     prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))
 }
 
@@ -130,6 +139,8 @@ pub(crate) struct Given<'a> {
     pub(crate) principal: &'a Principal,
     /// Whether somebody can be asked for approval.
     pub(crate) has_approver: bool,
+    /// Whether denials are recorded and stop nothing. Nobody is asked for approval then: that it is needed is one of them.
+    pub(crate) log_only: bool,
     /// Skills that a replay takes from elsewhere: their pins do not count.
     pub(crate) replaced: &'a [SkillName],
 }
@@ -141,7 +152,7 @@ pub(crate) fn prepare_with(
     given: &Given<'_>,
     load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
-    let Given { inputs, policy, principal, has_approver, replaced } = *given;
+    let Given { inputs, policy, principal, has_approver, log_only, replaced } = *given;
     let prepared = |engine, loaded, read, stage| Prepared {
         engine,
         loaded,
@@ -149,6 +160,7 @@ pub(crate) fn prepare_with(
         policy: policy.digest,
         rules: policy.rules.as_ref().map(|rules| rules.digest()),
         principal: principal.clone(),
+        log_only,
         read,
     };
     let refused = |engine, loaded, read, problems| prepared(engine, loaded, read, Stage::Refused { problems });
@@ -181,10 +193,15 @@ pub(crate) fn prepare_with(
             limits: step.limits,
             skill: step.skill,
         });
-        authorize(policy, &caller(&plan, principal, has_approver, &input), requests)
+        let caller = caller(&plan, principal, has_approver && !log_only, &input);
+        if log_only {
+            authorize_logged(policy, &caller, requests)
+        } else {
+            authorize(policy, &caller, requests).map(|authorized| (authorized, Vec::new()))
+        }
     };
     let stage = match authorized {
-        Ok(authorized) => Stage::Ready { checked: Checked { plan }, authorized },
+        Ok((authorized, would_deny)) => Stage::Ready { checked: Checked { plan }, authorized, would_deny },
         Err(denials) => Stage::Denied { checked: Checked { plan }, denials },
     };
     Ok(prepared(engine, loaded, Some(read), stage))
@@ -226,6 +243,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
         policy: prepared.policy,
         rules: prepared.rules,
         principal: prepared.principal.clone(),
+        log_only: prepared.log_only,
         skills: prepared.loaded.catalog.iter().map(|(name, skill)| (name.clone(), skill.digest)).collect(),
         inputs: read.map(|read| read.inputs.clone()).unwrap_or_default(),
         seed: read.map_or(0, |read| read.seed),

@@ -9,17 +9,21 @@ use serde_json::Value;
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName};
+use crate::limits::StepLimits;
 use crate::observe::HostEvent;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::{
-    ApprovalAnswer, ApprovalRequest, Approve, AuthorizedPlan, AuthorizedStep, Denial, Permission, Principal,
+    ApprovalAnswer, ApprovalRequest, Approve, AuthorizedPlan, AuthorizedStep, Denial, Exhausted, Permission, Principal,
+    Spent,
 };
 use crate::report::StepReport;
 use crate::run::micros;
 use crate::run::prepare::{Checked, Prepared};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Links, Program, Reach, SandboxError};
+use crate::sandbox::{
+    CancelToken, Directories, Divergence, Invocation, Links, Program, Reach, RunDeadline, SandboxError,
+};
 use crate::trace::event::{ApprovalEvent, DeniedEvent, Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Outputs, ValidStep};
@@ -40,6 +44,14 @@ pub(crate) trait StepLog {
 
     /// A step is denied when its turn has come: appends its event, or compares it with the record.
     fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error>;
+
+    /// A step would be denied, and runs because that is only recorded: appends its event, or compares it with the record.
+    fn would_deny(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error>;
+
+    /// Whether the time of the run's budget is over before the next step: `is_over` by the clock, or what the record says.
+    fn is_out_of_time_here(&mut self, is_over: bool) -> Result<bool, Error> {
+        Ok(is_over)
+    }
 
     /// A step begins: appends its event, or compares it with the record. Gives the tape for its host calls.
     fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error>;
@@ -86,6 +98,11 @@ impl StepLog for Recording {
         Ok(Ok(()))
     }
 
+    fn would_deny(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
+        self.append(&Event::WouldDeny(denied.clone()))?;
+        Ok(Ok(()))
+    }
+
     fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error> {
         self.recorder()?.append(&Event::StepBegin(begin.clone()))?;
         let recorder = self.0.take().ok_or_else(lost)?;
@@ -128,6 +145,15 @@ pub(crate) struct Steps<'a> {
     cancel: &'a CancelToken,
 }
 
+/// What the steps before have left behind.
+struct SoFar {
+    outputs: Outputs,
+    spent: Spent,
+    /// When the first step's turn came.
+    started: Stopwatch,
+    would_deny: Vec<Denial>,
+}
+
 /// What became of them.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -136,6 +162,8 @@ pub(crate) struct Done {
     pub(crate) steps: Vec<StepReport>,
     /// The step that was denied when its turn had come.
     pub(crate) denial: Option<Denial>,
+    /// What would have been denied, where denials stop nothing.
+    pub(crate) would_deny: Vec<Denial>,
     /// Where a replay left the record.
     pub(crate) divergence: Option<(String, Divergence)>,
 }
@@ -182,16 +210,28 @@ impl<'a> Steps<'a> {
         })
     }
 
-    /// Runs the steps in order until one does not complete.
-    pub(crate) fn run_all(&self, log: &mut dyn StepLog) -> Result<Done, Error> {
-        let mut outputs = Outputs::default();
+    /// Runs the steps in order until one does not complete. `would_deny` is what was found before the first, where denials stop nothing.
+    pub(crate) fn run_all(&self, would_deny: &[Denial], log: &mut dyn StepLog) -> Result<Done, Error> {
+        let mut so_far = SoFar {
+            outputs: Outputs::default(),
+            spent: Spent::default(),
+            started: Stopwatch::start(),
+            would_deny: Vec::new(),
+        };
         let mut done = Done {
             outcome: RunOutcome::Completed,
             output: Value::Null,
             steps: Vec::new(),
             denial: None,
+            would_deny: Vec::new(),
             divergence: None,
         };
+        for denial in would_deny {
+            if let Err(divergence) = self.lifted(denial, log, &mut so_far)? {
+                done.divergence = Some((denial.step.to_string(), divergence));
+                return Ok(done);
+            }
+        }
         for (step, authorized) in self.checked.plan.steps().zip(self.authorized.steps()) {
             let mut report = StepReport {
                 id: step.id.clone(),
@@ -207,7 +247,7 @@ impl<'a> Steps<'a> {
                 done.outcome = RunOutcome::Cancelled;
             }
             if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-                match self.run_step(&step, authorized, &mut outputs, log, &mut report)? {
+                match self.run_step(&step, authorized, &mut so_far, log, &mut report)? {
                     Ok(denial) => done.denial = denial,
                     Err(divergence) => done.divergence = Some((step.id.to_string(), divergence)),
                 }
@@ -221,10 +261,50 @@ impl<'a> Steps<'a> {
             done.steps.push(report);
         }
         if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-            done.output =
-                self.checked.plan.resolve_output(&outputs).map_err(|problem| Error::Resolve(Box::new(problem)))?;
+            done.output = self
+                .checked
+                .plan
+                .resolve_output(&so_far.outputs)
+                .map_err(|problem| Error::Resolve(Box::new(problem)))?;
         }
+        done.would_deny = so_far.would_deny;
         Ok(done)
+    }
+
+    /// Records a denial that stops nothing.
+    fn lifted(
+        &self,
+        denial: &Denial,
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+    ) -> Result<Result<(), Divergence>, Error> {
+        let Denial { step, tool, reason, .. } = denial;
+        self.host.observers.tell(HostEvent::StepWouldBeDenied { step, tool, reason });
+        so_far.would_deny.push(denial.clone());
+        log.would_deny(&DeniedEvent::of(denial, self.policy))
+    }
+
+    /// What is left of the run's budget for a step: its limits, and the time where that is bounded.
+    fn left(
+        &self,
+        step: &ValidStep<'_>,
+        authorized: &AuthorizedStep,
+        so_far: &SoFar,
+        log: &mut dyn StepLog,
+    ) -> Result<Result<(StepLimits, Option<RunDeadline>), Box<Denial>>, Error> {
+        let budget = self.authorized.budget();
+        let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &step.tool.name, exhausted))));
+        let limits = match so_far.spent.limits(budget, authorized.limits) {
+            Ok(limits) => limits,
+            Err(exhausted) => return denied(exhausted),
+        };
+        let Some(amount) = budget.deadline_ms else { return Ok(Ok((limits, None))) };
+        let passed_ms = u64::try_from(so_far.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if log.is_out_of_time_here(passed_ms >= amount)? {
+            return denied(Exhausted { key: "deadline_ms", amount });
+        }
+        let left_ms = amount.saturating_sub(passed_ms).max(1);
+        Ok(Ok((limits, Some(RunDeadline { left_ms, amount_ms: amount }))))
     }
 
     /// Decides about a step whose input is known now: asks the rules where that had to wait, and whoever has to approve.
@@ -234,10 +314,14 @@ impl<'a> Steps<'a> {
         authorized: &AuthorizedStep,
         input: &Value,
         log: &mut dyn StepLog,
+        so_far: &mut SoFar,
     ) -> Result<Result<Result<Permission, Box<Denial>>, Divergence>, Error> {
         let tool = step.tool;
         let permission = match self.authorized.permission(authorized, step.id, 1, tool, input) {
             Ok(permission) => permission,
+            Err(denial) if self.authorized.is_log_only() => {
+                return Ok(self.lifted(&denial, log, so_far)?.map(|()| Ok(Permission::default())));
+            }
             Err(denial) => return Ok(Ok(Err(denial))),
         };
         if permission.needs_approval.is_empty() {
@@ -267,14 +351,24 @@ impl<'a> Steps<'a> {
         &self,
         step: &ValidStep<'_>,
         authorized: &AuthorizedStep,
-        outputs: &mut Outputs,
+        so_far: &mut SoFar,
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Result<Result<Option<Denial>, Divergence>, Error> {
-        let input =
-            self.checked.plan.resolve_input(step, outputs).map_err(|problem| Error::Resolve(Box::new(problem)))?;
-        let permission = match self.permission(step, authorized, &input, log)? {
-            Ok(Ok(permission)) => permission,
+        let input = self
+            .checked
+            .plan
+            .resolve_input(step, &so_far.outputs)
+            .map_err(|problem| Error::Resolve(Box::new(problem)))?;
+        let allowed = match self.left(step, authorized, so_far, log)? {
+            Err(denial) => Ok(Err(denial)),
+            Ok(left) => {
+                let permission = self.permission(step, authorized, &input, log, so_far)?;
+                permission.map(|permission| permission.map(|permission| (permission, left)))
+            }
+        };
+        let (permission, (limits, run_deadline)) = match allowed {
+            Ok(Ok(allowed)) => allowed,
             Ok(Err(denial)) => {
                 let (step, tool, reason) = (&denial.step, &denial.tool, &denial.reason);
                 self.host.observers.tell(HostEvent::StepDenied { step, tool, reason });
@@ -293,7 +387,7 @@ impl<'a> Steps<'a> {
             input,
             grant: authorized.grant_index as u64,
             rules: permission.rules,
-            limits: authorized.limits,
+            limits,
         };
         let tape = match log.begin(&begin)? {
             Ok(tape) => tape,
@@ -307,7 +401,8 @@ impl<'a> Steps<'a> {
             workspace: &self.host.workspace,
             directories: &self.directories,
             reach: self.reach.as_ref(),
-            limits: authorized.limits,
+            limits,
+            run_deadline,
             plan: &plan.name,
             step: step.id,
             attempt: begin.attempt,
@@ -317,6 +412,7 @@ impl<'a> Steps<'a> {
         let key = (step.tool.name.skill().clone(), Links::of(&authorized.grant));
         let program = self.programs.get(&key).ok_or_else(lost)?;
         let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
+        so_far.spent.add(invoked.fuel, invoked.calls);
         report.calls = invoked.calls;
         report.fuel = invoked.fuel;
         report.memory_bytes = invoked.memory_bytes;
@@ -336,7 +432,7 @@ impl<'a> Steps<'a> {
         });
         match &end.outcome {
             Outcome::Completed { output } => {
-                outputs.insert(step.id.clone(), Arc::new(output.clone()));
+                so_far.outputs.insert(step.id.clone(), Arc::new(output.clone()));
             }
             _ => report.stderr = invoked.stderr,
         }

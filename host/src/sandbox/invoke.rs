@@ -54,6 +54,8 @@ pub struct Invocation<'a> {
     pub(crate) reach: Option<&'a Reach>,
     /// The limits that apply.
     pub limits: StepLimits,
+    /// What is left of the run's time, where that is bounded.
+    pub run_deadline: Option<RunDeadline>,
     /// The plan's name, for the guest's context.
     pub plan: &'a str,
     /// The step.
@@ -64,6 +66,15 @@ pub struct Invocation<'a> {
     pub seed: u64,
     /// Where virtual clocks start.
     pub start_time: u64,
+}
+
+/// The end of a whole run by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunDeadline {
+    /// Milliseconds that are left.
+    pub left_ms: u64,
+    /// Milliseconds that the run had.
+    pub amount_ms: u64,
 }
 
 /// What became of an invocation.
@@ -243,9 +254,15 @@ impl SandboxEngine {
         store.set_hostcall_fuel(value_bytes_max(&limits));
         store.set_max_component_handles(limits::HANDLES_MAX);
 
+        let (deadline_ms, deadline_hit) = match invocation.run_deadline {
+            Some(run) if run.left_ms < limits.deadline_ms => {
+                (run.left_ms, LimitHit::new(LimitKind::RunDeadline, run.amount_ms))
+            }
+            _ => (limits.deadline_ms, LimitHit::new(LimitKind::Deadline, limits.deadline_ms)),
+        };
         let ended = {
             let guest = call.run(program, &mut store);
-            let deadline = deadline_applies.then(|| Duration::from_millis(limits.deadline_ms));
+            let deadline = deadline_applies.then(|| Duration::from_millis(deadline_ms));
             stopped(guest, deadline, used_up, cancel).await
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
@@ -263,7 +280,7 @@ impl SandboxEngine {
         let calls = gate.calls();
         let mut fuel = Some(limits.fuel.saturating_sub(fuel_left));
         let end = match ended {
-            Ended::Deadline => Ok(LimitHit::new(LimitKind::Deadline, limits.deadline_ms).outcome(Vec::new())),
+            Ended::Deadline => Ok(deadline_hit.outcome(Vec::new())),
             Ended::Cancelled => Ok(Outcome::Cancelled),
             Ended::Returned(Ok(values)) => Ok(call.outcome(&values, output, recorded.as_ref())),
             Ended::Returned(Err(error)) => match classify(error, &limits) {
@@ -298,7 +315,10 @@ fn value_bytes_max(limits: &StepLimits) -> usize {
 
 /// Whether the outcome came from outside at a moment that the guest's own steps do not tell.
 const fn is_untimed_end(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Cancelled | Outcome::LimitExceeded { limit: LimitKind::Deadline, .. })
+    matches!(
+        outcome,
+        Outcome::Cancelled | Outcome::LimitExceeded { limit: LimitKind::Deadline | LimitKind::RunDeadline, .. }
+    )
 }
 
 /// Bounds the output.

@@ -70,7 +70,8 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
             end(out, seq);
             line
         }
-        Event::Denied(content) => denied(out, seq, prev, content),
+        Event::Denied(content) => denied(out, seq, prev, "denied", content),
+        Event::WouldDeny(content) => denied(out, seq, prev, "would-deny", content),
         Event::Approval(content) => approval(out, seq, prev, content),
         Event::StepBegin(content) => step_begin(out, seq, prev, content),
         Event::Call(content) => {
@@ -96,8 +97,8 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
     }
 }
 
-fn denied(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], denied: &DeniedEvent) -> Unsealed {
-    let line = begin(out, &[], "denied");
+fn denied(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], kind: &'static str, denied: &DeniedEvent) -> Unsealed {
+    let line = begin(out, &[], kind);
     texts(out, "needs_approval", &denied.needs_approval);
     if denied.policy != NO_DIGEST {
         digest(out, "policy", denied.policy);
@@ -157,6 +158,10 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
     member(out, "inputs");
     write_value(out, &Value::Object(header.inputs.clone()));
     text(out, "kind", "header");
+    if header.log_only {
+        member(out, "log_only");
+        out.extend_from_slice(b"true");
+    }
     digest(out, "plan", header.plan);
     if !header.plan_name.is_empty() {
         text(out, "plan_name", &header.plan_name);

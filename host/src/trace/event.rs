@@ -22,6 +22,8 @@ pub enum Event {
     },
     /// The policy does not allow a step; the run ends after the last of them.
     Denied(DeniedEvent),
+    /// The policy does not allow a step, which runs because that is only recorded.
+    WouldDeny(DeniedEvent),
     /// Somebody was asked whether the next step may run.
     Approval(ApprovalEvent),
     /// A step is about to run.
@@ -49,6 +51,7 @@ impl Event {
             Self::Header(_) => Kind::Header,
             Self::Refused { .. } => Kind::Refused,
             Self::Denied(_) => Kind::Denied,
+            Self::WouldDeny(_) => Kind::WouldDeny,
             Self::Approval(_) => Kind::Approval,
             Self::StepBegin(_) => Kind::StepBegin,
             Self::Call(_) => Kind::Call,
@@ -67,6 +70,8 @@ pub enum Kind {
     Refused,
     /// [`Event::Denied`].
     Denied,
+    /// [`Event::WouldDeny`].
+    WouldDeny,
     /// [`Event::Approval`].
     Approval,
     /// [`Event::StepBegin`].
@@ -81,10 +86,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Header,
         Self::Refused,
         Self::Denied,
+        Self::WouldDeny,
         Self::Approval,
         Self::StepBegin,
         Self::Call,
@@ -99,6 +105,7 @@ impl Kind {
             Self::Header => "header",
             Self::Refused => "refused",
             Self::Denied => "denied",
+            Self::WouldDeny => "would-deny",
             Self::Approval => "approval",
             Self::StepBegin => "step-begin",
             Self::Call => "call",
@@ -127,6 +134,8 @@ pub struct Header {
     pub rules: Option<Digest>,
     /// In whose name the plan runs.
     pub principal: Principal,
+    /// Whether denials of the policy are recorded and stop nothing.
+    pub log_only: bool,
     /// The skills that the plan uses, by component digest.
     pub skills: BTreeMap<SkillName, Digest>,
     /// The plan's inputs.

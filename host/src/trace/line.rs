@@ -32,6 +32,7 @@ pub(super) enum Member {
     Inputs,
     Kind,
     Limits,
+    LogOnly,
     Name,
     NeedsApproval,
     Outcome,
@@ -61,7 +62,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 36;
+    const COUNT: usize = 37;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -73,6 +74,7 @@ impl Member {
         "inputs",
         "kind",
         "limits",
+        "log_only",
         "name",
         "needs_approval",
         "outcome",
@@ -126,13 +128,17 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
                 M::Skills,
                 M::StartTime,
             ],
-            &[M::PlanName, M::Principal, M::Rules],
+            &[M::LogOnly, M::PlanName, M::Principal, M::Rules],
         ),
         Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], &[]),
         // Older traces say no more than the reason.
         Kind::Denied => (
             &[M::Hash, M::Kind, M::Prev, M::Reason, M::Seq, M::Step, M::Tool],
             &[M::NeedsApproval, M::Policy, M::Rules, M::Why],
+        ),
+        Kind::WouldDeny => (
+            &[M::Hash, M::Kind, M::Policy, M::Prev, M::Reason, M::Seq, M::Step, M::Tool, M::Why],
+            &[M::NeedsApproval, M::Rules],
         ),
         Kind::Approval => (
             &[M::Hash, M::Kind, M::NeedsApproval, M::Outcome, M::Prev, M::Reason, M::Seq, M::Step, M::Tool, M::Who],
@@ -354,6 +360,7 @@ impl<'a> Line<'a> {
             Kind::Header => Event::Header(self.header()?),
             Kind::Refused => Event::Refused { problems: self.json::<Vec<Problem>>(Member::Problems)? },
             Kind::Denied => Event::Denied(self.denied()?),
+            Kind::WouldDeny => Event::WouldDeny(self.denied()?),
             Kind::Approval => Event::Approval(self.approval()?),
             Kind::StepBegin => Event::StepBegin(StepBegin {
                 step: self.parsed(Member::Step)?,
@@ -425,6 +432,11 @@ impl<'a> Line<'a> {
             principal: match self.raw(Member::Principal) {
                 None => Principal::default(),
                 Some(_) => self.parsed(Member::Principal)?,
+            },
+            log_only: match self.raw(Member::LogOnly) {
+                None => false,
+                Some("true") => true,
+                Some(_) => return Err(self.wrong("`log_only` is `true` where it is there")),
             },
             skills: skills.collect::<Result<_, TraceError>>()?,
             inputs: self.json(Member::Inputs)?,

@@ -18,6 +18,7 @@ pub(crate) fn header() -> Event {
         policy: Digest::of(b"policy"),
         rules: Some(Digest::of(b"rules")),
         principal: "agent:reporter".parse().unwrap(),
+        log_only: false,
         skills: [("csv".parse().unwrap(), Digest::of(b"csv"))].into_iter().collect(),
         inputs: json!({"\u{fb33}": 1, "😀": "\u{1}\"hash\":\"", "file": "a.csv"}).as_object().unwrap().clone(),
         seed: u64::MAX,
@@ -124,6 +125,32 @@ pub(crate) fn asked() -> Vec<Event> {
         asked("two", ApprovalAnswer::reject("user:ann", "not today")),
         denied,
         run_end(RunOutcome::Denied, 1),
+    ]
+}
+
+/// A run in which denials were recorded and stopped nothing: one found before the first step, one when the step's turn had come.
+pub(crate) fn log_only() -> Vec<Event> {
+    let Event::Header(header) = header() else { unreachable!("a header") };
+    let would_deny = |step: &str, why| {
+        Event::WouldDeny(DeniedEvent {
+            step: step.parse().unwrap(),
+            tool: "csv.parse".parse().unwrap(),
+            reason: "no grant names `csv.parse`".to_owned(),
+            why,
+            policy: Digest::of(b"policy"),
+            rules: Vec::new(),
+            needs_approval: Vec::new(),
+        })
+    };
+    vec![
+        Event::Header(Header { log_only: true, ..header }),
+        would_deny("one", Why::NotGranted),
+        begin("one", json!({})),
+        end("one", Outcome::Completed { output: json!(1) }, 0),
+        would_deny("two", Why::Forbidden),
+        begin("two", json!({})),
+        end("two", Outcome::Completed { output: json!(2) }, 0),
+        run_end(RunOutcome::Completed, 2),
     ]
 }
 

@@ -75,7 +75,9 @@ impl Renderer {
             handles::given_out(call, |handle| *self.lives.entry(handle).or_default() += 1);
         }
         let step = match &event {
-            Event::Denied(DeniedEvent { step, .. }) | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
+            Event::Denied(DeniedEvent { step, .. })
+            | Event::WouldDeny(DeniedEvent { step, .. })
+            | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
             _ => self.step.clone(),
         };
         if self.shows(&event, step.as_ref()) {
@@ -120,6 +122,9 @@ impl Renderer {
                 problems.iter().try_for_each(|problem| write!(out, "; {problem}"))
             }
             Event::Denied(DeniedEvent { tool, reason, .. }) => write!(out, "denied {tool}: {reason}"),
+            Event::WouldDeny(DeniedEvent { tool, reason, .. }) => {
+                write!(out, "would deny {tool}, and only records it: {reason}")
+            }
             Event::Approval(ApprovalEvent { tool, needs_approval, answer, .. }) => {
                 let outcome = if answer.approved { "approved" } else { "rejected" };
                 write!(out, "{outcome} {tool} by {} (needed: {})", answer.by, needs_approval.join(", "))?;
@@ -143,6 +148,9 @@ impl Renderer {
         }
         if !header.principal.is_default() {
             write!(out, "  as {}", header.principal)?;
+        }
+        if header.log_only {
+            write!(out, "  LOG ONLY")?;
         }
         for (skill, digest) in &header.skills {
             write!(out, "  skill {skill}@{}", self.digest(*digest))?;

@@ -117,6 +117,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Grammar {
     state: State,
+    /// Whether denials stop nothing.
+    log_only: bool,
     steps: u64,
     calls: u64,
 }
@@ -134,7 +136,11 @@ impl Grammar {
     fn event(&mut self, line: &Line<'_>, event: &Event) -> Result<(), TraceError> {
         let state = std::mem::take(&mut self.state);
         self.state = match (state, event) {
-            (State::Start, Event::Header(_)) => State::Between,
+            (State::Start, Event::Header(header)) => {
+                self.log_only = header.log_only;
+                State::Between
+            }
+            (State::Between, Event::WouldDeny(_)) if self.log_only => State::Between,
             (State::Between, Event::Refused { .. }) if self.steps == 0 => State::Refused,
             (State::Between, Event::Denied(_)) if self.steps == 0 => State::Denied,
             (State::Denied, Event::Denied(_)) => State::Denied,

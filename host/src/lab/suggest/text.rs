@@ -71,6 +71,9 @@ pub(super) fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> 
                 wants.env.iter().map(|(name, given)| format!("{} = {}", key(name), value(given))).collect();
             out.add(format_args!("env = {{ {} }}\n", env.join(", ")));
         }
+        if let Some(approval) = wants.approval {
+            out.add(format_args!("approval = \"{}\"\n", approval.name()));
+        }
         let limits: Vec<String> =
             STATED.iter().filter_map(|name| wants.limits.get(name).map(|limit| format!("{name} = {limit}"))).collect();
         out.add(format_args!("limits = {{ {} }}\n", limits.join(", ")));

@@ -22,7 +22,7 @@ fn step(calls: Vec<Event>) -> StepUsage {
 /// What a step that made these calls used. Not through a trace, which is particular about the members of a result.
 pub(crate) fn followed(calls: &[Event]) -> StepUsage {
     let Event::StepBegin(begin) = samples::begin("one", json!({})) else { panic!("a begin") };
-    let mut following = Following::new(begin);
+    let mut following = Following::new(begin, false);
     for (seq, event) in calls.iter().enumerate() {
         let Event::Call(call) = event else { panic!("{event:?}") };
         following.call(seq as u64, 100, call);

@@ -97,6 +97,7 @@ impl Bench {
             directories: &directories,
             reach: None,
             limits: self.limits,
+            run_deadline: None,
             plan: "p",
             step: &step,
             attempt: 1,

@@ -59,7 +59,23 @@ fn what_a_recorder_writes_holds() {
     }
     let found = verified(&samples::recorded(&samples::asked())).unwrap();
     assert_eq!((found.steps, found.outcome), (1, RunOutcome::Denied));
+    let found = verified(&samples::recorded(&samples::log_only())).unwrap();
+    assert_eq!((found.steps, found.outcome), (2, RunOutcome::Completed));
     assert!(matches!(verified(b""), Err(TraceError::Truncated { last: None })));
+}
+
+#[test]
+fn what_would_be_denied_stands_only_where_nothing_is_enforced() {
+    let mut events = samples::log_only();
+    events[0] = samples::header();
+    let error = verified(&samples::recorded(&events)).unwrap_err();
+    assert!(error.to_string().contains("`would-deny` may not stand after the header"), "{error}");
+    // Nor within a step.
+    let mut events = samples::log_only();
+    events.swap(2, 1);
+    assert!(verified(&samples::recorded(&events)).is_err());
+    let text = String::from_utf8(samples::recorded(&samples::log_only())).unwrap();
+    assert!(verified(text.replacen("\"log_only\":true", "\"log_only\":false", 1).as_bytes()).is_err());
 }
 
 #[test]
