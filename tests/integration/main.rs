@@ -1,6 +1,7 @@
 //! The library with real and hostile guests: limits, isolation, replay, and what must never change silently.
 
 mod annotations;
+mod conformance;
 mod durability;
 mod examples;
 mod fuel_ledger;

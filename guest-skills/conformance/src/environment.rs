@@ -13,6 +13,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("variables", variables),
     ("variables-set", variables_set),
     ("current-folder", current_folder),
+    ("current-folder-told", current_folder_told),
     ("exit-0", |_| std::process::exit(0)),
     ("exit-1", |_| std::process::exit(1)),
     ("exit-7", |_| std::process::exit(7)),
@@ -66,6 +67,12 @@ fn current_folder(_: &[String]) -> io::Result<()> {
     Ok(())
 }
 
+/// The folder that the host proposes; the standard library does not ask for it.
+fn current_folder_told(_: &[String]) -> io::Result<()> {
+    say("told", wasip2::cli::environment::initial_cwd());
+    Ok(())
+}
+
 fn exit_after_output(_: &[String]) -> io::Result<()> {
     print!("said before the end");
     eprint!("and this");
@@ -104,7 +111,7 @@ fn hash_keys(_: &[String]) -> io::Result<()> {
 }
 
 fn random_bytes(_: &[String]) -> io::Result<()> {
-    for len in [1, 16, 1000, 70_000] {
+    for len in [1, 16, 1000, 65_536] {
         say("length", random::get_random_bytes(len).len());
         say("length of insecure ones", insecure::get_insecure_random_bytes(len).len());
     }

@@ -23,6 +23,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("raw-stat", stat),
     ("raw-same", same),
     ("raw-hash", hash),
+    ("raw-hash-kept", hash_kept),
     ("raw-advise", advise),
     ("raw-sync", sync),
     ("raw-list", list),
@@ -206,6 +207,27 @@ fn hash(_: &[String]) -> io::Result<()> {
     );
     say("another file", matches!((&one, &other), (Ok(one), Ok(other)) if one != other));
     raw("missing", root.metadata_hash_at(PathFlags::empty(), "none").map(|_| ()));
+    Ok(())
+}
+
+/// Programs take the hash for an inode: it is to stay with the file, whatever its name and content.
+fn hash_kept(_: &[String]) -> io::Result<()> {
+    let root = root()?;
+    let file = open_file("text.txt", DescriptorFlags::READ | DescriptorFlags::WRITE)?;
+    let of =
+        |name: &str| root.metadata_hash_at(PathFlags::SYMLINK_FOLLOW, name).map(|hash| (hash.upper, hash.lower)).ok();
+    let before = of("text.txt");
+    raw("symbolic link", root.symlink_at("text.txt", "soft"));
+    say("the same through it", of("soft") == before);
+    raw("hard link", root.link_at(PathFlags::empty(), "text.txt", &root, "hard"));
+    say("the same through it", of("hard") == before);
+    raw("written", file.write(b"a longer text than it was", 0));
+    say("the same then", of("text.txt") == before);
+    raw("renamed", root.rename_at("text.txt", &root, "moved.txt"));
+    say("the same then", of("moved.txt") == before);
+    say("of the handle", file.metadata_hash().map(|hash| (hash.upper, hash.lower)).ok() == before);
+    raw("replaced", root.rename_at("lines.txt", &root, "moved.txt"));
+    say("another then", of("moved.txt") != before);
     Ok(())
 }
 

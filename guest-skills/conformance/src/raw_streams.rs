@@ -28,7 +28,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("stream-large", large),
     ("stream-subscribe", subscribe),
     ("stream-stdin", standard_input),
+    ("stream-stdin-two", standard_input_two),
     ("stream-stdin-subscribe", standard_input_subscribe),
+    ("stream-stdin-or-timer", standard_input_or_timer),
     ("stream-stdout", standard_output),
 ];
 
@@ -211,6 +213,25 @@ fn standard_input(_: &[String]) -> io::Result<()> {
     stream("all", read_all(&input).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
     stream("after the end", input.blocking_read(10));
     stream("of a second stream", stdin::get_stdin().blocking_read(10));
+    Ok(())
+}
+
+fn standard_input_two(_: &[String]) -> io::Result<()> {
+    let (one, two) = (stdin::get_stdin(), stdin::get_stdin());
+    for turn in 0..3 {
+        stream(&format!("one {turn}"), one.blocking_read(2));
+        stream(&format!("two {turn}"), two.blocking_read(3));
+    }
+    Ok(())
+}
+
+fn standard_input_or_timer(_: &[String]) -> io::Result<()> {
+    let input = stdin::get_stdin();
+    let (ready, hour) = (input.subscribe(), wasip2::clocks::monotonic_clock::subscribe_duration(3_600_000_000_000));
+    say("input", poll(&[&ready, &hour]));
+    say("other order", poll(&[&hour, &ready]));
+    stream("all", read_all(&input).map(|bytes| bytes.len()));
+    say("at its end", poll(&[&hour, &ready]));
     Ok(())
 }
 
