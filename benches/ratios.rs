@@ -6,7 +6,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use host_benches::exchange::HttpFloor;
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
+use host_tests::Server;
+use host_tests::http_guest::http_guest;
+use host_tests::server::ok;
 use serde_json::json;
 use skillhost::clock::Stopwatch;
 use skillhost::store::RunDir;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         host_call("write of 64 bytes", 64, 2_000, 2.0),
         host_call("write of 64 KiB", 65_536, 500, 2.5),
         clock_call(),
+        exchange(),
         plan_size(),
         verification(),
         memory(),
@@ -98,6 +103,27 @@ fn clock_call() -> Row {
         floors.push(floor.call("clock", &[Val::U32(CALLS)], None).as_secs_f64() / f64::from(CALLS));
     }
     compared("reading a clock", times, floors, 2.0)
+}
+
+/// A GET and its response of 16 KiB over a connection of its own, decided and recorded, beside the same guest without either.
+fn exchange() -> Row {
+    const REQUESTS: usize = 40;
+    let body = vec![b'x'; 16 << 10];
+    let server = Server::new(move |_| ok(&body));
+    let (ours, floor) = (Ours::with(&http_guest(), &server.granted("/*", &["GET"])), HttpFloor::new(&http_guest()));
+    let input = json!({
+        "method": 0, "authority": server.authority(), "path": "/x", "name": "", "value": "", "body": "", "follow": 0
+    });
+    let plan = plan(REQUESTS, "fetch", &input);
+    let (text, none) = (|text: &str| Val::String(text.to_owned()), Val::List(Vec::new()));
+    let arguments = [Val::U8(0), text(&server.authority()), text("/x"), text(""), none.clone(), none, Val::U8(0)];
+    let (mut times, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        times.push(in_steps(&ours.run(&plan)).as_secs_f64() / REQUESTS as f64);
+        let bare: Duration = (0..REQUESTS).map(|_| floor.call("fetch", &arguments)).sum();
+        floors.push(bare.as_secs_f64() / REQUESTS as f64);
+    }
+    compared("recorded HTTP exchange on loopback", times, floors, 1.3)
 }
 
 /// The cost of one step in a plan of 10 000 beside one in a plan of 1 000: validation and overhead must not grow with the number.

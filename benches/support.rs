@@ -1,6 +1,7 @@
 //! What the benches share: the guests, our host over them, and the floor: the same component on bare wasmtime-wasi with the same engine
 //! options and a pool, without policy, limits, record or virtual time.
 
+pub mod exchange;
 pub mod guests;
 
 use std::path::Path;
@@ -41,10 +42,15 @@ pub struct Ours {
 impl Ours {
     /// A host that knows `wat` as the skill `guest`.
     pub fn new(wat: &str) -> Self {
+        Self::with(&wat::parse_str(wat).unwrap(), "")
+    }
+
+    /// A host that knows `component` as the skill `guest`, with these lines in the grant of all of its tools.
+    pub fn with(component: &[u8], grant: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let component = wat::parse_str(wat).unwrap().into();
+        let component = component.to_vec().into();
         let host = SkillHost::builder()
-            .policy(PolicyDocument::parse(POLICY).unwrap())
+            .policy(PolicyDocument::parse(&format!("{POLICY}{grant}\n")).unwrap())
             .workspace(folder.path().join("workspace"))
             .state(folder.path().join("state"))
             .skill("guest".parse().unwrap(), SkillBytes::Memory { component, manifest: None })
@@ -92,6 +98,16 @@ impl WasiView for Bare {
     }
 }
 
+/// The engine's options that cost something and that ours has too.
+fn bare_config() -> Config {
+    let mut config = Config::new();
+    config.consume_fuel(true).epoch_interruption(true).cranelift_nan_canonicalization(true);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.linear_memory_keep_resident(64 << 10).table_keep_resident(4 << 10).async_stack_keep_resident(4 << 10);
+    config.allocation_strategy(pool);
+    config
+}
+
 /// Bare wasmtime-wasi with one component.
 pub struct Floor {
     engine: Engine,
@@ -102,12 +118,7 @@ pub struct Floor {
 impl Floor {
     /// Compiles and links `wat`.
     pub fn new(wat: &str) -> Self {
-        let mut config = Config::new();
-        config.consume_fuel(true).epoch_interruption(true).cranelift_nan_canonicalization(true);
-        let mut pool = PoolingAllocationConfig::new();
-        pool.linear_memory_keep_resident(64 << 10).table_keep_resident(4 << 10).async_stack_keep_resident(4 << 10);
-        config.allocation_strategy(pool);
-        let engine = Engine::new(&config).unwrap();
+        let engine = Engine::new(&bare_config()).unwrap();
         let component = Component::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();

@@ -97,6 +97,22 @@ pub const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Frames of a guest's backtrace that are kept.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
+/// Bytes of the names and values of one `fields` of a guest, with what the host adds for each.
+pub const HTTP_FIELD_BYTES_MAX: usize = 64 << 10;
+/// `fields` that a guest has made and not dropped, also inside of requests: with [`HTTP_FIELD_BYTES_MAX`] 64 MiB of the host's memory.
+pub const HTTP_FIELDS_MAX: usize = 1_000;
+/// A request's method; the longest registered one has 17 bytes.
+pub const HTTP_METHOD_BYTES_MAX: usize = 32;
+/// Bytes of a request's body that a guest may write before it has to wait until they were taken.
+pub const HTTP_WINDOW_BYTES: usize = 1 << 20;
+/// Bytes that were written into bodies of requests which are not sent yet, summed: nothing takes them.
+pub const HTTP_UNSENT_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of a response's body that one read gives at the most, and that a wait gathers.
+pub const HTTP_READ_BYTES: usize = 64 << 10;
+/// Milliseconds that a wait gathers after the first bytes of a response's body have come. Long enough that a body in flow is cut where its
+/// bytes say and not where packets end, short enough for a peer that sends one message now and then.
+pub const HTTP_GATHER_MS: u64 = 1_000;
+
 /// Bytes of what a step wrote to stderr last that its report keeps: a panic's message with its place, or the end of a program's complaint.
 pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
 
@@ -304,11 +320,17 @@ pub enum LimitKind {
     Values,
     /// [`LOG_RECORD_BYTES_MAX`].
     LogRecord,
+    /// [`HTTP_FIELD_BYTES_MAX`].
+    HttpFieldBytes,
+    /// [`HTTP_FIELDS_MAX`].
+    HttpFields,
+    /// [`HTTP_UNSENT_BYTES_MAX`].
+    HttpUnsent,
 }
 
 impl LimitKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Fuel,
         Self::Deadline,
         Self::Memory,
@@ -325,6 +347,9 @@ impl LimitKind {
         Self::DirectoryEntries,
         Self::Values,
         Self::LogRecord,
+        Self::HttpFieldBytes,
+        Self::HttpFields,
+        Self::HttpUnsent,
     ];
 
     /// The limit's name: its key in a policy's `limits` where [`Self::is_policy_key`].
@@ -347,6 +372,9 @@ impl LimitKind {
             Self::DirectoryEntries => "directory_entries",
             Self::Values => "values",
             Self::LogRecord => "log_record_bytes",
+            Self::HttpFieldBytes => "http_field_bytes",
+            Self::HttpFields => "http_fields",
+            Self::HttpUnsent => "http_unsent_bytes",
         }
     }
 

@@ -24,4 +24,4 @@ pub use directories::Directories;
 pub(crate) use egress::Reach;
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use invoke::{Divergence, Invocation, Invoked, SandboxError};
-pub use program::Program;
+pub use program::{Links, Program};

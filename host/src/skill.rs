@@ -121,7 +121,7 @@ impl Skill {
 }
 
 /// The interfaces of WASI 0.2 that the host provides, without their version, and what each needs.
-const WASI_PROVIDED: [(&str, Need); 20] = [
+const WASI_PROVIDED: [(&str, Need); 22] = [
     ("wasi:cli/environment", Need::Environment),
     ("wasi:cli/exit", Need::Nothing),
     ("wasi:cli/stdin", Need::Nothing),
@@ -136,6 +136,8 @@ const WASI_PROVIDED: [(&str, Need); 20] = [
     ("wasi:clocks/wall-clock", Need::Clocks),
     ("wasi:filesystem/types", Need::Filesystem),
     ("wasi:filesystem/preopens", Need::Filesystem),
+    ("wasi:http/types", Need::Network),
+    ("wasi:http/outgoing-handler", Need::Network),
     ("wasi:io/error", Need::Nothing),
     ("wasi:io/poll", Need::Nothing),
     ("wasi:io/streams", Need::Nothing),
@@ -208,9 +210,13 @@ fn unprovided_hint(import: &str) -> String {
         }
         (_, None) if known => "write the version too: the host provides WASI 0.2".to_owned(),
         ("wasi:sockets", _) => {
-            "sockets and name look-up are not provided: a skill has no network in this version".to_owned()
+            "sockets and name look-up are not provided: send requests through `wasi:http`, with `network` in the grant"
+                .to_owned()
         }
-        ("wasi:http", _) => "HTTP is not in this version: let the plan hand the data over instead".to_owned(),
+        ("wasi:http", _) => {
+            "of `wasi:http` the host provides `types` and `outgoing-handler`: a skill sends requests, it serves none"
+                .to_owned()
+        }
         ("wasi:clocks" | "wasi:cli" | "wasi:filesystem" | "wasi:io" | "wasi:random", _) => {
             let short = name.rsplit_once('/').map_or(name, |(_, short)| short);
             format!("`{package}` is provided, but has no interface `{short}` in WASI 0.2")
@@ -223,7 +229,7 @@ fn unprovided_hint(import: &str) -> String {
         }
         (package, _) if package.starts_with("wasi:") => {
             format!(
-                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `filesystem`, `io` and `random` 0.2"
+                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `filesystem`, `http`, `io` and `random` 0.2"
             )
         }
         _ => {

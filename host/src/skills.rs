@@ -16,7 +16,7 @@ use crate::plan::draft::Outline;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::{Program, SandboxError};
+use crate::sandbox::{Links, Program, SandboxError};
 use crate::skill::{Catalog, Skill, unprovided_imports};
 
 /// A skill that is not loaded yet.
@@ -55,12 +55,20 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Links the skills.
-    pub(crate) fn programs(&self, engine: &SandboxEngine) -> Result<BTreeMap<SkillName, Program>, SandboxError> {
-        let program = |(name, loaded): (&SkillName, &LoadedSkill)| {
-            Ok((name.clone(), Program::new(engine, Arc::clone(&loaded.skill), &loaded.component)?))
-        };
-        self.skills.iter().map(program).collect()
+    /// Links each skill for each reach that steps with it have.
+    pub(crate) fn programs(
+        &self,
+        engine: &SandboxEngine,
+        wanted: BTreeSet<(SkillName, Links)>,
+    ) -> Result<BTreeMap<(SkillName, Links), Program>, SandboxError> {
+        let mut programs = BTreeMap::new();
+        for (name, reach) in wanted {
+            if let Some(loaded) = self.skills.get(&name) {
+                let program = Program::new(engine, Arc::clone(&loaded.skill), &loaded.component, reach)?;
+                programs.insert((name, reach), program);
+            }
+        }
+        Ok(programs)
     }
 
     pub(crate) fn add(&mut self, loaded: LoadedSkill) {

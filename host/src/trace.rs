@@ -11,6 +11,7 @@ pub mod event;
 pub mod line;
 pub mod reader;
 pub mod recorder;
+pub mod redact;
 pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -29,6 +29,9 @@ const HIT: &[LimitKind] = &[
     LimitKind::DirectoryEntries,
     LimitKind::Values,
     LimitKind::LogRecord,
+    LimitKind::HttpFieldBytes,
+    LimitKind::HttpFields,
+    LimitKind::HttpUnsent,
 ];
 
 #[test]
@@ -401,4 +404,59 @@ fn a_step_may_lower_a_limit_and_not_raise_it() {
             run.outcome()
         );
     }
+}
+
+const HTTP: &[&str] = &["wasi:http/types@0.2.12", "wasi:io/streams@0.2.12"];
+
+/// A guest that makes requests and sends none.
+fn hits_in_http(limit: LimitKind, allowed: u64, core: &str) {
+    let core = format!(
+        r#"(import "wasi:http/types@0.2.12" "[constructor]fields" (func $fields (result i32)))
+        (import "wasi:http/types@0.2.12" "[method]fields.append" (func $append (param i32 i32 i32 i32 i32 i32)))
+        (import "wasi:http/types@0.2.12" "[method]fields.clone" (func $clone (param i32) (result i32)))
+        (import "wasi:http/types@0.2.12" "[constructor]outgoing-request" (func $request (param i32) (result i32)))
+        (import "wasi:http/types@0.2.12" "[method]outgoing-request.body" (func $body (param i32 i32)))
+        (import "wasi:http/types@0.2.12" "[method]outgoing-body.write" (func $stream (param i32 i32)))
+        (import "wasi:io/streams@0.2.12" "[method]output-stream.write" (func $write (param i32 i32 i32 i32)))
+        (data (i32.const 100) "x-many")
+        {core}"#
+    );
+    let guest = Guest { imports: HTTP, exports: "export go: func();", core: &core }.build();
+    let grant = "network = [{ url = \"https://example.com/*\", methods = [\"GET\"] }]";
+    let host = host("fuel = 9_000_000_000", grant, &guest);
+    match limit {
+        LimitKind::HttpFieldBytes => hits(LimitKind::HttpFieldBytes, allowed, &host),
+        LimitKind::HttpFields => hits(LimitKind::HttpFields, allowed, &host),
+        _ => hits(LimitKind::HttpUnsent, allowed, &host),
+    }
+}
+
+#[test]
+fn http_field_bytes_end_fields_that_grow() {
+    let core = r#"(func (export "go") (local $fields i32)
+      (local.set $fields (call $fields))
+      (loop $l
+        (call $append (local.get $fields) (i32.const 100) (i32.const 6) (i32.const 100) (i32.const 6) (i32.const 16))
+        (br $l)))"#;
+    hits_in_http(LimitKind::HttpFieldBytes, limits::HTTP_FIELD_BYTES_MAX as u64, core);
+}
+
+#[test]
+fn http_fields_end_a_guest_that_keeps_copies() {
+    let core = r#"(func (export "go") (local $fields i32)
+      (local.set $fields (call $fields))
+      (loop $l (drop (call $request (call $clone (local.get $fields)))) (br $l)))"#;
+    hits_in_http(LimitKind::HttpFields, limits::HTTP_FIELDS_MAX as u64, core);
+}
+
+#[test]
+fn http_unsent_bytes_end_bodies_that_nobody_takes() {
+    let core = r#"(func (export "go")
+      (loop $l
+        (call $body (call $request (call $fields)) (i32.const 16))
+        (call $stream (i32.load (i32.const 20)) (i32.const 16))
+        (call $write (i32.load (i32.const 20)) (i32.const 1024) (i32.const 60000) (i32.const 32))
+        (if (i32.load8_u (i32.const 32)) (then unreachable))
+        (br $l)))"#;
+    hits_in_http(LimitKind::HttpUnsent, limits::HTTP_UNSENT_BYTES_MAX, core);
 }

@@ -4,17 +4,20 @@
 use std::fmt::Write as _;
 
 use host_tests::plan::READ_WRITE;
-use host_tests::{TestHost, guest, policy};
+use host_tests::server::ok;
+use host_tests::{Server, TestHost, guest, policy};
 use serde_json::json;
 use skillhost::outcome::Outcome;
 use skillhost::skill::{Need, need_of};
+use wasmtime::component::Component;
 use wit_parser::abi::{AbiVariant, FlatTypes, WasmType};
 use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId};
 
 use crate::verifier;
 
-/// Resources of which no guest can get a handle, because there is never a terminal: their drops cannot be called.
-const WITHOUT_HANDLES: [&str; 2] = ["terminal-input", "terminal-output"];
+/// Resources of which no guest can get a handle, because there is never a terminal and a skill serves nobody: what takes one cannot be
+/// called.
+const WITHOUT_HANDLES: [&str; 4] = ["terminal-input", "terminal-output", "incoming-request", "response-outparam"];
 
 /// One importable function.
 struct Import {
@@ -112,7 +115,13 @@ fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
             }
             let interface = &wit.interfaces[*id];
             for function_of in interface.functions.values() {
-                imports.push(function(wit, &name, function_of));
+                let takes = |param: &wit_parser::Param| match param.ty {
+                    Type::Id(id) => resource(wit, id).is_some_and(|resource| WITHOUT_HANDLES.contains(&resource)),
+                    _ => false,
+                };
+                if !function_of.params.iter().any(takes) {
+                    imports.push(function(wit, &name, function_of));
+                }
             }
             for (resource, id) in &interface.types {
                 if matches!(wit.types[*id].kind, TypeDefKind::Resource) && !WITHOUT_HANDLES.contains(&resource.as_str())
@@ -156,10 +165,36 @@ const SOME: &str = r#"
       (if (i32.eqz (i32.load8_u (i32.const 24))) (then unreachable))
       (if (i32.load8_u (i32.const 28)) (then unreachable))
       (i32.load (i32.const 32)))
-    (data (i32.const 520) "x")"#;
+    (data (i32.const 520) "x")
+    (func $some-fields (result i32) (call $new-fields))
+    (func $some-request-options (result i32) (call $new-options))
+    (func $some-outgoing-request (result i32) (call $new-request (call $new-fields)))
+    (func $some-outgoing-response (result i32) (call $new-response (call $new-fields)))
+    (func $some-outgoing-body (result i32)
+      (call $request-body (call $some-outgoing-request) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.load (i32.const 20)))
+    (func $some-future-incoming-response (result i32) (local $request i32)
+      (local.set $request (call $some-outgoing-request))
+      (if (call $set-scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)) (then unreachable))
+      (if (call $set-authority (local.get $request) (i32.const 1) (i32.const 528) (i32.load8_u (i32.const 527))) (then unreachable))
+      (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.load (i32.const 24)))
+    (func $some-incoming-response (result i32) (local $future i32)
+      (local.set $future (call $some-future-incoming-response))
+      (call $block (call $future-subscribe (local.get $future)))
+      (call $future-get (local.get $future) (i32.const 16))
+      (if (i32.load8_u (i32.const 32)) (then unreachable))
+      (i32.load (i32.const 40)))
+    (func $some-incoming-body (result i32)
+      (call $consume (call $some-incoming-response) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.load (i32.const 20)))
+    (func $some-future-trailers (result i32) (call $body-finish (call $some-incoming-body)))"#;
 
-/// A component with a tool `call-N` for each import.
-fn caller(interfaces: &[String], imports: &[Import]) -> Vec<u8> {
+/// A component with a tool `call-N` for each import. Requests go to `authority`.
+fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8> {
     let mut core = String::new();
     for (index, import) in imports.iter().enumerate() {
         let params: Vec<&str> = import.params.iter().map(|ty| wasm(*ty)).collect();
@@ -183,6 +218,27 @@ fn caller(interfaces: &[String], imports: &[Import]) -> Vec<u8> {
         ("get-stdin", "wasi:cli/stdin#get-stdin", "(result i32)"),
         ("get-stdout", "wasi:cli/stdout#get-stdout", "(result i32)"),
         ("subscribe-duration", "wasi:clocks/monotonic-clock#subscribe-duration", "(param i64) (result i32)"),
+        ("new-fields", "wasi:http/types#[constructor]fields", "(result i32)"),
+        ("new-options", "wasi:http/types#[constructor]request-options", "(result i32)"),
+        ("new-request", "wasi:http/types#[constructor]outgoing-request", "(param i32) (result i32)"),
+        ("new-response", "wasi:http/types#[constructor]outgoing-response", "(param i32) (result i32)"),
+        ("request-body", "wasi:http/types#[method]outgoing-request.body", "(param i32 i32)"),
+        (
+            "set-scheme",
+            "wasi:http/types#[method]outgoing-request.set-scheme",
+            "(param i32 i32 i32 i32 i32) (result i32)",
+        ),
+        (
+            "set-authority",
+            "wasi:http/types#[method]outgoing-request.set-authority",
+            "(param i32 i32 i32 i32) (result i32)",
+        ),
+        ("handle", "wasi:http/outgoing-handler#handle", "(param i32 i32 i32 i32)"),
+        ("block", "wasi:io/poll#[method]pollable.block", "(param i32)"),
+        ("future-subscribe", "wasi:http/types#[method]future-incoming-response.subscribe", "(param i32) (result i32)"),
+        ("future-get", "wasi:http/types#[method]future-incoming-response.get", "(param i32 i32)"),
+        ("consume", "wasi:http/types#[method]incoming-response.consume", "(param i32 i32)"),
+        ("body-finish", "wasi:http/types#[static]incoming-body.finish", "(param i32) (result i32)"),
     ] {
         // A name for the function that is imported above.
         let index = imports.iter().position(|import| import.traced() == function).expect("it is provided");
@@ -191,6 +247,7 @@ fn caller(interfaces: &[String], imports: &[Import]) -> Vec<u8> {
         writeln!(core, "(func ${name} {ty} (call $import-{index} {arguments}))").unwrap();
     }
     core += SOME;
+    writeln!(core, "(data (i32.const 527) \"\\{:02x}{authority}\")", authority.len()).unwrap();
     let mut exports = String::new();
     for (index, import) in imports.iter().enumerate() {
         let drop = "drop ".repeat(import.results.len());
@@ -204,11 +261,13 @@ fn caller(interfaces: &[String], imports: &[Import]) -> Vec<u8> {
 #[test]
 fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
     let (interfaces, imports) = imports(guest::wit());
-    assert_eq!(interfaces.len(), 22, "{interfaces:#?}");
-    assert!(imports.len() >= 80, "only {} functions were found", imports.len());
-    let bytes = caller(&interfaces, &imports);
-    let host = TestHost::with(&policy("", READ_WRITE), &[("guest", &bytes)]);
-    let engine = verifier::engine();
+    assert_eq!(interfaces.len(), 24, "{interfaces:#?}");
+    assert!(imports.len() >= 125, "only {} functions were found", imports.len());
+    let server = Server::new(|_| ok("x"));
+    let bytes = caller(&interfaces, &imports, &server.authority());
+    let grant = format!("{READ_WRITE}\n{}", server.granted("/*", &["GET"]));
+    let host = TestHost::with(&policy("", &grant), &[("guest", &bytes)]);
+    let component = Component::new(&verifier::engine(), &bytes).expect("it compiles");
     let mut verified = 0;
     for (index, import) in imports.iter().enumerate() {
         let run = host.call(&format!("guest.call-{index}"), json!({}));
@@ -219,7 +278,7 @@ fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
         host.replay_equals(&run);
         match run.outcome() {
             Outcome::Completed { .. } => {
-                verifier::verify(&engine, &bytes, &run.trace, &run.trace.steps()[0])
+                verifier::verify_compiled(&component, &run.trace, &run.trace.steps()[0])
                     .unwrap_or_else(|error| panic!("{name}: {error:?}"));
                 verified += 1;
             }

@@ -5,6 +5,7 @@ mod conformance;
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod http;
 mod library;
 mod limits;
 mod linked;

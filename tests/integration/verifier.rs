@@ -228,6 +228,49 @@ fn type_id(ty: &ResourceType, known: usize) -> Result<u32> {
     Ok(found.ok_or_else(|| format_err!("a resource of a type that is not imported"))? as u32)
 }
 
+// ---- what is hidden ----
+
+/// Names of header fields whose values are credentials. As in docs/trace-format.md.
+fn is_sensitive(name: &Val) -> bool {
+    let Val::String(name) = name else { panic!("a name is a string") };
+    let name = name.to_lowercase();
+    ["authorization", "proxy-authorization", "cookie", "set-cookie"].contains(&name.as_str())
+        || ["token", "secret", "password", "credential", "api-key", "apikey"].iter().any(|word| name.contains(word))
+}
+
+fn digest_of(value: &Val) -> Value {
+    let Val::List(bytes) = value else { panic!("a value is a list of bytes") };
+    long(&bytes_of(bytes))
+}
+
+/// Of arguments that are credentials by their names the digest alone is recorded.
+fn hide(name: &str, params: &[Val], object: &mut Map<String, Value>) {
+    match (name, params) {
+        ("wasi:http/types#[method]fields.append", [_, field, value]) if is_sensitive(field) => {
+            object["value"] = digest_of(value);
+        }
+        ("wasi:http/types#[method]fields.set", [_, field, Val::List(values)]) if is_sensitive(field) => {
+            object["value"] = values.iter().map(digest_of).collect();
+        }
+        ("wasi:http/types#[static]fields.from-list", [Val::List(entries)]) => {
+            for (index, entry) in entries.iter().enumerate() {
+                let Val::Tuple(entry) = entry else { panic!("an entry is a pair") };
+                if is_sensitive(&entry[0]) {
+                    object["entries"][index][1] = digest_of(&entry[1]);
+                }
+            }
+        }
+        ("wasi:http/types#[method]outgoing-request.set-authority", [_, Val::Option(Some(text))]) => {
+            if let Val::String(text) = &**text
+                && text.contains('@')
+            {
+                object["authority"] = long(text.as_bytes());
+            }
+        }
+        _ => {}
+    }
+}
+
 // ---- host functions ----
 
 fn host_call(
@@ -243,6 +286,7 @@ fn host_call(
             encode(value, &param_ty, true, &mut |resource| Ok(resource.try_into_resource_dynamic(&mut store)?.rep()))?;
         object.insert(param.to_owned(), value);
     }
+    hide(name, params, &mut object);
     let this = object.get("self").and_then(Value::as_u64);
     let exit = match name {
         "wasi:cli/exit#exit" => Some(u64::from(object["status"].get("err").is_some())),
@@ -339,8 +383,13 @@ pub(crate) fn engine() -> Engine {
 /// Runs a recorded step from its trace and compares every call, the outcome and the fuel.
 pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &TracedStep) -> Result<()> {
     assert_eq!(step.begin["skill"], sha256(bytes), "the component is the recorded one");
-    let component = Component::new(engine, bytes)?;
-    let (linker, drops) = linker(engine, &component)?;
+    verify_compiled(&Component::new(engine, bytes)?, trace, step)
+}
+
+/// The same with a component that was compiled before.
+pub(crate) fn verify_compiled(component: &Component, trace: &TraceFiles, step: &TracedStep) -> Result<()> {
+    let engine = component.engine();
+    let (linker, drops) = linker(engine, component)?;
     let verifier = Verifier {
         trace: trace.clone(),
         calls: step.calls.clone().into(),
@@ -352,10 +401,10 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
     let mut store = Store::new(engine, verifier);
     let fuel = step.begin["limits"]["fuel"].as_u64().expect("a limit");
     store.set_fuel(fuel)?;
-    let instance = linker.instantiate(&mut store, &component)?;
+    let instance = linker.instantiate(&mut store, component)?;
     let tool = step.begin["tool"].as_str().expect("a tool");
     let function = tool.split_once('.').expect("skill.function").1;
-    let exported = exported(&mut store, &component, &instance, function);
+    let exported = exported(&mut store, component, &instance, function);
     let outcome = match exported {
         Some(function) => {
             let ty = function.ty(&store);
@@ -369,7 +418,7 @@ pub(crate) fn verify(engine: &Engine, bytes: &[u8], trace: &TraceFiles, step: &T
             function.call(&mut store, &params, &mut results)?;
             outcome(&results, &ty)?
         }
-        None => command(&mut store, &component, &instance)?,
+        None => command(&mut store, component, &instance)?,
     };
     let used = fuel - store.get_fuel()?;
     assert!(store.data().calls.is_empty(), "calls are left over: {:#?}", store.data().calls);

@@ -27,7 +27,8 @@ pub fn wit() -> &'static Resolve {
     static WIT: OnceLock<Resolve> = OnceLock::new();
     WIT.get_or_init(|| {
         let mut resolve = Resolve::default();
-        resolve.push_dir(repo::dependency("wasmtime-wasi").join("src/p2/wit")).expect("WASI's WIT is read");
+        // The same WASI as in wasmtime-wasi, with HTTP.
+        resolve.push_dir(repo::dependency("wasmtime-wasi-http").join("wit")).expect("WASI's WIT is read");
         let own = repo::text("wit/skill.wit");
         resolve.push_str("skill.wit", &own).expect("the host's WIT is read");
         resolve

@@ -4,12 +4,15 @@
 pub mod bare;
 pub mod dns;
 pub mod guest;
+pub mod http_guest;
 pub mod plan;
 pub mod repo;
+pub mod server;
 pub mod test_host;
 pub mod trace;
 pub mod tree;
 
 pub use guest::Guest;
 pub use plan::{plan, policy, step};
+pub use server::Server;
 pub use test_host::{Run, TestHost};

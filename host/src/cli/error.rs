@@ -278,6 +278,7 @@ impl From<SandboxError> for Error {
                 return error.into();
             }
             SandboxError::Load { .. } | SandboxError::Link { .. } | SandboxError::Unreadable { .. } => Exit::SkillLoad,
+            SandboxError::NotGranted { .. } => Exit::Denied,
             SandboxError::Directory { .. } => Exit::Request,
             SandboxError::Input { .. } => Exit::Input,
             SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Exit::Internal,

@@ -89,7 +89,10 @@ fn missing_folder(grant: &Grant, need: Option<FolderNeed>) -> Option<String> {
 }
 
 /// No version of a grant has a network yet, so that whatever asks for one lacks it.
-fn missing_network(_grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill) -> Option<Missing> {
+fn missing_network(grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill) -> Option<Missing> {
+    if !grant.network.is_empty() {
+        return None;
+    }
     let import = skill.imports.iter().find(|import| import.needs == Need::Network);
     let because = match (import, needs.network.as_slice()) {
         (None, []) => return None,

@@ -17,7 +17,7 @@ use crate::run::micros;
 use crate::run::prepare::{Checked, Prepared};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Program, Reach, SandboxError};
+use crate::sandbox::{CancelToken, Directories, Divergence, Invocation, Links, Program, Reach, SandboxError};
 use crate::trace::event::{Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Outputs, ValidStep};
@@ -78,7 +78,7 @@ pub(crate) struct Steps<'a> {
     engine: &'a SandboxEngine,
     checked: &'a Checked,
     authorized: &'a AuthorizedPlan,
-    programs: BTreeMap<SkillName, Program>,
+    programs: BTreeMap<(SkillName, Links), Program>,
     directories: Directories,
     reach: Option<Reach>,
     runtime: tokio::runtime::Runtime,
@@ -109,9 +109,16 @@ impl<'a> Steps<'a> {
     ) -> Result<Self, Error> {
         // One runtime for the run, on this thread: file operations finish inside of their host call, so that nothing of a step is still
         // under way when its store is dropped.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
-        let programs = prepared.loaded.programs(&prepared.engine)?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time();
+        // What may not reach the network has no runtime that could.
+        if reach.is_some() {
+            runtime.enable_io();
+        }
+        let runtime = runtime.build().map_err(|error| SandboxError::Engine { message: error.to_string() })?;
+        let steps = checked.plan.steps().zip(authorized.steps());
+        let wanted = steps.map(|(step, granted)| (step.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
+        let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
         Ok(Self { host, engine, checked, authorized, programs, directories, reach, runtime, _ticking, cancel })
@@ -196,7 +203,8 @@ impl<'a> Steps<'a> {
             seed: plan.seed,
             start_time: plan.start_time,
         };
-        let program = self.programs.get(step.tool.name.skill()).ok_or_else(lost)?;
+        let key = (step.tool.name.skill().clone(), Links::of(&authorized.grant));
+        let program = self.programs.get(&key).ok_or_else(lost)?;
         let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
         report.calls = invoked.calls;
         report.fuel = invoked.fuel;

@@ -8,8 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock::Stopwatch;
 use crate::limits::{self, LimitKind};
-use crate::sandbox::egress::Egress;
-use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Stdio, StepContext};
+use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Stdio, StepContext};
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
 
@@ -32,10 +31,9 @@ pub(crate) struct Live {
     pub(crate) stdio: Stdio,
     pub(crate) directories: Vec<Directory>,
     pub(crate) descriptors: Descriptors,
+    pub(crate) http: Http,
     /// When the virtual timers are due, by pollable.
     pub(crate) timers: BTreeMap<u32, u64>,
-    /// The way out, where the grant has network rules.
-    pub(crate) egress: Option<Egress>,
     pub(crate) context: StepContext,
     pub(crate) started: Stopwatch,
 }
@@ -55,7 +53,7 @@ impl Live {
         clock: GuestClock,
         random: GuestRandom,
         stdio: Stdio,
-        egress: Option<Egress>,
+        http: Http,
         context: StepContext,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -69,8 +67,8 @@ impl Live {
             stdio,
             directories,
             descriptors: Descriptors::default(),
+            http,
             timers: BTreeMap::new(),
-            egress,
             context,
             started: Stopwatch::start(),
         }

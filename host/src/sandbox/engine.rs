@@ -31,6 +31,8 @@ const INSTANCE_BYTES: usize = 16 << 20;
 pub(crate) struct SandboxEngine {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<SkillCtx>,
+    /// The same with HTTP.
+    pub(crate) network_linker: Linker<SkillCtx>,
     ticker: Ticker,
 }
 
@@ -50,8 +52,10 @@ impl SandboxEngine {
         let engine = Engine::new(&config())?;
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker)?;
+        let mut network_linker = linker.clone();
+        interfaces::add_http_to_linker(&mut network_linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, ticker })
+        Ok(Self { engine, linker, network_linker, ticker })
     }
 
     /// Epochs advance while the guard lives. A run holds one for all of its steps: waking the ticker costs more than a small step.

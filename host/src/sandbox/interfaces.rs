@@ -3,6 +3,7 @@
 mod cli;
 mod clocks;
 mod filesystem;
+mod http;
 mod io;
 mod random;
 mod skill;
@@ -14,10 +15,11 @@ use crate::sandbox::ctx::SkillCtx;
 pub(crate) use cli::{Output, Stdio};
 pub(crate) use clocks::GuestClock;
 pub(crate) use filesystem::{Descriptors, Directory};
+pub(crate) use http::Http;
 pub(crate) use random::GuestRandom;
 pub(crate) use skill::StepContext;
 
-/// Links every wrapped interface. Sockets, name look-up and HTTP are not wrapped, so a component that imports them cannot be linked.
+/// Links every wrapped interface but HTTP. Sockets and name look-up are not wrapped, so a component that imports them cannot be linked.
 pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
     cli::add_to_linker(linker)?;
     clocks::add_to_linker(linker)?;
@@ -25,6 +27,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<(
     io::add_to_linker(linker)?;
     random::add_to_linker(linker)?;
     skill::add_to_linker(linker)
+}
+
+/// Links HTTP as well: for steps whose grant has `network`.
+pub(crate) fn add_http_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
+    http::add_to_linker(linker)
 }
 
 /// The type parameter with which the generated `add_to_linker` functions take `SkillCtx` itself.

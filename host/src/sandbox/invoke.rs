@@ -24,7 +24,7 @@ use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
 use crate::sandbox::directories::Directories;
 use crate::sandbox::egress::{Egress, Reach};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::interfaces::{GuestClock, GuestRandom, Output, Stdio, StepContext};
+use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, Output, Stdio, StepContext};
 use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
@@ -33,6 +33,9 @@ use crate::trace::TraceError;
 
 /// The part of a second that a fiber runs before it lets the deadline be looked at, in epochs.
 const YIELD_EPOCHS: u64 = 1;
+
+/// How often the runtime is given the thread at the end of a step that had network: each time it drops up to 61 aborted tasks.
+const ENDING_YIELDS: usize = 8;
 
 /// What to call, with what, under which grant.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +127,14 @@ pub enum SandboxError {
         /// What wasmtime says.
         message: String,
     },
+    /// A component imports what the grant of its step does not give.
+    #[error("skill `{skill}` imports `{import}`, and the grant of its step has no `network`")]
+    NotGranted {
+        /// The skill.
+        skill: SkillName,
+        /// The interface.
+        import: String,
+    },
     /// A granted directory cannot be opened.
     #[error("the granted directory `{path}` cannot be opened")]
     Directory {
@@ -160,6 +171,10 @@ impl SandboxError {
         match self {
             Self::Unreadable { problem, .. } => problem.hint.clone(),
             Self::Load { source, .. } => Some(source.hint()),
+            Self::NotGranted { .. } => Some(
+                "grant what it may reach: `network = [{ url = \"https://api.example.com/v1/*\", methods = [\"GET\"] }]`"
+                    .to_owned(),
+            ),
             Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
             Self::Exhausted { .. } => Some("run fewer plans at one time in one process".to_owned()),
             Self::Trace(error) => error.hint(),
@@ -235,7 +250,16 @@ impl SandboxEngine {
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
         let memory_bytes = store.data().limiter.memory_bytes();
-        let gate = store.into_data().gate;
+        let ctx = store.into_data();
+        let reached = ctx.live.as_ref().is_some_and(|live| live.http.is_reachable());
+        let gate = ctx.gate;
+        drop(ctx.live);
+        if reached {
+            // The exchanges that were under way ended with their resources; the runtime drops them when it comes to run.
+            for _ in 0..ENDING_YIELDS {
+                tokio::task::yield_now().await;
+            }
+        }
         let calls = gate.calls();
         let mut fuel = Some(limits.fuel.saturating_sub(fuel_left));
         let end = match ended {
@@ -502,8 +526,8 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         deadline_ms: limits.deadline_ms,
     };
     let reach = invocation.reach.filter(|_| !grant.network.is_empty());
-    let egress = reach.map(|reach| Egress::new(reach, &grant.network));
-    Live::new(directories, clock, random, stdio, egress, context)
+    let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
+    Live::new(directories, clock, random, stdio, http, context)
 }
 
 #[cfg(test)]

@@ -6,10 +6,28 @@ use std::sync::Arc;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 
+use crate::policy::Grant;
 use crate::sandbox::SandboxError;
 use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::engine::SandboxEngine;
-use crate::skill::{Export, Skill};
+use crate::skill::{Export, Need, Skill};
+
+/// What a program may be linked with: what a grant has, before anything of the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Links {
+    /// No network.
+    Local,
+    /// HTTP as well.
+    Network,
+}
+
+impl Links {
+    /// What `grant` allows.
+    #[must_use]
+    pub fn of(grant: &Grant) -> Self {
+        if grant.network.is_empty() { Self::Local } else { Self::Network }
+    }
+}
 
 /// A linked skill.
 pub struct Program {
@@ -36,11 +54,26 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Link`] when it imports what the host does not provide, or with another type than the host has.
-    pub(crate) fn new(sandbox: &SandboxEngine, skill: Arc<Skill>, component: &Component) -> Result<Self, SandboxError> {
+    /// [`SandboxError::NotGranted`] when it imports HTTP and may not, [`SandboxError::Link`] when it imports what the host does not
+    /// provide, or with another type than the host has.
+    pub(crate) fn new(
+        sandbox: &SandboxEngine,
+        skill: Arc<Skill>,
+        component: &Component,
+        links: Links,
+    ) -> Result<Self, SandboxError> {
         let link =
             |error: wasmtime::Error| SandboxError::Link { skill: skill.name.clone(), message: format!("{error:#}") };
-        let pre = sandbox.linker.instantiate_pre(component).map_err(link)?;
+        let linker = match links {
+            Links::Network => &sandbox.network_linker,
+            Links::Local => &sandbox.linker,
+        };
+        if links == Links::Local
+            && let Some(import) = skill.imports.iter().find(|import| import.needs == Need::Network)
+        {
+            return Err(SandboxError::NotGranted { skill: skill.name.clone(), import: import.name.clone() });
+        }
+        let pre = linker.instantiate_pre(component).map_err(link)?;
         let mut exports = BTreeMap::new();
         for (name, tool) in &skill.tools {
             let (interface, function) = match &tool.export {

@@ -210,7 +210,10 @@ pub(crate) fn put_trap(error: &wasmtime::Error, to: &mut Encoder<'_>) {
     to.raw(b"}");
 }
 
-pub(crate) fn put_ok<T: Encode>(value: &T, to: &mut Encoder<'_>) {
+pub(crate) fn put_ok<T: Encode + Decode>(value: &T, to: &mut Encoder<'_>) {
+    if T::IS_RESULT {
+        return value.encode(to);
+    }
     to.raw(b"{\"ok\":");
     value.encode(to);
     to.raw(b"}");
@@ -218,8 +221,9 @@ pub(crate) fn put_ok<T: Encode>(value: &T, to: &mut Encoder<'_>) {
 
 /// Reads `{"ok": …}` or `{"trap": …}`; `Ok(None)` is neither.
 pub(crate) fn get_ok<T: Decode>(value: &Value, blobs: &mut dyn TraceSource) -> wasmtime::Result<Option<T>> {
-    if let Some(ok) = value.get("ok") {
-        return T::decode(ok, blobs).map(Some).map_err(|error| unreadable(&error).into());
+    let answer = if T::IS_RESULT && value.get("trap").is_none() { Some(value) } else { value.get("ok") };
+    if let Some(answer) = answer {
+        return T::decode(answer, blobs).map(Some).map_err(|error| unreadable(&error).into());
     }
     match value.get("trap").and_then(Value::as_str) {
         Some(trap) => Err(RecordedTrap(trap.to_owned()).into()),

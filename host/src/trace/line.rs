@@ -189,7 +189,8 @@ impl Index {
             if !matches!(shapes.0, Some(Shape::Object(_))) {
                 return Err(fault("`params` must be an object"));
             }
-            if shapes.1 != Some(Shape::Object(1)) || !raw(Member::Result).is_some_and(answered) {
+            let one = shapes.1 == Some(Shape::Object(1)) && raw(Member::Result).is_some_and(answered);
+            if !one && !(is_request(raw(Member::Name)) && raw(Member::Result).is_some_and(is_noted_answer)) {
                 return Err(fault("`result` must be an object with the one member `ok`, `err` or `trap`"));
             }
             if raw(Member::Name).and_then(unquoted).is_none_or(str::is_empty) {
@@ -205,6 +206,23 @@ impl Index {
         let (start, end) = *self.places.get(member as usize)?;
         if end == 0 { None } else { line.get(start..end) }
     }
+}
+
+/// Whether a host call is a request, whose answer has notes beside it.
+fn is_request(name: Option<&str>) -> bool {
+    name == Some("\"wasi:http/outgoing-handler#handle\"")
+}
+
+/// Whether a result is `ok` or `err` and beside it nothing but what is noted of a request.
+fn is_noted_answer(text: &str) -> bool {
+    let Ok(Value::Object(members)) = serde_json::from_str(text) else { return false };
+    let is_note = |name: &str, value: &Value| match name {
+        "denied" | "method" | "url" => value.is_string(),
+        "rule" => value.is_u64(),
+        _ => false,
+    };
+    let answers = members.keys().filter(|name| matches!(name.as_str(), "ok" | "err")).count();
+    answers == 1 && members.iter().all(|(name, value)| matches!(name.as_str(), "ok" | "err") || is_note(name, value))
 }
 
 /// The content of a JSON string that has no escapes.
@@ -443,6 +461,28 @@ impl<'a> Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notes_stand_beside_the_answer_of_a_request_alone() {
+        let good = [
+            r#"{"method":"GET","ok":9,"rule":0,"url":"u"}"#,
+            r#"{"denied":"why","err":{"tag":"x"}}"#,
+            r#"{"err":{"tag":"x"},"method":"GET"}"#,
+        ];
+        let bad = [
+            r#"{"method":"GET"}"#,
+            r#"{"err":1,"ok":1}"#,
+            r#"{"method":1,"ok":9}"#,
+            r#"{"ok":9,"rule":"0"}"#,
+            r#"{"more":"x","ok":9}"#,
+            r#"{"method":"GET","trap":"x"}"#,
+            "[1]",
+        ];
+        assert!(good.iter().all(|text| is_noted_answer(text)));
+        bad.iter().for_each(|text| assert!(!is_noted_answer(text), "{text}"));
+        assert!(is_request(Some("\"wasi:http/outgoing-handler#handle\"")));
+        assert!(!is_request(Some("\"wasi:http/types#[constructor]fields\"")));
+    }
 
     #[test]
     fn members_are_sorted_and_named_as_the_enum_says() {

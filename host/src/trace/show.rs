@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::TraceError;
 use super::event::{CallEvent, Event, Header, Kind, StepBegin, StepEnd};
 use super::line::Line;
+use super::redact;
 use crate::canonical;
 use crate::id::{Digest, StepId};
 use crate::outcome::Outcome;
@@ -183,6 +184,8 @@ impl Renderer {
     }
 
     fn call(&self, call: &CallEvent, out: &mut String) -> fmt::Result {
+        let redacted = redact::redacted(call);
+        let call = redacted.as_ref().unwrap_or(call);
         let function = if self.options.full { call.function.clone() } else { short_function(&call.function) };
         let mut arguments = String::new();
         for (name, value) in call.params.as_object().into_iter().flatten() {
@@ -193,14 +196,35 @@ impl Renderer {
             };
             write!(arguments, "{separator}{name}: {value}")?;
         }
-        let mut results = call.result.as_object().into_iter().flatten();
-        let (case, value) = results.next().map_or(("", &Value::Null), |(case, value)| (case.as_str(), value));
+        let mut results = ["ok", "err", "trap"].into_iter().map(|case| (case, call.result.get(case)));
+        let (case, value) = results.find_map(|(case, value)| Some((case, value?))).unwrap_or(("", &Value::Null));
         let value = match handles::of_result(&call.function, case) {
             Some(resource) => self.handles(value, resource),
             None if value.is_null() => String::new(),
             None => self.value(value),
         };
-        write!(out, "{function}({}) -> {case} {}", self.cut(arguments, LINE_CHARS_MAX), self.cut(value, LINE_CHARS_MAX))
+        write!(
+            out,
+            "{function}({}) -> {case} {}",
+            self.cut(arguments, LINE_CHARS_MAX),
+            self.cut(value, LINE_CHARS_MAX)
+        )?;
+        self.request(&call.result, out)
+    }
+
+    /// What stands beside the answer of a request: what was asked for, and why it was decided so.
+    fn request(&self, result: &Value, out: &mut String) -> fmt::Result {
+        let text = |name: &str| result.get(name).and_then(Value::as_str);
+        if let (Some(method), Some(url)) = (text("method"), text("url")) {
+            write!(out, "  {method} {}", self.cut(url.to_owned(), LINE_CHARS_MAX))?;
+        }
+        if let Some(rule) = result.get("rule").and_then(Value::as_u64) {
+            write!(out, " by rule {rule}")?;
+        }
+        match text("denied") {
+            Some(reason) => write!(out, " denied: {reason}"),
+            None => Ok(()),
+        }
     }
 
     /// A value in which each number outside of objects is a handle.

@@ -290,7 +290,7 @@ fn imports_say_what_they_need() {
         ("wasi:random/insecure-seed@0.2.3", Need::Random),
         ("skillhost:skill/log@0.1.0", Need::Nothing),
         ("wasi:sockets/tcp@0.2.3", Need::NotProvided),
-        ("wasi:http/outgoing-handler@0.2.3", Need::NotProvided),
+        ("wasi:http/incoming-handler@0.2.3", Need::NotProvided),
         ("wasi:cli/environment@0.3.0", Need::NotProvided),
         ("wasi:io/poll@0.2.13", Need::NotProvided),
         ("wasi:io/streams@0.2.0-rc-2023-11-10", Need::NotProvided),
@@ -314,7 +314,7 @@ fn imports_say_what_they_need() {
     assert_eq!(refusals[0].message, "the skill `t` imports `wasi:sockets/tcp@0.2.3`, which is not provided");
     let parts = [
         "sockets and name look-up are not provided",
-        "HTTP is not in this version",
+        "of `wasi:http` the host provides `types` and `outgoing-handler`",
         "WASI 0.3 is not in this version",
         "the host provides WASI 0.2.0 to 0.2.12, not `0.2.13`",
         "is a draft of WASI 0.2",

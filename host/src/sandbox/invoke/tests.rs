@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Stopwatch;
 use crate::id::Digest;
 use crate::policy::{Access, Preopen};
+use crate::sandbox::Links;
 use crate::sandbox::component::{ComponentCache, load};
 use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
 
@@ -61,7 +62,7 @@ struct Bench {
 fn bench(name: &str, bytes: &[u8]) -> Bench {
     let sandbox = SandboxEngine::new().unwrap();
     let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
-    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component).unwrap();
+    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component, Links::Local).unwrap();
     let grant = Grant {
         skills: vec![],
         tools: vec![],
@@ -183,4 +184,20 @@ fn a_replay_does_not_spin_until_the_deadline_again() {
         assert_eq!((replayed.end, replayed.fuel), (Ok(outcome), None));
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", watch.elapsed());
     }
+}
+
+/// The static check denies such a step before; nothing that it misses is linked either.
+#[test]
+fn http_is_not_linked_without_a_grant() {
+    let text = r#"(component (import "wasi:http/types@0.2.0" (instance (export "http-error-code" (func)))))"#;
+    let sandbox = SandboxEngine::new().unwrap();
+    let bytes = wat::parse_str(text).unwrap();
+    let loaded = load(&sandbox.engine, &bytes, "h".parse().unwrap(), None, &ComponentCache::none()).unwrap();
+    let skill = Arc::new(loaded.skill);
+    let linked = |links| Program::new(&sandbox, Arc::clone(&skill), &loaded.component, links).map(|_| ()).unwrap_err();
+    let error = linked(Links::Local);
+    assert!(matches!(error, SandboxError::NotGranted { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("network = ["));
+    // With one, the interface is there, and is not the one that this component says.
+    assert!(matches!(linked(Links::Network), SandboxError::Link { .. }));
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::trace::event::CallEvent;
 
 /// Functions whose result holds handles, as (end of the name, resource).
-const RESULTS: [(&str, &str); 16] = [
+const RESULTS: [(&str, &str); 32] = [
     (".subscribe", "pollable"),
     ("#subscribe-instant", "pollable"),
     ("#subscribe-duration", "pollable"),
@@ -22,6 +22,22 @@ const RESULTS: [(&str, &str); 16] = [
     ("#get-terminal-stdout", "terminal-output"),
     ("#get-terminal-stderr", "terminal-output"),
     ("#instance-network", "network"),
+    ("#[constructor]fields", "fields"),
+    ("fields.from-list", "fields"),
+    ("fields.clone", "fields"),
+    (".headers", "fields"),
+    ("#[constructor]outgoing-request", "outgoing-request"),
+    ("#[constructor]request-options", "request-options"),
+    ("#[constructor]outgoing-response", "outgoing-response"),
+    ("outgoing-request.body", "outgoing-body"),
+    ("outgoing-body.write", "output-stream"),
+    ("outgoing-handler#handle", "future-incoming-response"),
+    ("future-incoming-response.get", "incoming-response"),
+    ("incoming-response.consume", "incoming-body"),
+    ("incoming-request.consume", "incoming-body"),
+    ("incoming-body.stream", "input-stream"),
+    ("incoming-body.finish", "future-trailers"),
+    ("future-trailers.get", "fields"),
 ];
 
 /// The resource that the numbers of a parameter are handles of.
@@ -35,7 +51,12 @@ pub(super) fn of_parameter<'a>(function: &'a str, name: &str) -> Option<&'a str>
         "new-descriptor" | "other" if function.starts_with("[method]descriptor.") => Some("descriptor"),
         "src" if function.starts_with("[method]output-stream.") => Some("input-stream"),
         "in" if function == "poll" => Some("pollable"),
-        "err" if function == "filesystem-error-code" => Some("error"),
+        "err" if matches!(function, "filesystem-error-code" | "http-error-code") => Some("error"),
+        "headers" if function.starts_with("[constructor]outgoing-") => Some("fields"),
+        "this" => function.strip_prefix("[static]").and_then(|method| method.split('.').next()),
+        "trailers" if function == "[static]outgoing-body.finish" => Some("fields"),
+        "request" if function == "handle" => Some("outgoing-request"),
+        "options" if function == "handle" => Some("request-options"),
         _ => None,
     }
 }
@@ -66,7 +87,10 @@ fn numbers(value: &Value, each: &mut impl FnMut(u64)) {
     match value {
         Value::Number(number) => number.as_u64().into_iter().for_each(each),
         Value::Array(items) => items.iter().for_each(|item| numbers(item, each)),
-        Value::Object(members) => members.values().for_each(|member| numbers(member, each)),
+        // An error inside of an answer has numbers that are none.
+        Value::Object(members) => {
+            members.iter().filter(|(name, _)| *name != "err").for_each(|(_, member)| numbers(member, each));
+        }
         _ => {}
     }
 }

@@ -101,3 +101,48 @@ fn options_choose_events() {
     let text = shown(&samples::nothing_ran()[1], Options { step: Some("one".parse().unwrap()), ..Options::default() });
     assert_eq!(text.lines().next(), Some("     1  one           denied csv.parse: no grant names `csv.parse`"));
 }
+
+#[test]
+fn a_request_is_shown_with_what_was_asked_and_decided() {
+    let http = |name: &str, params: serde_json::Value, result: serde_json::Value| {
+        samples::call(&format!("wasi:http/{name}"), params, result)
+    };
+    let url = "https://a.example/v1?q=1";
+    let events = vec![
+        samples::header(),
+        samples::begin("one", json!({})),
+        http("types#[constructor]fields", json!({}), json!({"ok": 1})),
+        http(
+            "types#[method]fields.append",
+            json!({"self": 1, "name": "Cookie", "value": {"blake3": "00", "len": 3}}),
+            json!({"ok": null}),
+        ),
+        http("types#[constructor]outgoing-request", json!({"headers": 1}), json!({"ok": 2})),
+        http(
+            "outgoing-handler#handle",
+            json!({"request": 2, "options": null}),
+            json!({"ok": 2, "method": "GET", "rule": 0, "url": url}),
+        ),
+        http("types#[method]future-incoming-response.get", json!({"self": 2}), json!({"ok": {"ok": {"ok": 3}}})),
+        http(
+            "outgoing-handler#handle",
+            json!({"request": 4, "options": null}),
+            json!({"err": {"tag": "HTTP-request-denied"}, "denied": "no rule", "method": "POST", "url": url}),
+        ),
+        samples::end("one", Outcome::Completed { output: json!(null) }, 6),
+        samples::run_end(crate::outcome::RunOutcome::Completed, 1),
+    ];
+    let text = shown(&events, Options::default());
+    let lines: Vec<&str> = text.lines().skip(2).map(|line| line.get(22..).unwrap()).collect();
+    assert_eq!(
+        lines[..6],
+        [
+            "fields.new() -> ok fields#1",
+            r#"fields.append(name: "Cookie", self: fields#1, value: "***REDACTED***") -> ok"#,
+            "outgoing-request.new(headers: fields#1) -> ok outgoing-request#2",
+            "outgoing-handler.handle(options: null, request: outgoing-request#2.2) -> ok future-incoming-response#2.2  GET https://a.example/v1?q=1 by rule 0",
+            "future-incoming-response.get(self: future-incoming-response#2.2) -> ok {ok: {ok: incoming-response#3}}",
+            r#"outgoing-handler.handle(options: null, request: outgoing-request#4) -> err {tag: "HTTP-request-denied"}  POST https://a.example/v1?q=1 denied: no rule"#,
+        ]
+    );
+}
