@@ -2,6 +2,7 @@
 
 mod annotations;
 mod budgets;
+mod conformance;
 mod durability;
 mod examples;
 mod fuel_ledger;

@@ -1,6 +1,7 @@
 //! What the tests share: a host in a folder of its own, plans and policies as text, guests from WebAssembly text, and readers of traces
 //! that share no code with the library's.
 
+pub mod bare;
 pub mod dns;
 pub mod guest;
 pub mod http_guest;

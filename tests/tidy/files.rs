@@ -7,7 +7,7 @@ use host_tests::repo;
 /// The longest file that a person still reads from top to bottom.
 const LINES_MAX: usize = 800;
 
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "host",
     "tests",
     "benches",
@@ -16,11 +16,14 @@ const FOLDERS: [&str; 8] = [
     "guest-skills/text",
     "guest-skills/json",
     "guest-skills/csv",
+    "guest-skills/http",
 ];
 
 fn sources() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = FOLDERS.iter().flat_map(|folder| repo::rust_files(folder)).collect();
-    files.extend(repo::rust_files("guest-skills/probe"));
+    for program in ["probe", "conformance", "conformance-http"] {
+        files.extend(repo::rust_files(&format!("guest-skills/{program}")));
+    }
     files
 }
 

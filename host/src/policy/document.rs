@@ -393,12 +393,18 @@ fn read_filesystem<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<Preo
     preopens
 }
 
-/// Whether one of two absolute paths is the other or leads to it.
+/// Whether one of two paths is the other or leads to it. To a guest's libc a relative path begins in its own folder, which is `/` at the
+/// start: there, `data` and `/data` are the same, and so are `.` and `/`.
 fn is_same_or_below(one: &str, other: &str) -> bool {
-    let below = |path: &str, folder: &str| {
-        path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let names = |path: &str| match path.trim_start_matches('/') {
+        "" | "." => String::new(),
+        names => format!("/{names}"),
     };
-    below(one, other) || below(other, one)
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let (one, other) = (names(one), names(other));
+    below(&one, &other) || below(&other, &one)
 }
 
 fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Preopen, Place)> {
@@ -460,14 +466,17 @@ fn check_host(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// `/`, `.`, or names with single slashes between, with or without one in front. Programs that expect relative folders look for `.` or for
+/// the name that they are started with.
 fn check_guest(text: &str) -> Result<(), Refusal> {
-    let Some(below) = text.strip_prefix('/') else {
-        let hint = Some(format!("write `/{}`", text.trim_start_matches("./")));
-        return Err((format!("the guest path `{text}` is relative"), hint));
-    };
+    if text.starts_with('{') {
+        let hint = Some("write a path such as `/workspace`".to_owned());
+        return Err((format!("the guest path `{text}` starts with a placeholder, and guest paths have none"), hint));
+    }
     let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-    if !below.is_empty() && !below.split('/').all(plain) {
-        let hint = Some("write it without `.`, `..`, double or final slashes".to_owned());
+    let names = text.strip_prefix('/').unwrap_or(text);
+    if !matches!(text, "/" | ".") && !names.split('/').all(plain) {
+        let hint = Some("write it without `.`, `..`, double or final slashes; `.` alone may be".to_owned());
         return Err((format!("the guest path `{}` is not in its simplest form", text.escape_debug()), hint));
     }
     Ok(())

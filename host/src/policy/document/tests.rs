@@ -163,12 +163,17 @@ fn paths_have_a_form() {
         let found = problems(&folders(&[(bad, "/g")]).replace("\\0", "\\u0000"));
         assert!(found[0].0.contains(part), "{found:?}");
     }
-    for good in ["/", "/g", "/g/h", "/..g"] {
+    for good in ["/", "/g", "/g/h", "/..g", ".", "g", "g.dir/h", "..g"] {
         parse(&folders(&[("/h", good)]));
     }
     for (bad, part) in [
-        ("g", "is relative"),
-        ("", "is relative"),
+        ("", "not in its simplest form"),
+        ("..", "not in its simplest form"),
+        ("./g", "not in its simplest form"),
+        ("../g", "not in its simplest form"),
+        ("g/", "not in its simplest form"),
+        ("{workspace}", "starts with a placeholder"),
+        ("/.", "not in its simplest form"),
         ("/g/", "not in its simplest form"),
         ("//g", "not in its simplest form"),
         ("/g/./h", "not in its simplest form"),
@@ -187,6 +192,10 @@ fn guest_paths_do_not_overlap() {
     assert!(only(&folders(&[("/a", "/g"), ("/b", "/g/h")])).0.contains("`/g/h` and `/g` lie inside each other"));
     assert!(only(&folders(&[("/a", "/g/h"), ("/b", "/g")])).0.contains("lie inside each other"));
     assert!(only(&folders(&[("/a", "/"), ("/b", "/g")])).0.contains("lie inside each other"));
+    parse(&folders(&[("/a", "g"), ("/b", "gg"), ("/c", "/h")]));
+    for (one, other) in [("g", "/g"), (".", "/"), (".", "/g"), (".", "g"), ("g/h", "/g")] {
+        assert!(only(&folders(&[("/a", one), ("/b", other)])).0.contains("lie inside each other"), "{one} {other}");
+    }
 }
 
 #[test]

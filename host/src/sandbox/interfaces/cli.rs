@@ -41,7 +41,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
 pub(crate) struct Stdio {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) args: Vec<String>,
-    pub(crate) stdin: Bytes,
+    pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
 }
@@ -100,8 +100,15 @@ impl OutputStream for Output {
     }
 }
 
-/// The bytes of stdin that were not read yet.
-struct Input(Bytes);
+/// The bytes of stdin that were not read yet, shared by all streams that a guest opened on it: what one has read, no other reads again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Input(Arc<Mutex<Bytes>>);
+
+impl From<Vec<u8>> for Input {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(bytes.into())))
+    }
+}
 
 #[async_trait]
 impl Pollable for Input {
@@ -111,11 +118,12 @@ impl Pollable for Input {
 #[async_trait]
 impl InputStream for Input {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        if self.0.is_empty() {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.is_empty() {
             return Err(StreamError::Closed);
         }
-        let size = size.min(self.0.len()).min(limits::READ_BYTES_MAX);
-        Ok(self.0.split_to(size))
+        let size = size.min(left.len()).min(limits::READ_BYTES_MAX);
+        Ok(left.split_to(size))
     }
 }
 
@@ -129,12 +137,13 @@ impl Live {
     }
 
     fn initial_cwd(&mut self) -> Result<Option<String>> {
-        // The first granted directory, so that relative paths of a program mean something.
-        Ok(self.directories.first().map(|directory| directory.guest.clone()))
+        // The first granted directory, so that relative paths of a program mean something. One that is relative itself needs no help.
+        let mut folders = self.directories.iter().map(|directory| &directory.guest);
+        Ok(folders.find(|guest| guest.starts_with('/')).cloned())
     }
 
     fn stdin(&mut self) -> Result<Resource<DynInputStream>> {
-        let stream: DynInputStream = Box::new(Input(self.stdio.stdin.clone()));
+        let stream: DynInputStream = Box::new(self.stdio.stdin.clone());
         Ok(self.table.push(stream)?)
     }
 
