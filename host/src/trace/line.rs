@@ -217,7 +217,8 @@ impl Index {
                 return Err(fault("`params` must be an object"));
             }
             let one = shapes.1 == Some(Shape::Object(1)) && raw(Member::Result).is_some_and(answered);
-            if !one && !(is_request(raw(Member::Name)) && raw(Member::Result).is_some_and(is_noted_answer)) {
+            let noted = || is_request(raw(Member::Name)) && raw(Member::Result).is_some_and(is_noted_answer);
+            if !one && !noted() {
                 return Err(fault("`result` must be an object with the one member `ok`, `err` or `trap`"));
             }
             if raw(Member::Name).and_then(unquoted).is_none_or(str::is_empty) {

@@ -183,7 +183,7 @@ impl Live {
             return Err(ErrorCode::HttpRequestMethodInvalid.into());
         }
         noted.method = method.as_str().to_owned();
-        let uri = uri(scheme, authority.as_deref(), path_with_query.as_deref())?;
+        let uri = uri(scheme.as_ref(), authority.as_deref(), path_with_query.as_deref())?;
         noted.url = Some(uri.to_string());
 
         let decided = self.http.egress.as_ref().map(|egress| (egress, egress.permit(&method, &uri)));
@@ -232,7 +232,7 @@ fn timeouts(options: Options) -> Timeouts {
     }
 }
 
-fn uri(scheme: Option<WasiScheme>, authority: Option<&str>, path: Option<&str>) -> Result<Uri, ErrorCode> {
+fn uri(scheme: Option<&WasiScheme>, authority: Option<&str>, path: Option<&str>) -> Result<Uri, ErrorCode> {
     let scheme = match scheme {
         Some(WasiScheme::Http) => Scheme::HTTP,
         Some(WasiScheme::Https) | None => Scheme::HTTPS,
