@@ -4,6 +4,7 @@ mod annotations;
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod hostile;
 mod library;
 mod limits;
 mod linked;
