@@ -6,6 +6,7 @@ mod conformance;
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod hostile;
 mod http;
 mod lab;
 mod library;

@@ -148,6 +148,9 @@ impl Live {
         flags: fs::DescriptorFlags,
     ) -> FsResult<Fd> {
         let at = self.path_below(&fd, &path);
+        if at.len() > limits::GUEST_PATH_BYTES_MAX {
+            return Err(fs::ErrorCode::NameTooLong.into());
+        }
         if let Ok(stat) = self.filesystem().stat_at(borrowed(&fd), path_flags, path.clone()).await
             && !matches!(
                 stat.type_,
