@@ -2,10 +2,12 @@
 
 mod annotations;
 mod conformance;
+mod conformance_http;
 mod durability;
 mod examples;
 mod fuel_ledger;
 mod http;
+mod http_skill;
 mod library;
 mod limits;
 mod linked;
