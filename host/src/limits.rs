@@ -102,6 +102,8 @@ pub const RUN_DEADLINE_MS_MAX: u64 = 7 * DEADLINE_MS_MAX;
 pub const HOST_CALL_ARGUMENT_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one host call may read, whatever the guest asks for.
 pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Files whose identity a step's host remembers: what a walk over a large tree asks about, and a few megabytes. Of more the path counts.
+pub const FILE_IDENTITIES_MAX: usize = 100_000;
 /// Bytes of randomness in one host call: enough for any key, too few to fill the trace in one call.
 pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Open handles (descriptors, streams, pollables) of a step.
