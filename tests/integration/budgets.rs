@@ -1,7 +1,11 @@
 //! What a run may use in all: exact where it is deterministic, and denied before the step that has nothing left.
 
+use std::time::Duration;
+
 use host_tests::{TestHost, plan, repo, step};
 use serde_json::{Value, json};
+use skillhost::HostEvent;
+use skillhost::clock::Stopwatch;
 use skillhost::limits::LimitKind;
 use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::policy::Why;
@@ -88,20 +92,41 @@ fn fuel_of_all_steps_is_one_budget() {
 }
 
 #[test]
-fn the_time_of_a_run_ends_it_and_is_no_part_of_the_trace_before() {
-    let spin = plan([
-        step("a", "probe.run", json!({"args": ["calls", "1"]})),
-        step("b", "probe.run", json!({"args": ["spin"]})),
-        step("c", "probe.run", json!({"args": ["calls", "1"]})),
-    ]);
-    let host = host("deadline_ms = 1500");
+fn the_time_of_a_run_ends_a_step_and_is_no_part_of_the_trace_before() {
+    let spin =
+        plan([step("a", "probe.run", json!({"args": ["spin"]})), step("b", "probe.run", json!({"args": ["env"]}))]);
+    let host = host("deadline_ms = 1000");
     let run = host.run(&spin);
     assert_eq!(run.report.outcome, RunOutcome::Failed);
-    let ended = run.report.steps[1].outcome.clone().unwrap();
-    assert!(matches!(ended, Outcome::LimitExceeded { limit: LimitKind::RunDeadline, allowed: 1500, .. }), "{ended:?}");
-    let limits: Vec<u64> =
-        run.trace.of_kind("step-begin").map(|begin| begin["limits"]["deadline_ms"].as_u64().unwrap()).collect();
-    assert_eq!(limits, [30_000, 30_000], "what is left of the time is not in the trace");
-    let replayed = host.replay(&run);
-    assert_eq!(replayed.divergence, None);
+    let ended = run.report.steps[0].outcome.clone().unwrap();
+    assert!(matches!(ended, Outcome::LimitExceeded { limit: LimitKind::RunDeadline, allowed: 1000, .. }), "{ended:?}");
+    let begin = run.trace.of_kind("step-begin").next().unwrap();
+    assert_eq!(begin["limits"]["deadline_ms"], 30_000, "what is left of the time is not in the trace");
+    assert_eq!(host.replay(&run).divergence, None);
+}
+
+#[test]
+fn a_step_whose_turn_comes_after_the_time_is_denied() {
+    const DEADLINE_MS: u64 = 3_000;
+    let policy = format!(
+        "schema = \"skillhost.policy/1\"\n[run]\ndeadline_ms = {DEADLINE_MS}\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n"
+    );
+    // The run waits for its observers: this one takes all of its time once.
+    let slow = |event: &HostEvent<'_>| {
+        if matches!(event, HostEvent::StepEnd { .. }) {
+            let watch = Stopwatch::start();
+            while watch.elapsed() < Duration::from_millis(DEADLINE_MS) {
+                std::thread::yield_now();
+            }
+        }
+    };
+    let host = TestHost::configured(&policy, &[], |builder| builder.observer(slow));
+    let split = |id| step(id, "text.split", json!({"text": "a", "pattern": "b"}));
+    let run = host.run(&plan([split("a"), split("b")]));
+    assert_eq!(run.report.outcome, RunOutcome::Denied, "{:#?}", run.report);
+    assert_eq!(run.report.denials[0].reason, "the run's budget of `deadline_ms`, which is 3000, is used up");
+    assert_eq!(run.trace.of_kind("step-end").count(), 1);
+    // The clock of a replay says nothing: the record does.
+    let quick = TestHost::new(&policy);
+    assert_eq!(quick.replay(&run).divergence, None);
 }

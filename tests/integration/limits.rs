@@ -15,6 +15,7 @@ use skillhost::outcome::Outcome;
 const HIT: &[LimitKind] = &[
     LimitKind::Fuel,
     LimitKind::Deadline,
+    LimitKind::RunDeadline,
     LimitKind::Memory,
     LimitKind::Output,
     LimitKind::Stdio,
@@ -56,7 +57,7 @@ fn hits(limit: LimitKind, allowed: u64, host: &TestHost) {
     let end = &run.trace.steps()[0].end;
     assert_eq!(end["outcome"]["limit-exceeded"]["limit"], limit.name());
     assert_eq!(end["outcome"]["limit-exceeded"]["allowed"], allowed);
-    assert_eq!(end["fuel"].is_u64(), limit != LimitKind::Deadline, "{end}");
+    assert_eq!(end["fuel"].is_u64(), !matches!(limit, LimitKind::Deadline | LimitKind::RunDeadline), "{end}");
     host.replay_equals(&run);
     let served = host.call("text.split", json!({"text": "a b", "pattern": " "})).completed();
     assert_eq!(served.output(), &json!(["a", "b"]));
@@ -97,6 +98,13 @@ fn hits_the_deadline(grant: &str, guest: &[u8]) {
     assert!(elapsed >= Duration::from_millis(DEADLINE_MS), "ended after {elapsed:?}");
     assert_eq!(run.outcome().name(), "limit-exceeded");
     hits(LimitKind::Deadline, DEADLINE_MS, &host);
+}
+
+#[test]
+fn the_time_of_the_run_ends_a_guest_that_spins() {
+    let spin = Guest { imports: &[], exports: "export go: func();", core: r#"(func (export "go") (loop $l (br $l)))"# };
+    let text = policy("fuel = 9_007_199_254_740_991", "").replace("[limits]", "[run]\ndeadline_ms = 1000\n[limits]");
+    hits(LimitKind::RunDeadline, 1000, &TestHost::with(&text, &[("guest", &spin.build())]));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::id::ToolName;
 use crate::policy::document::places;
 use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
 use crate::policy::{Access, Approval, Clocks, EnvValue, Grant, Policy, Preopen, Random};
-use crate::skill::{FolderNeed, Needs};
+use crate::skill::{FolderNeed, Needs, Risk};
 
 /// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
 const STATED: [&str; 3] = ["fuel", "host_calls", "output_bytes"];
@@ -154,8 +154,10 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
         wants
             .env
             .extend(had.env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())));
-        // Whether somebody is asked is not for a run to say: it stays what it was.
-        wants.approval = wants.approval.or(had.approval);
+        // Whether somebody is asked is not for a run to say: it stays what it was, where it says more than the tool's risk does.
+        let risk = run.skill(tool).and_then(|skill| skill.tool(tool.function())).and_then(|tool| tool.annotations.risk);
+        let is_risky = matches!(risk, Some(Risk::High | Risk::Critical));
+        wants.approval = wants.approval.or(had.approval.filter(|approval| *approval == Approval::Required || is_risky));
         add_limits(&mut wants.limits, step);
     }
     Ok(wants)
