@@ -52,6 +52,11 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 pub const TOOLS_MAX: usize = 1_000;
 /// Entries of each list in a skill's `needs`: each one is asked of the grant before a step runs.
 pub const NEEDS_MAX: usize = 100;
+/// Bytes of one value of a component's types, lists and strings apart: with arrays of arrays a few bytes spell a size that no memory has.
+pub const TYPE_BYTES_MAX: u64 = 16 << 20;
+/// Locals times blocks of one function, and values handed over times jumps: what the compiler's memory grows with. The largest functions
+/// of language interpreters have some ten millions; at this bound it takes about a gigabyte.
+pub const FUNCTION_WORK_MAX: u64 = 40_000_000;
 
 // ---- one step: defaults a policy may change ----
 
@@ -97,6 +102,8 @@ pub const RUN_DEADLINE_MS_MAX: u64 = 7 * DEADLINE_MS_MAX;
 pub const HOST_CALL_ARGUMENT_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one host call may read, whatever the guest asks for.
 pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Files whose identity a step's host remembers: what a walk over a large tree asks about, and a few megabytes. Of more the path counts.
+pub const FILE_IDENTITIES_MAX: usize = 100_000;
 /// Bytes of randomness in one host call: enough for any key, too few to fill the trace in one call.
 pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Open handles (descriptors, streams, pollables) of a step.
@@ -105,6 +112,9 @@ pub const HANDLES_MAX: usize = 10_000;
 pub const POLLABLES_MAX: usize = 4_000;
 /// Entries of a step's directory listings, summed over those that are open: the host sorts and keeps them in its own memory.
 pub const DIRECTORY_ENTRIES_MAX: usize = 100_000;
+/// A guest path that a descriptor is opened at. The host keeps it for as long as the descriptor is open, and folders may be nested
+/// without end: it is what an operating system takes in one path.
+pub const GUEST_PATH_BYTES_MAX: usize = 4 << 10;
 /// Elements of a step's tables.
 pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances, memories and tables of a component each: real components have fewer than ten. A component with more is refused at load.

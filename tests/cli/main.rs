@@ -4,5 +4,6 @@
 mod commands;
 mod import;
 mod inputs;
+mod network;
 mod program;
 mod rules;

@@ -27,10 +27,6 @@ const FILE_TIMES: &str = "a file has no times";
 /// Cases that differ under any grant, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("current-folder-told", "the first granted folder is proposed; wasmtime proposes none"),
-    (
-        "raw-hash-kept",
-        "the hash is made of path, kind and size, so that it is the same in every folder and on every machine",
-    ),
 ];
 
 /// What every program is given, as the tests of the standard library's streams want it.

@@ -3,11 +3,14 @@
 mod annotations;
 mod budgets;
 mod conformance;
+mod conformance_http;
 mod durability;
 mod examples;
 mod fuel_ledger;
+mod hostile;
 mod http;
 mod lab;
+mod http_skill;
 mod library;
 mod limits;
 mod log_only;

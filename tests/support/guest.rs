@@ -38,29 +38,37 @@ pub fn wit() -> &'static Resolve {
 impl Guest<'_> {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
+        self.built(ALLOCATOR)
+    }
+
+    /// The component where the text has an allocator of its own.
+    pub fn build_with_own_allocator(&self) -> Vec<u8> {
+        self.built("")
+    }
+
+    fn built(&self, allocator: &str) -> Vec<u8> {
         let (resolve, world) = world(self.imports, self.exports);
-        let text = format!(
-            r#"(module $guest {}
-              (memory (export "memory") 4)
-              (global $next (mut i32) (i32.const 65536))
-              (func (export "cabi_realloc") (param $old i32) (param $old-len i32) (param $align i32) (param $len i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-                (global.set $next (i32.add (local.get $at) (local.get $len)))
-                (block $fits
-                  (loop $more
-                    (br_if $fits (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
-                    (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
-                  unreachable)
-                (local.get $at)))"#,
-            self.core
-        );
+        let text = format!("(module $guest {} (memory (export \"memory\") 4) {allocator})", self.core);
         let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the world fits");
         let encoder = ComponentEncoder::default().validate(true).module(&module);
         encoder.and_then(|mut encoder| encoder.encode()).unwrap_or_else(|error| panic!("{error:#}"))
     }
 }
+
+/// Never frees, and grows the memory where it must.
+const ALLOCATOR: &str = r#"
+    (global $next (mut i32) (i32.const 65536))
+    (func (export "cabi_realloc") (param $old i32) (param $old-len i32) (param $align i32) (param $len i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.set $next (i32.add (local.get $at) (local.get $len)))
+      (block $fits
+        (loop $more
+          (br_if $fits (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+          (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+        unreachable)
+      (local.get $at))"#;
 
 fn world(imports: &[&str], exports: &str) -> (Resolve, WorldId) {
     let mut resolve = wit().clone();

@@ -174,13 +174,7 @@ fn trailers_none(arguments: &[String]) {
 }
 
 fn trailers_request(arguments: &[String]) {
-    let answer = post(
-        server(arguments),
-        "/request-trailers",
-        fields(&[("trailer", "x-sum")]),
-        b"text",
-        Some(fields(&[("x-sum", "4")])),
-    );
+    let answer = post(server(arguments), "/request-trailers", Fields::new(), b"text", Some(fields(&[("x-sum", "4")])));
     match answer {
         Ok(answer) => say("seen", read(&answer).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
         Err(code) => say("failed", cause(&code)),

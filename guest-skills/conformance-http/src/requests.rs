@@ -16,9 +16,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("methods", methods),
     ("headers", headers),
     ("header-refused", header_refused),
+    ("header-of-connection", header_of_connection),
     ("fields", fields),
     ("immutable", immutable),
     ("request-parts", request_parts),
+    ("request-user", request_user),
     ("options", options),
     ("refused", refused),
     ("scheme", scheme),
@@ -187,6 +189,14 @@ fn header_refused(_: &[String]) {
     }
 }
 
+/// Headers that are between neighbours on the way, of which some hosts let a program set some.
+fn header_of_connection(_: &[String]) {
+    let fields = Fields::new();
+    for name in ["te", "trailer", "proxy-connection", "proxy-authorization"] {
+        say(name, named(fields.append(name, b"trailers")));
+    }
+}
+
 fn fields(_: &[String]) {
     let fields = Fields::new();
     say("append", named(fields.append("One", b"1")));
@@ -226,7 +236,7 @@ fn request_parts(_: &[String]) {
     for path in ["/a?b", "", "a", "/a b", "/\u{e9}", "/a#b"] {
         say(&format!("path {path:?}"), request.set_path_with_query(Some(path)));
     }
-    for authority in ["a.test", "a.test:80", "", "a b", "u:p@a.test", "[::1]:8", "a/b"] {
+    for authority in ["a.test", "a.test:80", "", "a b", "[::1]:8", "a/b"] {
         say(&format!("authority {authority:?}"), request.set_authority(Some(authority)));
     }
     for scheme in ["ftp", "a b", ""] {
@@ -234,6 +244,11 @@ fn request_parts(_: &[String]) {
     }
     say("body", request.body().is_ok());
     say("body again", request.body().is_ok());
+}
+
+fn request_user(_: &[String]) {
+    let request = OutgoingRequest::new(Fields::new());
+    say("user and password", request.set_authority(Some("u:p@a.test")));
 }
 
 fn options(_: &[String]) {

@@ -122,12 +122,9 @@ impl RuleSet {
         &self.rules
     }
 
-    /// The rules of these ids, in the text's order.
-    fn of_ids<'i>(&self, ids: impl Iterator<Item = &'i PolicyId>) -> Vec<&Rule> {
-        let mut indices: Vec<usize> = ids.filter_map(|id| self.by_id.get::<str>(id.as_ref()).copied()).collect();
-        indices.sort_unstable();
-        indices.dedup();
-        indices.into_iter().filter_map(|index| self.rules.get(index)).collect()
+    /// The place of the rule of that id.
+    fn index(&self, id: &PolicyId) -> Option<usize> {
+        self.by_id.get::<str>(id.as_ref()).copied()
     }
 }
 

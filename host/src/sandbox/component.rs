@@ -6,6 +6,7 @@
 
 mod cache;
 mod diagnose;
+mod shape;
 mod tools;
 mod ty;
 
@@ -85,6 +86,12 @@ pub enum LoadError {
         /// What the engine says.
         message: String,
     },
+    /// Valid, and made to cost the compiler more than any program needs.
+    #[error("the component is too complex: {message}")]
+    TooComplex {
+        /// What is too much.
+        message: String,
+    },
     /// Two exports that would be the same tool.
     #[error("the tool `{tool}` is exported twice: as `{first}` and as `{second}`")]
     SameTool {
@@ -138,6 +145,7 @@ impl LoadError {
             Self::Invalid { .. } => "component-invalid",
             Self::UsesAsync { .. } => "component-uses-async",
             Self::Unsupported { .. } => "component-unsupported",
+            Self::TooComplex { .. } => "component-too-complex",
             Self::SameTool { .. } => "component-same-tool",
             Self::TooManyTools => "component-too-many-tools",
             Self::MetadataSection { .. } | Self::Metadata { .. } => "skill-metadata",
@@ -162,6 +170,7 @@ impl LoadError {
             Self::Invalid { .. } => "build it again with a current toolchain; `wasm-tools validate` shows the same mistake",
             Self::UsesAsync { .. } => "this version runs synchronous components (WASI 0.2): build for `wasm32-wasip2`",
             Self::Unsupported { .. } => "build without threads, garbage collection and other proposals beyond wasm 2.0",
+            Self::TooComplex { .. } => "split the function, or make the arrays shorter",
             Self::SameTool { .. } => "rename one of the functions or interfaces",
             Self::TooManyTools => "split the component into several skills",
             Self::MetadataSection { .. } => "write the section with `host skill pack`, or put `skill.toml` beside the component",
@@ -213,7 +222,10 @@ pub fn load(
     }
     diagnose::check_header(bytes)?;
     let digest = Digest::of(bytes);
-    let compile = || Component::from_binary(engine, bytes).map_err(|error| diagnose::diagnose(bytes, &error));
+    let compile = || {
+        shape::check(bytes)?;
+        Component::from_binary(engine, bytes).map_err(|error| diagnose::diagnose(bytes, &error))
+    };
     let (component, cache) = cache.get_or_compile(engine, digest, compile)?;
     let (skill, component) = describe(engine, component, bytes, (name, digest), manifest_toml)?;
     Ok(Loaded { skill, component, cache })

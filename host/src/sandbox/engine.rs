@@ -5,7 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+};
 
 use crate::clock;
 use crate::id::Digest;
@@ -103,6 +105,8 @@ fn config() -> Config {
     // Errors.
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(limits::BACKTRACE_FRAMES_MAX));
     config.generate_address_map(true);
+    // Its default is an environment variable's, and with it a guest's debug information would be read.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     // Speed: instances come from a pool and start copy-on-write.
     config.memory_init_cow(true);
     config.parallel_compilation(true);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -236,6 +237,7 @@ impl SandboxEngine {
             Tape::Replay { outcome, .. } => Some(outcome.clone()),
         };
         let deadline_applies = recorded.as_ref().is_none_or(is_untimed_end);
+        let is_replay = recorded.is_some();
         let tail_is_bounded = recorded.as_ref().is_some_and(is_untimed_end);
         let live = match &tape {
             Tape::Record(_) => Some(Box::new(live(&invocation, &call))),
@@ -244,6 +246,7 @@ impl SandboxEngine {
         let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
         let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
         let used_up = tail_is_bounded.then(|| ctx.gate.used_up());
+        let answered = is_replay.then(|| ctx.gate.answered());
         let stderr = output.as_ref().map(|(_, stderr)| stderr.clone());
         let mut store = Store::new(&self.engine, ctx);
         let prepared = store.set_fuel(limits.fuel);
@@ -263,7 +266,7 @@ impl SandboxEngine {
         let ended = {
             let guest = call.run(program, &mut store);
             let deadline = deadline_applies.then(|| Duration::from_millis(deadline_ms));
-            stopped(guest, deadline, used_up, cancel).await
+            stopped(guest, deadline, answered, used_up, cancel).await
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
         let memory_bytes = store.data().limiter.memory_bytes();
@@ -342,16 +345,28 @@ enum Ended<T> {
 
 /// Waits for the guest, the deadline, the end of what a replay may run on after `used_up`, or a cancellation. The loser is dropped: a guest
 /// at its next epoch, a blocked host call at once.
+///
+/// A replay may be slower than the run was, so its deadline is for getting on: it passes when no call was answered for so long.
 async fn stopped<T>(
     guest: impl Future<Output = T>,
     deadline: Option<Duration>,
+    answered: Option<Arc<AtomicU64>>,
     used_up: Option<Arc<Notify>>,
     cancel: &CancelToken,
 ) -> Ended<T> {
     let timed = async {
-        match deadline {
-            Some(deadline) => tokio::time::timeout(deadline, guest).await.map_or(Ended::Deadline, Ended::Returned),
-            None => Ended::Returned(guest.await),
+        let Some(deadline) = deadline else { return Ended::Returned(guest.await) };
+        let mut guest = std::pin::pin!(guest);
+        let mut seen = 0;
+        loop {
+            if let Ok(returned) = tokio::time::timeout(deadline, guest.as_mut()).await {
+                return Ended::Returned(returned);
+            }
+            let answered = answered.as_ref().map_or(seen, |answered| answered.load(Ordering::Relaxed));
+            if answered == seen {
+                return Ended::Deadline;
+            }
+            seen = answered;
         }
     };
     let mut timed = std::pin::pin!(timed);

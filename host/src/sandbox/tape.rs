@@ -1,6 +1,7 @@
 //! The gate that every host call passes: recorded while it acts, or answered from the record while nothing acts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -58,6 +59,8 @@ pub(crate) struct Gate {
     calls: u64,
     /// Told when a replay has answered the last recorded call.
     used_up: Arc<Notify>,
+    /// How many calls a replay has answered.
+    answered: Arc<AtomicU64>,
     /// Reused for every call, so that recording allocates nothing.
     params: Vec<u8>,
     result: Vec<u8>,
@@ -69,7 +72,7 @@ impl Gate {
         if let Tape::Replay { calls: 0, .. } = tape {
             used_up.notify_one();
         }
-        Self { tape, limits, calls: 0, used_up, params: Vec::new(), result: Vec::new() }
+        Self { tape, limits, calls: 0, used_up, answered: Arc::default(), params: Vec::new(), result: Vec::new() }
     }
 
     /// Host calls that were completed.
@@ -80,6 +83,11 @@ impl Gate {
     /// Wakes one waiter when a replay has answered the last recorded call, also if it waits only afterwards.
     pub(crate) fn used_up(&self) -> Arc<Notify> {
         Arc::clone(&self.used_up)
+    }
+
+    /// How many calls a replay has answered, for whoever watches whether it gets on.
+    pub(crate) fn answered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.answered)
     }
 
     pub(crate) fn into_tape(self) -> Tape {
@@ -123,6 +131,7 @@ impl Gate {
                 let ended_from_outside = matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled);
                 let answer = compare(source.as_mut(), ended_from_outside, function, &self.params)?;
                 self.calls += 1;
+                self.answered.store(self.calls, Ordering::Relaxed);
                 if self.calls >= *calls {
                     self.used_up.notify_one();
                 }

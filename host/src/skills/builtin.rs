@@ -14,7 +14,7 @@ macro_rules! builtins {
         )),*];
     };
 }
-builtins!("csv", "files", "json", "text");
+builtins!("csv", "files", "http", "json", "text");
 
 /// The names, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {

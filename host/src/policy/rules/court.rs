@@ -3,8 +3,8 @@
 //! A rule's scope names principal, action and resource, and for one plan and one tool all three are fixed. So the rules whose scope fits
 //! are chosen once for each tool; that the others cannot say anything is what a property test holds against Cedar's own answer.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName,
@@ -39,15 +39,37 @@ pub(crate) struct Court {
 #[derive(Debug)]
 struct Case {
     resource: EntityUid,
-    /// The rules whose scope fits.
-    fitting: PolicySet,
-    /// Those of them that read nothing of the input.
-    without_input: PolicySet,
+    /// Of the rules whose scope fits, those that say the same for every call under one grant, and the others.
+    constant: Rules,
+    varying: Rules,
+    /// Those of the latter that read nothing of the input.
+    without_input: Rules,
+    /// What the rules read whose scope fits.
     reads: Reads,
+    /// What the constant ones said, by what the grant gives.
+    known: Mutex<BTreeMap<[bool; 7], Answer>>,
     /// The ids of those that permit.
     permits: Vec<String>,
     /// Why a rule cannot be asked about this tool at all.
     unfit: Option<Refusal>,
+}
+
+/// Some rules, and what they read.
+#[derive(Debug)]
+struct Rules {
+    policies: PolicySet,
+    reads: Reads,
+}
+
+/// What some rules say of a call.
+#[derive(Debug, Clone, Default)]
+struct Answer {
+    /// The rules that could not be evaluated, by index, and why.
+    failed: Vec<(usize, String)>,
+    /// The rules that forbid it, or else those that permit it.
+    deciding: Vec<usize>,
+    /// Whether they forbid it.
+    forbids: bool,
 }
 
 /// One call.
@@ -131,43 +153,85 @@ impl Court {
         if let Some(unfit) = &case.unfit {
             return Verdict::Denied(unfit.clone());
         }
-        if call.input.is_some() || !case.reads.reads_input() {
-            return self.ask(case, call, &case.fitting).unwrap_or_else(|denied| Verdict::Denied(*denied));
-        }
-        // A rule that forbids without looking at the input does so whatever the input is; and where none permits, none will.
-        if case.permits.is_empty() {
+        let constant = match self.constant(case, call) {
+            Ok(answer) => answer,
+            Err(refusal) => return Verdict::Denied(refusal),
+        };
+        let answers = if call.input.is_some() || !case.reads.reads_input() {
+            self.ask(case, call, &case.varying)
+        } else if case.permits.is_empty() {
+            // Where none permits, none will.
             return Verdict::Denied(self.not_permitted(&call.tool.name, &[]));
-        }
-        match self.ask(case, call, &case.without_input) {
-            Err(denied) => Verdict::Denied(*denied),
-            Ok(Verdict::Denied(denied)) if denied.why != Why::NotPermitted => Verdict::Denied(denied),
-            Ok(_) => Verdict::Later,
+        } else {
+            // A rule that forbids without looking at the input does so whatever the input is.
+            match self.ask(case, call, &case.without_input) {
+                Ok(answer) if answer.failed.is_empty() && constant.failed.is_empty() => {
+                    if !answer.forbids && !constant.forbids {
+                        return Verdict::Later;
+                    }
+                    Ok(answer)
+                }
+                answer => answer,
+            }
+        };
+        match answers {
+            Ok(answer) => self.verdict(case, call, &constant, &answer),
+            Err(refusal) => Verdict::Denied(refusal),
         }
     }
 
-    fn ask(&self, case: &Case, call: &Call<'_>, rules: &PolicySet) -> Result<Verdict<'_>, Box<Refusal>> {
-        let context = self.context(case, call).map_err(Box::new)?;
+    /// What the rules say that read nothing which differs between two calls under one grant: asked once for each.
+    fn constant(&self, case: &Case, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let key = granted(call.grant).map(|(_, is)| is);
+        let mut known = case.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known.get(&key) {
+            return Ok(answer.clone());
+        }
+        let answer = self.ask(case, call, &case.constant)?;
+        known.insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    /// What some rules say. That of one does not depend on the others, so what several sets say can be put together.
+    fn ask(&self, case: &Case, call: &Call<'_>, set: &Rules) -> Result<Answer, Refusal> {
+        if set.policies.is_empty() {
+            return Ok(Answer::default());
+        }
+        let context = self.context(&set.reads, call)?;
         let request = Request::new(self.uid.clone(), self.action.clone(), case.resource.clone(), context, None);
-        let request = request.map_err(|error| Box::new(Refusal::broken(Vec::new(), error.to_string())))?;
-        let response = self.authorizer.is_authorized(&request, rules, &self.entities);
-        let errors = || {
-            response.diagnostics().errors().map(|error| match error {
-                AuthorizationError::PolicyEvaluationError(error) => error,
-            })
+        let request = request.map_err(|error| Refusal::broken(Vec::new(), error.to_string()))?;
+        let response = self.authorizer.is_authorized(&request, &set.policies, &self.entities);
+        let failed = response.diagnostics().errors().filter_map(|error| match error {
+            AuthorizationError::PolicyEvaluationError(error) => {
+                Some((self.rules.index(error.policy_id())?, error.inner().to_string()))
+            }
+        });
+        let deciding = response.diagnostics().reason().filter_map(|id| self.rules.index(id)).collect();
+        let mut answer = Answer { failed: failed.collect(), deciding, forbids: false };
+        answer.forbids = response.decision() == Decision::Deny && !answer.deciding.is_empty();
+        Ok(answer)
+    }
+
+    /// The decision, from what all rules say.
+    fn verdict(&self, case: &Case, call: &Call<'_>, one: &Answer, other: &Answer) -> Verdict<'_> {
+        let rules = |of: &mut dyn Iterator<Item = usize>| -> Vec<&Rule> {
+            let indices: BTreeSet<usize> = of.collect();
+            indices.into_iter().filter_map(|index| self.rules.rules.get(index)).collect()
         };
-        let failed = self.rules.of_ids(errors().map(|error| error.policy_id()));
-        if let Some(rule) = failed.first() {
-            let said = errors().find(|error| AsRef::<str>::as_ref(error.policy_id()) == rule.id);
-            let said = said.map(|error| error.inner().to_string());
-            let reason = format!("rule `{}` cannot be evaluated: {}", rule.id, said.unwrap_or_default());
-            return Ok(Verdict::Denied(Refusal::broken(ids(&failed), reason)));
+        let failed = || one.failed.iter().chain(&other.failed);
+        if let Some((first, said)) = failed().min() {
+            let failed = rules(&mut failed().map(|(index, _)| *index));
+            let id = self.rules.rules.get(*first).map_or("", |rule| rule.id.as_str());
+            return Verdict::Denied(Refusal::broken(ids(&failed), format!("rule `{id}` cannot be evaluated: {said}")));
         }
-        let deciding = self.rules.of_ids(response.diagnostics().reason());
-        if response.decision() == Decision::Allow {
-            return Ok(Verdict::Permitted(deciding));
-        }
+        let forbids = one.forbids || other.forbids;
+        let answers = [one, other].into_iter().filter(|answer| answer.forbids == forbids);
+        let deciding = rules(&mut answers.flat_map(|answer| answer.deciding.iter().copied()));
         if deciding.is_empty() {
-            return Ok(Verdict::Denied(self.not_permitted(&call.tool.name, &case.permits)));
+            return Verdict::Denied(self.not_permitted(&call.tool.name, &case.permits));
+        }
+        if !forbids {
+            return Verdict::Permitted(deciding);
         }
         let said: Vec<String> = deciding
             .iter()
@@ -177,14 +241,14 @@ impl Court {
             })
             .collect();
         let lines: Vec<String> = deciding.iter().map(|rule| format!("`{}` (line {})", rule.id, rule.line)).collect();
-        Ok(Verdict::Denied(Refusal {
+        Verdict::Denied(Refusal {
             why: Why::Forbidden,
             rules: ids(&deciding),
             reason: said.join("; "),
             hint: format!("a rule that forbids always wins: see {} in the policy's rules", lines.join(", ")),
             needs_approval: Vec::new(),
             missing: Vec::new(),
-        }))
+        })
     }
 
     fn not_permitted(&self, tool: &ToolName, permits: &[String]) -> Refusal {
@@ -208,7 +272,7 @@ impl Court {
         }
     }
 
-    fn context(&self, case: &Case, call: &Call<'_>) -> Result<Context, Refusal> {
+    fn context(&self, reads: &Reads, call: &Call<'_>) -> Result<Context, Refusal> {
         let mut pairs = Vec::with_capacity(4);
         let broken = |error: String| Refusal::broken(Vec::new(), error);
         let mut record = |name: &str, members: Vec<(String, RestrictedExpression)>| {
@@ -216,20 +280,20 @@ impl Court {
             pairs.push((name.to_owned(), record));
             Ok::<_, Refusal>(())
         };
-        if case.reads.plan {
+        if reads.plan {
             let members =
                 [("name", self.plan_name.as_str()), ("digest", &self.plan_digest), ("step", call.step.as_str())];
             record("plan", members.map(|(name, value)| (name.to_owned(), text(value))).to_vec())?;
         }
-        if case.reads.granted.any() {
-            let read = granted(call.grant).into_iter().filter(|(name, _)| case.reads.granted.has(name));
+        if reads.granted.any() {
+            let read = granted(call.grant).into_iter().filter(|(name, _)| reads.granted.has(name));
             record("granted", read.map(|(name, is)| (name.to_owned(), bool(is))).collect())?;
         }
-        if case.reads.attempt {
+        if reads.attempt {
             pairs.push(("attempt".to_owned(), RestrictedExpression::new_long(i64::from(call.attempt))));
         }
-        if let Some(value) = call.input.filter(|_| case.reads.reads_input()) {
-            let record = input::record(value, &call.tool.params, &case.reads.input).map_err(|unfit| Refusal {
+        if let Some(value) = call.input.filter(|_| reads.reads_input()) {
+            let record = input::record(value, &call.tool.params, &reads.input).map_err(|unfit| Refusal {
                 why: Why::RuleError,
                 rules: Vec::new(),
                 reason: format!("the input cannot be put before the rules: {}", unfit.0),
@@ -257,15 +321,23 @@ impl Case {
                 && fits_resource(&rule.policy.resource_constraint(), (&resource, skill))
         };
         let fitting: Vec<&Rule> = rules.rules.iter().filter(fits).collect();
-        let mut reads = Reads::default();
-        fitting.iter().for_each(|rule| reads.extend(&rule.reads));
-        let set = |rules: &mut dyn Iterator<Item = &&Rule>| {
-            PolicySet::from_policies(rules.map(|rule| rule.policy.clone())).map_err(|error| error.to_string())
+        let read_by = |rules: &[&Rule]| {
+            let mut reads = Reads::default();
+            rules.iter().for_each(|rule| reads.extend(&rule.reads));
+            reads
+        };
+        let reads = read_by(&fitting);
+        let set = |belongs: &dyn Fn(&Reads) -> bool| {
+            let rules: Vec<&Rule> = fitting.iter().copied().filter(|rule| belongs(&rule.reads)).collect();
+            let policies = PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone()));
+            policies.map(|policies| Rules { policies, reads: read_by(&rules) }).map_err(|error| error.to_string())
         };
         let unfit = if reads.reads_input() { check_input(&fitting, tool)? } else { None };
         Ok(Self {
-            fitting: set(&mut fitting.iter())?,
-            without_input: set(&mut fitting.iter().filter(|rule| !rule.reads.reads_input()))?,
+            constant: set(&|reads| !reads.varies())?,
+            varying: set(&Reads::varies)?,
+            without_input: set(&|reads| reads.varies() && !reads.reads_input())?,
+            known: Mutex::default(),
             reads,
             permits: fitting.iter().filter(|rule| rule.permits).map(|rule| rule.id.clone()).collect(),
             unfit,

@@ -70,6 +70,11 @@ impl Reads {
         self.input.any()
     }
 
+    /// Whether anything is read that differs between two calls of one tool under one grant.
+    pub(crate) fn varies(&self) -> bool {
+        self.input.any() || self.plan || self.attempt
+    }
+
     /// What either reads.
     pub(crate) fn extend(&mut self, other: &Self) {
         self.plan |= other.plan;

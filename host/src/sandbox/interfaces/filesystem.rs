@@ -3,6 +3,7 @@
 //!
 //! The values' spelling is in `filesystem/wire.rs`.
 
+mod identity;
 mod virtualise;
 mod wire;
 
@@ -49,8 +50,10 @@ struct Listing {
 /// What the host remembers of open descriptors beside wasmtime-wasi's table.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
-    /// Guest paths by handle: the identity of a file that `metadata-hash` tells.
+    /// Guest paths by handle.
     paths: std::collections::BTreeMap<u32, String>,
+    /// What `metadata-hash` tells of files.
+    identities: identity::Identities,
     /// Sorted listings by the handle of their stream.
     listings: std::collections::BTreeMap<u32, Listing>,
 }
@@ -95,10 +98,10 @@ table! { impl fs::HostDescriptor as "wasi:filesystem/types#" via |live| live.fil
     wasi async fn link_at = "[method]descriptor.link-at"(this "self": Fd, old_path_flags "old-path-flags": fs::PathFlags, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
     ours(open_at) async fn open_at = "[method]descriptor.open-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String, open_flags "open-flags": fs::OpenFlags, flags "flags": fs::DescriptorFlags) -> FsResult<Fd>;
     wasi async fn readlink_at = "[method]descriptor.readlink-at"(this "self": Fd, path "path": String) -> FsResult<String>;
-    wasi async fn remove_directory_at = "[method]descriptor.remove-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
-    wasi async fn rename_at = "[method]descriptor.rename-at"(this "self": Fd, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
+    ours(remove_directory_at) async fn remove_directory_at = "[method]descriptor.remove-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
+    ours(rename_at) async fn rename_at = "[method]descriptor.rename-at"(this "self": Fd, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
     wasi async fn symlink_at = "[method]descriptor.symlink-at"(this "self": Fd, old_path "old-path": String, new_path "new-path": String) -> FsResult<()>;
-    wasi async fn unlink_file_at = "[method]descriptor.unlink-file-at"(this "self": Fd, path "path": String) -> FsResult<()>;
+    ours(unlink_file_at) async fn unlink_file_at = "[method]descriptor.unlink-file-at"(this "self": Fd, path "path": String) -> FsResult<()>;
     wasi async fn is_same_object = "[method]descriptor.is-same-object"(this "self": Fd, other "other": Fd) -> Result<bool>;
     ours(metadata_hash) async fn metadata_hash = "[method]descriptor.metadata-hash"(this "self": Fd) -> FsResult<fs::MetadataHashValue>;
     ours(metadata_hash_at) async fn metadata_hash_at = "[method]descriptor.metadata-hash-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String) -> FsResult<fs::MetadataHashValue>;

@@ -341,9 +341,8 @@ proptest! {
         let step = "pay".parse().unwrap();
         let call = Call { step: &step, attempt: 1, tool: &asked.tool, grant: &asked.grant, input: Some(&input) };
         let case = court.cases.values().next().unwrap();
-        let mut everything = Case::new(&court.rules, (&court.uid, &[]), &court.action, (case.resource.clone(), &[]), &asked.tool).unwrap();
-        everything.reads = Reads::of(&json!({"conditions": [{"body": {"Var": "context"}}]}));
-        let context = court.context(&everything, &call).unwrap();
+        let whole = Reads::of(&json!({"conditions": [{"body": {"Var": "context"}}]}));
+        let context = court.context(&whole, &call).unwrap();
         let request = Request::new(court.uid.clone(), court.action.clone(), case.resource.clone(), context, None).unwrap();
         let plain = Authorizer::new().is_authorized(&request, &all, &court.entities);
         let denied = plain.decision() == Decision::Deny || plain.diagnostics().errors().next().is_some();

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, FsPerms, OpenMode, WasiFilesystemView as _};
@@ -15,6 +14,7 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::streams::{StreamError, StreamResult};
 
+use super::identity::Machine;
 use super::{Entries, Fd, Listing};
 use crate::limits::{self, LimitKind};
 use crate::sandbox::ctx::Live;
@@ -148,6 +148,9 @@ impl Live {
         flags: fs::DescriptorFlags,
     ) -> FsResult<Fd> {
         let at = self.path_below(&fd, &path);
+        if at.len() > limits::GUEST_PATH_BYTES_MAX {
+            return Err(fs::ErrorCode::NameTooLong.into());
+        }
         if let Ok(stat) = self.filesystem().stat_at(borrowed(&fd), path_flags, path.clone()).await
             && !matches!(
                 stat.type_,
@@ -255,8 +258,9 @@ impl Live {
 
     pub(super) async fn metadata_hash(&mut self, fd: Fd) -> FsResult<fs::MetadataHashValue> {
         let path = self.path_below(&fd, "");
-        let stat = self.filesystem().stat(fd).await?;
-        Ok(hash(&path, &stat))
+        let stat = self.filesystem().stat(borrowed(&fd)).await?;
+        let machine = self.filesystem().metadata_hash(fd).await?;
+        Ok(self.descriptors.identities.of((machine.upper, machine.lower), &path, stat.link_count > 0))
     }
 
     pub(super) async fn metadata_hash_at(
@@ -266,8 +270,53 @@ impl Live {
         path: String,
     ) -> FsResult<fs::MetadataHashValue> {
         let at = self.path_below(&fd, &path);
-        let stat = self.filesystem().stat_at(fd, flags, path).await?;
-        Ok(hash(&at, &stat))
+        let machine = self.filesystem().metadata_hash_at(fd, flags, path).await?;
+        Ok(self.descriptors.identities.of((machine.upper, machine.lower), &at, true))
+    }
+
+    pub(super) async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let gone = self.last_name_at(&fd, &path).await;
+        self.filesystem().unlink_file_at(fd, path).await?;
+        self.forget(gone);
+        Ok(())
+    }
+
+    pub(super) async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let gone = self.last_name_at(&fd, &path).await;
+        self.filesystem().remove_directory_at(fd, path).await?;
+        self.forget(gone);
+        Ok(())
+    }
+
+    pub(super) async fn rename_at(&mut self, fd: Fd, old_path: String, new_fd: Fd, new_path: String) -> FsResult<()> {
+        let mut gone = self.last_name_at(&new_fd, &new_path).await;
+        if gone.is_some() && gone == self.last_name_at(&fd, &old_path).await {
+            // Onto itself: nothing is replaced.
+            gone = None;
+        }
+        self.filesystem().rename_at(fd, old_path, new_fd, new_path).await?;
+        self.forget(gone);
+        Ok(())
+    }
+
+    /// The file that `path` is the only name of. Asked before the name is taken away, and only where a step has asked for identities.
+    async fn last_name_at(&mut self, fd: &Fd, path: &str) -> Option<Machine> {
+        if self.descriptors.identities.is_empty() {
+            return None;
+        }
+        let follow = fs::PathFlags::empty();
+        let stat = self.filesystem().stat_at(borrowed(fd), follow, path.to_owned()).await.ok()?;
+        if stat.type_ != fs::DescriptorType::Directory && stat.link_count > 1 {
+            return None;
+        }
+        let machine = self.filesystem().metadata_hash_at(borrowed(fd), follow, path.to_owned()).await.ok()?;
+        Some((machine.upper, machine.lower))
+    }
+
+    fn forget(&mut self, gone: Option<Machine>) {
+        if let Some(machine) = gone {
+            self.descriptors.identities.forget(machine);
+        }
     }
 
     /// The guest path of `path` below an open directory, without `.` and with `..` applied as text.
@@ -289,19 +338,4 @@ impl Live {
 
 fn borrowed(fd: &Fd) -> Fd {
     Resource::new_borrow(fd.rep())
-}
-
-/// What a program takes for inode and device: the guest path with kind and size. It changes when a file is replaced by one of another
-/// size, and is the same for the same files in another folder or on another machine.
-fn hash(path: &str, stat: &fs::DescriptorStat) -> fs::MetadataHashValue {
-    let size = if stat.type_ == fs::DescriptorType::Directory { 0 } else { stat.size };
-    let mut hash = Sha256::new();
-    hash.update(b"skillhost metadata 1");
-    hash.update(format!("{:?}", stat.type_));
-    hash.update(size.to_le_bytes());
-    hash.update(path);
-    let bytes: [u8; 32] = hash.finalize().into();
-    let (lower, rest) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
-    let upper = rest.first_chunk().unwrap_or(&[0; 8]);
-    fs::MetadataHashValue { lower: u64::from_le_bytes(*lower), upper: u64::from_le_bytes(*upper) }
 }
