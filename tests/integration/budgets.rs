@@ -95,7 +95,7 @@ fn fuel_of_all_steps_is_one_budget() {
 fn the_time_of_a_run_ends_a_step_and_is_no_part_of_the_trace_before() {
     let spin =
         plan([step("a", "probe.run", json!({"args": ["spin"]})), step("b", "probe.run", json!({"args": ["env"]}))]);
-    let host = host("deadline_ms = 1000");
+    let host = host("deadline_ms = 1000\n[limits]\nfuel = 9_007_199_254_740_991");
     let run = host.run(&spin);
     assert_eq!(run.report.outcome, RunOutcome::Failed);
     let ended = run.report.steps[0].outcome.clone().unwrap();

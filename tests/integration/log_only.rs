@@ -61,7 +61,8 @@ fn missing_needs_are_recorded_and_folders_hold() {
 #[test]
 fn approval_is_recorded_and_asked_of_nobody() {
     let read_write = "filesystem = [{ host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" }]";
-    let host = TestHost::new(&policy("", &format!("{read_write}\napproval = \"required\"")));
+    let asks = policy("", read_write).replace("approval = \"never\"", "approval = \"required\"");
+    let host = TestHost::new(&asks);
     host.write("in.txt", "x");
     let run = host.run_with(&plan([step("r", "files.read-text", json!({"path": "/workspace/in.txt"}))]), &options());
     assert_eq!(run.report.outcome, RunOutcome::Completed, "{:#?}", run.report);
