@@ -25,9 +25,8 @@ const VIRTUAL: &[(&str, &str)] = &[
 const FILE_TIMES: &str = "a file has no times";
 
 /// Cases that differ under any grant, and why.
-const DIFFERENT: &[(&str, &str)] = &[
-    ("current-folder-told", "the first granted folder is proposed; wasmtime proposes none"),
-];
+const DIFFERENT: &[(&str, &str)] =
+    &[("current-folder-told", "the first granted folder is proposed; wasmtime proposes none")];
 
 /// What every program is given, as the tests of the standard library's streams want it.
 const STDIN: &str = "one\ntwo, grüße\n\nlast without an end";

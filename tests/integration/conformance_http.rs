@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
 
 use host_tests::bare::{Bare, Ended, Start};
 use host_tests::server::{Request, Seen, chunked, head, ok, read_request, response, until_closed};
@@ -89,13 +88,14 @@ fn framing(request: &Request) -> String {
     format!("length {}, coding {}", header("content-length"), header("transfer-encoding"))
 }
 
+/// An answer in many small packets.
 fn slow(stream: &mut TcpStream) {
-    let answer = ok("slowly");
-    for part in answer.chunks(7) {
+    stream.set_nodelay(true).expect("it may be set");
+    for part in ok("slowly").chunks(7) {
         if stream.write_all(part).is_err() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::yield_now();
     }
 }
 
