@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use host_tests::server::{Server, ok, response};
 use host_tests::{TestHost, repo, tree};
-use skillhost::outcome::RunOutcome;
+use serde_json::{Map, Value, json};
+use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::replay::ReplayOptions;
 use skillhost::{PlanDocument, RunOptions};
 
-/// Every plan with the folder that it works in.
+/// Every plan that needs no policy of its own, with the folder that it works in.
 fn plans() -> Vec<(PathBuf, PathBuf)> {
     let mut plans = Vec::new();
     for folder in std::fs::read_dir(repo::root().join("examples")).unwrap() {
         let folder = folder.unwrap().path();
+        if folder.join("policy.toml").is_file() {
+            continue;
+        }
         let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
         plans.extend(
             files.filter(|file| file.file_stem().is_some_and(|stem| stem == "plan")).map(|file| (folder.clone(), file)),
@@ -39,4 +44,34 @@ fn every_example_runs_and_replays_and_json_and_yaml_give_one_trace() {
         let head = heads.entry(folder).or_insert(report.head);
         assert_eq!(*head, report.head, "{}", plan.display());
     }
+}
+
+#[test]
+fn the_example_with_a_server_gets_what_its_policy_grants_and_nothing_else() {
+    let server = Server::new(|request| {
+        let file = repo::root().join("examples/fetch/site").join(request.target.trim_start_matches('/'));
+        std::fs::read(file).map_or_else(|_| response("404 Not Found", &[], ""), ok)
+    });
+    let here = |name: &str| {
+        let text = repo::text(&format!("examples/fetch/{name}"));
+        assert!(text.contains("localhost:8000"), "{name} names the server of the README");
+        text.replace("localhost:8000", &format!("localhost:{}", server.port()))
+    };
+    let host = TestHost::new(&here("policy.toml"));
+    let plan: Value = serde_json::from_str(&here("plan.json")).unwrap();
+    let run = host.run(&plan).completed();
+    assert_eq!(run.report.output[0]["rows"], 2, "{}", run.report.output);
+    assert!(std::fs::read_to_string(host.workspace().join("regions.txt")).unwrap().starts_with("3 orders from http://"));
+
+    let path = Map::from_iter([("path".to_owned(), json!("private/notes.txt"))]);
+    let refused = host.run_with(&plan, &RunOptions { inputs: path, ..RunOptions::default() });
+    assert_eq!(refused.report.outcome, RunOutcome::Failed);
+    let Some(Outcome::Failed { error }) = &refused.report.steps[0].outcome else { panic!("{:#?}", refused.report) };
+    assert_eq!(error["code"], "denied");
+    assert_eq!(server.requests().len(), 1);
+
+    // The server is gone, and both runs replay.
+    drop(server);
+    host.replay_equals(&run);
+    host.replay_equals(&refused);
 }

@@ -85,7 +85,7 @@ fn list_entries(_: &[String]) -> io::Result<()> {
     for entry in entries {
         say("path", entry.path());
         show("kind", entry.file_type().map(|kind| (kind.is_file(), kind.is_dir(), kind.is_symlink())));
-        show("length of a file", entry.metadata().map(|facts| facts.is_file().then(|| facts.len())));
+        show("length of a file", entry.metadata().map(|facts| facts.is_file().then_some(facts.len())));
     }
     Ok(())
 }

@@ -8,13 +8,13 @@ use wasip2::http::types::{
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
 use crate::error::{fail, from_cause, shorten};
-use crate::fetch::{Reply, Request};
+use crate::fetch::{Follows, Reply, Request};
 use crate::limits::CHUNK_BYTES;
 use crate::target;
 use crate::tools::{Error, ErrorCode, Header};
 
 /// Sends the request and gives the answer. Where `follows` says so, its body is not read.
-pub(crate) fn exchange(request: &Request, follows: &dyn Fn(u16, &[Header]) -> bool) -> Result<Reply, Error> {
+pub(crate) fn exchange(request: &Request, follows: Follows<'_>) -> Result<Reply, Error> {
     let url = request.url.as_str();
     let outgoing = prepare(request)?;
     let body = outgoing.body().map_err(|()| broken(url))?;

@@ -69,12 +69,15 @@ pub(crate) struct Answer {
     pub(crate) redirects: u8,
 }
 
+/// Whether an answer with this status and these headers is a redirect that is followed.
+pub(crate) type Follows<'a> = &'a dyn Fn(u16, &[Header]) -> bool;
+
 /// Sends the call with `exchange`, and again wherever a redirect leads to. `exchange` reads no body of a redirect that is followed, which
 /// its third parameter decides.
 pub(crate) fn fetch(
     call: Call,
     options: &Options,
-    exchange: &mut dyn FnMut(&Request, &dyn Fn(u16, &[Header]) -> bool) -> Result<Reply, Error>,
+    exchange: &mut dyn FnMut(&Request, Follows<'_>) -> Result<Reply, Error>,
 ) -> Result<Answer, Error> {
     let most = bounded("redirects", options.redirects, DEFAULT_REDIRECTS, MAX_REDIRECTS)?;
     let max_bytes = bounded("max-bytes", options.max_bytes, DEFAULT_BODY_BYTES, MAX_BODY_BYTES)?;

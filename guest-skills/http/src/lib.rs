@@ -11,7 +11,6 @@ mod target;
 
 /// Types and glue generated from `wit/world.wit`.
 mod bindings {
-    #![expect(clippy::too_many_arguments, reason = "generated code")]
     wit_bindgen::generate!({ world: "http", path: "wit", additional_derives: [PartialEq, Eq] });
 }
 

@@ -84,7 +84,7 @@ mod tests {
         assert!(!parse("http://u:secret@a.test/").unwrap_err().message.contains("secret"));
         let long = format!("http://a.test/{}", "x".repeat(MAX_URL_BYTES));
         assert_eq!(parse(&long).unwrap_err().code, ErrorCode::TooLarge);
-        assert!(parse(&long[..MAX_URL_BYTES]).is_ok());
+        assert!(parse(long.get(..MAX_URL_BYTES).unwrap()).is_ok());
     }
 
     #[test]
