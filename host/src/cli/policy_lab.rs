@@ -59,7 +59,7 @@ impl Suggest {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let runs = recorded(session, &self.runs)?;
         runs.iter().flat_map(|run| &run.notes).for_each(|note| session.note(note));
-        let suggestion = suggest(&runs).map_err(not_suggested)?;
+        let suggestion = suggest(&runs).map_err(|error| not_suggested(&error))?;
         let grants = suggestion.policy.grants.len();
         let mut result =
             json!({ "policy": suggestion.text, "grants": grants, "digest": suggestion.policy.digest.to_string() });
@@ -98,8 +98,8 @@ fn recorded(session: &Session, names: &[String]) -> Result<Vec<Recorded>, Error>
     names.iter().map(|name| Ok(Recorded::read(&host, &find_run(host.store(), name)?)?)).collect()
 }
 
-fn not_suggested(error: SuggestError) -> Error {
-    let hint = match &error {
+fn not_suggested(error: &SuggestError) -> Error {
+    let hint = match error {
         SuggestError::NoPolicy { .. } => "give the whole folder of the run: it keeps the policy beside the trace",
         SuggestError::NothingRan => "run the plan with `--log-only`: it runs and records what would have been denied",
         SuggestError::TwoFolders { .. } => "suggest a policy for each of the runs, or use one policy for both",

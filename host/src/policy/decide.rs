@@ -148,33 +148,47 @@ pub(crate) struct Refusal {
     /// Why approval is needed, where that is what is missing.
     pub(crate) needs_approval: Vec<String>,
     /// What the grant does not give, where that is why.
-    pub(crate) missing: Vec<Missing>,
+    pub(crate) missing: Box<[Missing]>,
 }
 
 impl Refusal {
     /// No grant names the tool.
-    pub(crate) const fn not_granted(reason: String, hint: String) -> Self {
-        Self { why: Why::NotGranted, rules: Vec::new(), reason, hint, needs_approval: Vec::new(), missing: Vec::new() }
+    pub(crate) fn not_granted(reason: String, hint: String) -> Self {
+        Self {
+            why: Why::NotGranted,
+            rules: Vec::new(),
+            reason,
+            hint,
+            needs_approval: Vec::new(),
+            missing: Box::default(),
+        }
     }
 
     /// The grant gives less than the tool needs.
     pub(crate) fn incomplete(grant_index: usize, tool: &ToolName, missing: Vec<Missing>) -> Self {
         let (reason, hint) = (needs::reason(grant_index, tool, &missing), needs::hint(grant_index, &missing));
-        Self { why: Why::NeedsMissing, rules: Vec::new(), reason, hint, needs_approval: Vec::new(), missing }
+        Self {
+            why: Why::NeedsMissing,
+            rules: Vec::new(),
+            reason,
+            hint,
+            needs_approval: Vec::new(),
+            missing: missing.into(),
+        }
     }
 
     /// Rules that cannot be evaluated.
     pub(crate) fn broken(rules: Vec<String>, reason: String) -> Self {
         let hint =
             "a call is denied where a rule about it cannot be evaluated: mend the rule, or narrow its scope".to_owned();
-        Self { why: Why::RuleError, rules, reason, hint, needs_approval: Vec::new(), missing: Vec::new() }
+        Self { why: Why::RuleError, rules, reason, hint, needs_approval: Vec::new(), missing: Box::default() }
     }
 
     /// The denial of a step.
     pub(crate) fn of_step(self, step: &StepId, tool: &ToolName) -> Box<Denial> {
         let Self { why, rules, reason, hint, needs_approval, missing } = self;
         let (step, tool) = (step.clone(), tool.clone());
-        Box::new(Denial { step, tool, why, rules, reason, hint, needs_approval, missing })
+        Box::new(Denial { step, tool, why, rules, reason, hint, needs_approval, missing: missing.into_vec() })
     }
 }
 
@@ -553,7 +567,7 @@ fn permit(
         ),
         rules: permission.rules,
         needs_approval: permission.needs_approval,
-        missing: Vec::new(),
+        missing: Box::default(),
     })
 }
 

@@ -112,7 +112,7 @@ impl From<Denial> for Verdict {
 impl From<Refusal> for Verdict {
     fn from(refusal: Refusal) -> Self {
         let Refusal { why, rules, reason, hint, missing, .. } = refusal;
-        Self::Denied { why, rules, reason, hint, missing }
+        Self::Denied { why, rules, reason, hint, missing: missing.into_vec() }
     }
 }
 

@@ -145,6 +145,9 @@ pub(crate) struct Steps<'a> {
     cancel: &'a CancelToken,
 }
 
+/// What is left for a step: its limits, and the time of the run where that is bounded.
+type Left = (StepLimits, Option<RunDeadline>);
+
 /// What the steps before have left behind.
 struct SoFar {
     outputs: Outputs,
@@ -291,7 +294,7 @@ impl<'a> Steps<'a> {
         authorized: &AuthorizedStep,
         so_far: &SoFar,
         log: &mut dyn StepLog,
-    ) -> Result<Result<(StepLimits, Option<RunDeadline>), Box<Denial>>, Error> {
+    ) -> Result<Result<Left, Box<Denial>>, Error> {
         let budget = self.authorized.budget();
         let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &step.tool.name, exhausted))));
         let limits = match so_far.spent.limits(budget, authorized.limits) {

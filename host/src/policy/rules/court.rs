@@ -247,7 +247,7 @@ impl Court {
             reason: said.join("; "),
             hint: format!("a rule that forbids always wins: see {} in the policy's rules", lines.join(", ")),
             needs_approval: Vec::new(),
-            missing: Vec::new(),
+            missing: Box::default(),
         })
     }
 
@@ -268,7 +268,7 @@ impl Court {
             reason: format!("no rule permits `{principal}` to call `{tool}`"),
             hint,
             needs_approval: Vec::new(),
-            missing: Vec::new(),
+            missing: Box::default(),
         }
     }
 
@@ -299,7 +299,7 @@ impl Court {
                 reason: format!("the input cannot be put before the rules: {}", unfit.0),
                 hint: "docs/policy-format.md says which values rules can hold; a rule that does not read this one is not hindered by it"
                     .to_owned(),
-                needs_approval: Vec::new(), missing: Vec::new(),
+                needs_approval: Vec::new(), missing: Box::default(),
             })?;
             pairs.push(("input".to_owned(), record));
         }
@@ -367,7 +367,7 @@ fn check_input(fitting: &[&Rule], tool: &Tool) -> Result<Option<Refusal>, String
             tool.name.skill()
         ),
         needs_approval: Vec::new(),
-        missing: Vec::new(),
+        missing: Box::default(),
     }))
 }
 
