@@ -81,14 +81,14 @@ impl Shape {
         match id {
             ComponentAnyTypeId::Defined(id) => self.defined(types, id),
             ComponentAnyTypeId::Func(id) => {
-                let function = &types[id];
+                let Some(function) = types.get(id) else { return 0 };
                 let params = function.params.iter().map(|(_, ty)| self.value(types, *ty));
                 let params = params.fold(0, u64::saturating_add);
                 params.max(function.result.map_or(0, |ty| self.value(types, ty)))
             }
             ComponentAnyTypeId::Instance(id) => self.instance(types, id),
             ComponentAnyTypeId::Component(id) => {
-                let component = &types[id];
+                let Some(component) = types.get(id) else { return 0 };
                 let items = component.imports.values().chain(component.exports.values());
                 items.map(|item| self.entity(types, item.ty)).max().unwrap_or(0)
             }
@@ -100,7 +100,8 @@ impl Shape {
         if let Some(known) = self.instances.get(&id) {
             return *known;
         }
-        let largest = types[id].exports.values().map(|item| self.entity(types, item.ty)).max().unwrap_or(0);
+        let Some(instance) = types.get(id) else { return 0 };
+        let largest = instance.exports.values().map(|item| self.entity(types, item.ty)).max().unwrap_or(0);
         self.instances.insert(id, largest);
         largest
     }
@@ -130,7 +131,8 @@ impl Shape {
         if let Some(known) = self.sizes.get(&id) {
             return *known;
         }
-        let size = match &types[id] {
+        let Some(ty) = types.get(id) else { return 0 };
+        let size = match ty {
             ComponentDefinedType::Record(record) => self.sum(types, record.fields.values().copied()),
             ComponentDefinedType::Tuple(tuple) => self.sum(types, tuple.types.iter().copied()),
             ComponentDefinedType::FixedLengthList { element, length, .. } => {
@@ -194,7 +196,7 @@ fn work(body: &FunctionBody<'_>, arity: u64) -> Result<u64, BinaryReaderError> {
     while !operators.eof() {
         match operators.read()? {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
-                blocks += 1
+                blocks += 1;
             }
             Operator::BrTable { targets } => transfers += u64::from(targets.len()) + 1,
             Operator::Br { .. }
