@@ -188,10 +188,10 @@ pub(crate) fn path_fault(path: &str) -> Option<BadUrl> {
     Some(BadUrl::TooDeep)
 }
 
-/// Whether a segment is `.` or `..`, with or without parameters: some servers cut those off before they resolve the dots.
+/// Whether a segment, or one of its parts between semicolons, is `.` or `..`: some servers cut parameters off before they resolve the
+/// dots, and some take a semicolon for a slash.
 fn is_dot_segment(segment: &[u8]) -> bool {
-    let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-    matches!(name, b"." | b"..")
+    segment.split(|byte| *byte == b';').any(|part| matches!(part, b"." | b".."))
 }
 
 /// One percent-decoding, and how many escapes there were. A lone percent sign is a fault in what was sent and a plain one further in.

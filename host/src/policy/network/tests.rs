@@ -180,6 +180,17 @@ fn lies_below(path: &str) -> bool {
     true
 }
 
+#[test]
+fn dots_between_semicolons_are_refused_wherever_they_stand() {
+    let rules = rules(&[("http://h.test/v1/*", &["GET"])]);
+    for path in ["/v1/..;/x", "/v1/a;../x", "/v1/%25..;..;..;", "/v1/;.;", "/v1/%2e%2e;"] {
+        let uri: Uri = format!("http://h.test{path}").parse().unwrap();
+        assert!(permit(&rules, &Method::GET, &uri).is_err(), "{path}");
+    }
+    let uri: Uri = "http://h.test/v1/a..;b...;c".parse().unwrap();
+    assert!(permit(&rules, &Method::GET, &uri).is_ok());
+}
+
 proptest! {
     #[test]
     fn what_a_prefix_allows_lies_below_it(
