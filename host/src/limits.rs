@@ -58,6 +58,9 @@ pub const TYPE_BYTES_MAX: u64 = 16 << 20;
 /// of language interpreters have some ten millions; at this bound it takes about a gigabyte.
 pub const FUNCTION_WORK_MAX: u64 = 40_000_000;
 
+/// Components inside of each other: five thousand, which are 65 KB, cost the engine 700 MiB. Composed ones have a handful.
+pub const COMPONENT_DEPTH_MAX: usize = 100;
+
 // ---- one step: defaults a policy may change ----
 
 /// Fuel of a step: about one wasm instruction each, a second or two of work.

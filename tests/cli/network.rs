@@ -27,7 +27,9 @@ impl World {
             "/data/orders.json" => ok(r#"{"orders":3}"#),
             "/data/moved" => response("302 Found", &[("location", "orders.json")], ""),
             "/data/to-private" => response("302 Found", &[("location", "http://10.0.0.1/data/x")], ""),
-            "/data/to-metadata" => response("302 Found", &[("location", "http://169.254.169.254/latest/meta-data/")], ""),
+            "/data/to-metadata" => {
+                response("302 Found", &[("location", "http://169.254.169.254/latest/meta-data/")], "")
+            }
             "/data/echo" => {
                 // The worst server: gives back all that it was told.
                 let told = request.header("authorization").unwrap_or("nothing").to_owned();
@@ -145,7 +147,9 @@ fn a_secret_is_in_nothing_that_is_written() {
     assert!(said.contains(&format!("you said Bearer {}", "*".repeat(SECRET.len()))), "{said}");
 
     let mut everything = vec![("what was said".to_owned(), said.into_bytes())];
-    for command in [&["trace", "show", "last"][..], &["trace", "show", "last", "--json"], &["replay", "last"], &["runs"]] {
+    for command in
+        [&["trace", "show", "last"][..], &["trace", "show", "last", "--json"], &["replay", "last"], &["runs"]]
+    {
         // Nothing of this needs the secret.
         let ended = world.program.run(command);
         assert_eq!(ended.code, 0, "{command:?}: {}", ended.all());

@@ -61,7 +61,9 @@ fn the_example_with_a_server_gets_what_its_policy_grants_and_nothing_else() {
     let plan: Value = serde_json::from_str(&here("plan.json")).unwrap();
     let run = host.run(&plan).completed();
     assert_eq!(run.report.output[0]["rows"], 2, "{}", run.report.output);
-    assert!(std::fs::read_to_string(host.workspace().join("regions.txt")).unwrap().starts_with("3 orders from http://"));
+    assert!(
+        std::fs::read_to_string(host.workspace().join("regions.txt")).unwrap().starts_with("3 orders from http://")
+    );
 
     let path = Map::from_iter([("path".to_owned(), json!("private/notes.txt"))]);
     let refused = host.run_with(&plan, &RunOptions { inputs: path, ..RunOptions::default() });

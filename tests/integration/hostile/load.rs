@@ -219,6 +219,18 @@ fn structures() -> Vec<Case> {
             "nested components",
             "has five thousand components inside of each other",
             || nested(5_000),
+            "component-too-complex",
+        ),
+        refused(
+            "components to the limit",
+            "has a hundred components inside of each other",
+            || nested(100),
+            "unknown-tool",
+        ),
+        refused(
+            "components beside each other",
+            "has nine hundred components beside each other",
+            || [HEADER.to_vec(), section(4, HEADER).repeat(900)].concat(),
             "unknown-tool",
         ),
         refused(

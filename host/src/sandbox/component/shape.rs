@@ -39,8 +39,20 @@ impl Shape {
     /// The first thing that is too much.
     fn read(mut self, bytes: &[u8]) -> Result<Option<String>, BinaryReaderError> {
         let mut validator = Validator::new_with_features(WasmFeatures::all());
+        let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
+            match payload {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > limits::COMPONENT_DEPTH_MAX {
+                return Ok(Some(format!(
+                    "it has more than {} components inside of each other",
+                    limits::COMPONENT_DEPTH_MAX
+                )));
+            }
             validator.payload(&payload)?;
             match payload {
                 Payload::Version { .. } => (self.arity, self.functions) = (0, 0),
@@ -243,6 +255,31 @@ mod tests {
             let refused = complexity(&format!("(component {types})")).expect_err(&types);
             assert!(refused.contains("a value of type"), "{refused}");
         }
+    }
+
+    #[test]
+    fn components_are_counted_inside_of_each_other_and_not_beside() {
+        // In bytes: the text format has a bound of its own.
+        let nested = |depth: usize| {
+            let empty = b"\0asm\x0d\0\x01\0".to_vec();
+            let bytes = (0..depth).fold(empty.clone(), |inner, _| {
+                let mut outer = empty.clone();
+                outer.push(4);
+                let mut length = inner.len();
+                while length > 0x7f {
+                    outer.push(u8::try_from(length & 0x7f | 0x80).unwrap());
+                    length >>= 7;
+                }
+                outer.push(u8::try_from(length).unwrap());
+                [outer, inner].concat()
+            });
+            check(&bytes).map_err(|error| error.to_string())
+        };
+        assert_eq!(nested(limits::COMPONENT_DEPTH_MAX), Ok(()));
+        let refused = nested(limits::COMPONENT_DEPTH_MAX + 1).unwrap_err();
+        assert!(refused.contains("inside of each other"), "{refused}");
+        let beside = "(component) (core module)".repeat(limits::COMPONENT_DEPTH_MAX);
+        assert_eq!(complexity(&format!("(component {beside})")), Ok(()));
     }
 
     #[test]
