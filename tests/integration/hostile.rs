@@ -13,6 +13,7 @@ mod load;
 mod machine;
 mod memory;
 mod model;
+mod network;
 mod output;
 mod paths;
 mod reentry;
@@ -54,6 +55,7 @@ fn cases() -> Vec<Case> {
     cases.extend(reentry::cases());
     cases.extend(load::cases());
     cases.extend(grants::cases());
+    cases.extend(network::cases());
     cases
 }
 
@@ -83,6 +85,7 @@ families! {
     nobody_enters_twice: Reentry,
     what_is_not_run_is_refused_at_load: Load,
     what_is_not_granted_does_not_start: Grants,
+    the_network_is_what_the_rules_say: Network,
 }
 
 fn in_a_process_of_its_own(family: Family, test: &str) {

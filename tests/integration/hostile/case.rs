@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use host_tests::dns::Dns;
 use host_tests::trace::TraceFiles;
-use host_tests::{Run, TestHost, plan, policy, repo, step, tree};
+use host_tests::{Run, Server, TestHost, plan, policy, repo, step, tree};
 use serde_json::{Value, json};
 use skillhost::RunOptions;
 use skillhost::clock::Stopwatch;
@@ -33,10 +34,11 @@ pub(super) enum Family {
     Reentry,
     Load,
     Grants,
+    Network,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Paths,
         Self::Deputy,
         Self::Handles,
@@ -51,6 +53,7 @@ impl Family {
         Self::Reentry,
         Self::Load,
         Self::Grants,
+        Self::Network,
     ];
 
     /// The heading in the threat model.
@@ -70,6 +73,7 @@ impl Family {
             Self::Reentry => "Re-entrance",
             Self::Load => "Components that attack the loader",
             Self::Grants => "What is not granted",
+            Self::Network => "Network",
         }
     }
 }
@@ -81,6 +85,8 @@ pub(super) enum Expect {
     Answer(Value),
     /// The tool returns its error with this value.
     Error(Value),
+    /// The tool returns some error of its own.
+    SomeError,
     /// A command-line program fails; this is in its stderr.
     Fails(&'static str),
     /// This bound ends the step.
@@ -101,6 +107,7 @@ impl Expect {
         match self {
             Self::Answer(value) => format!("the guest gets `{value}`"),
             Self::Error(value) => format!("the guest gets the error `{value}`"),
+            Self::SomeError => "the guest gets an error".to_owned(),
             Self::Fails(text) => format!("the program fails: `{text}`"),
             Self::Limit(limit) => format!("the limit `{}` ends the step", limit.name()),
             Self::Trap(text) => format!("the step traps: `{text}`"),
@@ -145,6 +152,49 @@ pub(super) struct Case {
     set_up: fn(&TestHost),
     after: fn(&Seen<'_>),
     race: Option<fn(&Path)>,
+    world: Option<Box<dyn Fn() -> World>>,
+}
+
+/// What a case has around it beside files: servers, and the policy and input that name them.
+pub(super) struct World {
+    policy: String,
+    step: (&'static str, Value),
+    kept: Vec<Server>,
+    forbidden: Vec<Server>,
+    dns: Option<Dns>,
+}
+
+impl World {
+    pub(super) fn new(policy: String, tool: &'static str, input: Value) -> Self {
+        Self { policy, step: (tool, input), kept: Vec::new(), forbidden: Vec::new(), dns: None }
+    }
+
+    /// A server that may be asked.
+    pub(super) fn keeps(mut self, server: Server) -> Self {
+        self.kept.push(server);
+        self
+    }
+
+    /// A server that must hear of nothing.
+    pub(super) fn forbids(mut self, server: Server) -> Self {
+        self.forbidden.push(server);
+        self
+    }
+
+    /// Who says what names mean.
+    pub(super) fn answers(self, dns: Dns) -> Self {
+        Self { dns: Some(dns), ..self }
+    }
+
+    /// After the run: nobody heard what they must not hear, and a name was looked up once for a request. Then all of it is gone.
+    fn end(self, requests: usize) {
+        for server in &self.forbidden {
+            assert!(server.requests().is_empty(), "{:?}", server.requests());
+        }
+        if let Some(dns) = self.dns {
+            assert_eq!(dns.asked().len(), requests, "{:?}", dns.asked());
+        }
+    }
 }
 
 /// A case that calls `guest.go` of this component without arguments, under a policy that grants nothing.
@@ -170,6 +220,7 @@ pub(super) fn case(
         set_up: |_| (),
         after: |_| (),
         race: None,
+        world: None,
     }
 }
 
@@ -228,6 +279,11 @@ impl Case {
         Self { race: Some(race), ..self }
     }
 
+    /// Servers around it, with the policy and the input that name them.
+    pub(super) fn world(self, world: impl Fn() -> World + 'static) -> Self {
+        Self { world: Some(Box::new(world)), ..self }
+    }
+
     /// Host memory that it may take, where that is more than usual.
     pub(super) fn growth_mib(self, mib: u64) -> Self {
         Self { growth_mib: mib, ..self }
@@ -242,12 +298,17 @@ impl Case {
     pub(super) fn run(&self) {
         println!("case: {:?} {}", self.family, self.name);
         let component = (self.component)();
-        let text = self.policy.clone().unwrap_or_else(|| policy(&self.limits, &self.grant));
+        let mut world = self.world.as_ref().map(|world| world());
+        let text = match (&world, &self.policy) {
+            (Some(world), _) => world.policy.clone(),
+            (None, Some(policy)) => policy.clone(),
+            (None, None) => policy(&self.limits, &self.grant),
+        };
         let host = TestHost::with(&text, &[("guest", &component), ("probe", &repo::component("probe"))]);
         surroundings(&host);
         (self.set_up)(&host);
-        let plans: Vec<Value> =
-            self.steps.iter().map(|(tool, input)| plan([step("it", tool, input.clone())])).collect();
+        let steps = world.as_ref().map_or_else(|| self.steps.clone(), |world| vec![world.step.clone()]);
+        let plans: Vec<Value> = steps.iter().map(|(tool, input)| plan([step("it", tool, input.clone())])).collect();
         // What is compiled is compiled before the measurement, unless loading is what is attacked.
         if self.expect.runs() {
             for plan in &plans {
@@ -294,6 +355,9 @@ impl Case {
         assert_eq!(Outside::of(&host), outside, "{}: something outside of the workspace changed", self.name);
         nowhere_in(run.folder(), CANARY);
         (self.after)(&Seen { host: &host, run: &run });
+        if let Some(world) = world.take() {
+            world.end(run.trace.called().iter().filter(|call| call.ends_with("outgoing-handler#handle")).count());
+        }
 
         let memory = Memory::now();
         host.replay_equals(&run);
@@ -329,6 +393,7 @@ impl Case {
         match (&self.expect, outcome) {
             (Expect::Answer(value), Some(Outcome::Completed { output })) if output == value => (),
             (Expect::Error(value), Some(Outcome::Failed { error })) if error == value => (),
+            (Expect::SomeError, Some(Outcome::Failed { .. })) => (),
             (Expect::Fails(text), Some(Outcome::Failed { error }))
                 if error["stdout"] == "" && error["stderr"].as_str().is_some_and(|stderr| stderr.contains(text)) => {}
             (Expect::Limit(limit), Some(Outcome::LimitExceeded { limit: hit, .. })) if limit == hit => (),

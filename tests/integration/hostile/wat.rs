@@ -65,6 +65,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     ("insecure", INSECURE, "get-insecure-random-bytes", "(param i64 i32)"),
     ("env", "wasi:cli/environment@0.2.12", "get-environment", "(param i32)"),
     ("arguments", "wasi:cli/environment@0.2.12", "get-arguments", "(param i32)"),
+    ("fields", "wasi:http/types@0.2.12", "[constructor]fields", "(result i32)"),
     ("exit", "wasi:cli/exit@0.2.12", "exit", "(param i32)"),
     ("exit-code", "wasi:cli/exit@0.2.12", "exit-with-code", "(param i32)"),
     // level, event, fields
