@@ -3,7 +3,6 @@
 //! Reads traces and the documents beside them. Nothing of a guest runs and nothing acts; components are loaded to see what their tools
 //! declare. Of what a trace does not hold (memory, wall time) nothing is said.
 
-mod paths;
 pub mod replay;
 pub mod suggest;
 pub mod usage;

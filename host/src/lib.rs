@@ -23,6 +23,7 @@
 pub mod canonical;
 pub mod clock;
 pub mod document;
+mod guest_path;
 pub mod id;
 pub mod json;
 pub mod limits;

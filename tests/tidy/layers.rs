@@ -7,7 +7,19 @@ use host_tests::repo;
 /// The modules of the library, from the vocabulary to the command line. A module may name those in earlier layers and, in its own layer,
 /// those that stand before it or are listed in [`PEERS`].
 const LAYERS: [&[&str]; 5] = [
-    &["limits", "problem", "canonical", "clock", "id", "json", "document", "outcome", "types", "toml_text"],
+    &[
+        "limits",
+        "problem",
+        "canonical",
+        "clock",
+        "id",
+        "json",
+        "document",
+        "outcome",
+        "types",
+        "toml_text",
+        "guest_path",
+    ],
     &["skill", "plan", "validate", "policy", "trace"],
     &["sandbox", "store", "report"],
     &["observe", "skills", "host", "run", "replay", "lab"],

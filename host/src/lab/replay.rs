@@ -8,8 +8,9 @@ use std::fmt;
 use http::{Method, Uri};
 use serde_json::{Value, json};
 
+use super::Recorded;
 use super::usage::{Request, StepUsage, Touch};
-use super::{Recorded, paths};
+use crate::guest_path;
 use crate::id::{StepId, ToolName};
 use crate::limits::{self, LimitKind, LimitsDocument, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
@@ -203,13 +204,13 @@ fn allows<'p>(
 
 /// The folder of a grant that a guest path lies in.
 pub(super) fn folder_of<'g>(grant: &'g Grant, path: &str) -> Option<&'g Preopen> {
-    grant.filesystem.iter().find(|preopen| paths::below(path, &preopen.guest).is_some())
+    grant.filesystem.iter().find(|preopen| guest_path::below(path, &preopen.guest).is_some())
 }
 
 /// Where a guest path lies on the host, as the policy writes it.
 pub(super) fn host_path(preopen: &Preopen, path: &str) -> String {
     let host = preopen.host.trim_end_matches('/');
-    match paths::below(path, &preopen.guest) {
+    match guest_path::below(path, &preopen.guest) {
         Some("") | None => host.to_owned(),
         Some(below) => format!("{host}/{below}"),
     }

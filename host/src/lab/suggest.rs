@@ -9,9 +9,10 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Recorded;
 use super::replay::{Finding, compare, permitted};
 use super::usage::{Request, StepUsage, Touch};
-use super::{Recorded, paths};
+use crate::guest_path;
 use crate::id::ToolName;
 use crate::policy::document::places;
 use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
@@ -191,7 +192,7 @@ fn folders_of(had: &Grant, step: &StepUsage, needs: &Needs, new: &BTreeSet<&str>
     {
         let access = if need == FolderNeed::ReadWrite { Access::ReadWrite } else { Access::ReadOnly };
         let writable = |folder: &&mut Preopen| {
-            let origin = had.filesystem.iter().find(|had| paths::below(&folder.guest, &had.guest).is_some());
+            let origin = had.filesystem.iter().find(|had| guest_path::below(&folder.guest, &had.guest).is_some());
             origin.is_some_and(|origin| enough(need, origin))
         };
         match folders.iter_mut().find(writable) {
@@ -208,14 +209,16 @@ fn folders_of(had: &Grant, step: &StepUsage, needs: &Needs, new: &BTreeSet<&str>
 /// The deepest folder that holds all that was touched and was there before the runs.
 fn narrowed(preopen: &Preopen, touched: &[(&str, &Touch)], new: &BTreeSet<&str>) -> Preopen {
     let folder = |(path, touch): &(&str, &Touch)| {
-        let folder = if touch.is_folder { *path } else { paths::parent(path) };
-        paths::below(folder, &preopen.guest).map_or_else(|| preopen.guest.clone(), |_| folder.to_owned())
+        let folder = if touch.is_folder { *path } else { guest_path::parent(path) };
+        guest_path::below(folder, &preopen.guest).map_or_else(|| preopen.guest.clone(), |_| folder.to_owned())
     };
-    let deepest = touched.iter().map(folder).reduce(|one, two| paths::common(&one, &two));
+    let deepest = touched.iter().map(folder).reduce(|one, two| guest_path::common(&one, &two));
     let deepest = deepest.unwrap_or_else(|| preopen.guest.clone());
     let mut guest = preopen.guest.clone();
-    for part in paths::below(&deepest, &preopen.guest).unwrap_or_default().split('/').filter(|part| !part.is_empty()) {
-        let next = paths::join(&guest, part);
+    for part in
+        guest_path::below(&deepest, &preopen.guest).unwrap_or_default().split('/').filter(|part| !part.is_empty())
+    {
+        let next = guest_path::join(&guest, part);
         if new.contains(next.as_str()) {
             break;
         }
@@ -230,8 +233,8 @@ fn add_folder(folders: &mut Vec<Preopen>, mut adding: Preopen, tool: &ToolName) 
     let mut place = None;
     for folder in folders.drain(..) {
         let (inside, outside) = (
-            paths::below(&adding.guest, &folder.guest).is_some(),
-            paths::below(&folder.guest, &adding.guest).is_some(),
+            guest_path::below(&adding.guest, &folder.guest).is_some(),
+            guest_path::below(&folder.guest, &adding.guest).is_some(),
         );
         if !inside && !outside {
             kept.push(folder);

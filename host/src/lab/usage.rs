@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::paths;
 use crate::canonical;
+use crate::guest_path;
 use crate::id::{Digest, StepId, ToolName};
 use crate::limits::{self, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
@@ -287,7 +287,7 @@ impl Following {
             if let (Some(handle), Some(guest)) =
                 (pair.get(0).and_then(Value::as_u64), pair.get(1).and_then(Value::as_str))
             {
-                self.descriptors.insert(handle, (guest.to_owned(), paths::join("/", guest)));
+                self.descriptors.insert(handle, (guest.to_owned(), guest_path::join("/", guest)));
                 self.usage.folders.insert(guest.to_owned());
             }
         }
@@ -340,7 +340,7 @@ impl Following {
         let (folder, base) = self.descriptors.get(&handle(call, descriptor)?)?;
         // A path of more than 4 KiB is recorded by its digest: that it lies below the descriptor is all that is known.
         let path = call.params.get(path).and_then(Value::as_str).unwrap_or_default();
-        Some((folder.clone(), paths::join(base, path)))
+        Some((folder.clone(), guest_path::join(base, path)))
     }
 
     fn touch(&mut self, seq: u64, folder: String, path: String, is_write: bool, result: &Value) -> &mut Touch {

@@ -16,6 +16,7 @@ use wasmtime_wasi_io::streams::{StreamError, StreamResult};
 
 use super::identity::Machine;
 use super::{Entries, Fd, Listing};
+use crate::guest_path;
 use crate::limits::{self, LimitKind};
 use crate::sandbox::ctx::Live;
 use crate::sandbox::stop::LimitHit;
@@ -322,17 +323,7 @@ impl Live {
     /// The guest path of `path` below an open directory, without `.` and with `..` applied as text.
     fn path_below(&self, fd: &Fd, path: &str) -> String {
         let base = self.descriptors.paths.get(&fd.rep()).map(String::as_str).unwrap_or_default();
-        let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
-        for part in path.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
-        }
-        format!("/{}", parts.join("/"))
+        guest_path::join(base, path)
     }
 }
 

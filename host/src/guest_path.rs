@@ -1,7 +1,7 @@
 //! Guest paths as text: absolute, without `.`, `..` and empty parts.
 
 /// `path` below `base`, with `.` and `..` applied as text. A path that leads above the root stays at it.
-pub(super) fn join(base: &str, path: &str) -> String {
+pub(crate) fn join(base: &str, path: &str) -> String {
     let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {
@@ -16,13 +16,13 @@ pub(super) fn join(base: &str, path: &str) -> String {
 }
 
 /// What leads from `folder` to `path`: empty where they are the same, `None` where `path` is not below it.
-pub(super) fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+pub(crate) fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
     if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
 }
 
 /// The folder that a path is in.
-pub(super) fn parent(path: &str) -> &str {
+pub(crate) fn parent(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,
@@ -30,7 +30,7 @@ pub(super) fn parent(path: &str) -> &str {
 }
 
 /// The deepest folder that both lie in or are.
-pub(super) fn common(one: &str, two: &str) -> String {
+pub(crate) fn common(one: &str, two: &str) -> String {
     let shared: Vec<&str> = one
         .split('/')
         .zip(two.split('/'))
