@@ -304,7 +304,11 @@ fn structures() -> Vec<Case> {
             Family::Load,
             "less large function",
             "has a function of five thousand blocks and two thousand locals, to keep the compiler busy",
-            || busy(2_000, 5_000),
+            // Told apart from those of earlier runs, which are compiled already.
+            || {
+                [busy(2_000, 5_000), section(0, &[&[4][..], b"salt", &std::process::id().to_le_bytes()].concat())]
+                    .concat()
+            },
             Expect::Denied,
         )
         .policy("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"text\"]\ntools = [\"*\"]")

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::shape;
 use crate::id::Digest;
 
 /// Goes into the key of every artifact: changes when the files' meaning does.
@@ -144,7 +145,7 @@ fn digest_of_file(path: &Path) -> io::Result<Digest> {
     }
 }
 
-/// What two engines share exactly when each may run what the other compiled.
+/// What two engines share exactly when each may run what the other compiled, and would have compiled it.
 fn engine_key(engine: &Engine) -> String {
     /// Feeds what is hashed into sha256: `Hasher` itself only promises 64 bits and one process.
     struct Sha(Sha256);
@@ -161,6 +162,8 @@ fn engine_key(engine: &Engine) -> String {
 
     let mut sha = Sha(Sha256::new_with_prefix(FORMAT));
     engine.precompile_compatibility_hash().hash(&mut sha);
+    // What is in the cache was let through by these.
+    shape::BOUNDS.iter().for_each(|bound| sha.0.update(bound.to_le_bytes()));
     let key = Digest::from_bytes(sha.0.finalize().into()).to_string();
     key.chars().take(16).collect()
 }

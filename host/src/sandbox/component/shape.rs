@@ -15,6 +15,10 @@ use wasmparser::{
 use super::LoadError;
 use crate::limits;
 
+/// The bounds: what passed others may not pass these.
+pub(super) const BOUNDS: [u64; 3] =
+    [limits::TYPE_BYTES_MAX, limits::FUNCTION_WORK_MAX, limits::COMPONENT_DEPTH_MAX as u64];
+
 /// Refuses what would cost the engine too much. Says nothing of a component that is not valid: that is the engine's to refuse.
 pub(super) fn check(bytes: &[u8]) -> Result<(), LoadError> {
     match Shape::default().read(bytes) {
