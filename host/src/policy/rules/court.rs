@@ -18,7 +18,7 @@ use super::{Rule, RuleSet, SCHEMA, input};
 use crate::id::{Digest, StepId, ToolName};
 use crate::policy::decide::{Refusal, Why};
 use crate::policy::principal::Principal;
-use crate::policy::{Access, Clocks, Grant, Random};
+use crate::policy::{Access, Clocks, Grant, NetworkRule, Random};
 use crate::skill::{Risk, Skill, Tool};
 
 /// The rules of a policy, ready for the calls of one plan by one principal.
@@ -405,21 +405,15 @@ fn fits_action(constraint: &ActionConstraint, action: &EntityUid) -> bool {
 fn granted(grant: &Grant) -> [(&'static str, bool); 7] {
     let any = !grant.filesystem.is_empty();
     let writes = grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite);
-    let (network, network_write) = network(grant);
     [
         ("filesystem_read", any),
         ("filesystem_write", writes),
-        ("network", network),
-        ("network_write", network_write),
+        ("network", !grant.network.is_empty()),
+        ("network_write", grant.network.iter().any(NetworkRule::may_write)),
         ("clocks_real", grant.clocks == Clocks::Real),
         ("random_real", grant.random == Random::Real),
         ("env", !grant.env.is_empty()),
     ]
-}
-
-/// Whether a grant gives access to the network, and to methods that change something there. No grant has either in this version.
-const fn network(_: &Grant) -> (bool, bool) {
-    (false, false)
 }
 
 /// The attributes of a tool's entity.

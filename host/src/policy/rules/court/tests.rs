@@ -74,6 +74,23 @@ impl<'a> Asked<'a> {
 const ALL: &str = "@id(\"all\") permit(principal, action, resource);";
 
 #[test]
+fn rules_see_the_network_that_a_grant_gives() {
+    let rules = format!(
+        "{ALL} @id(\"read\") forbid(principal, action, resource) when {{ context.granted.network && !context.granted.network_write }};
+         @id(\"write\") forbid(principal, action, resource) when {{ context.granted.network_write }};"
+    );
+    let network = |methods: &str| format!("network = [{{ url = \"https://api.test/*\", methods = [{methods}] }}]");
+    for (keys, expected) in [
+        (String::new(), "permit: all"),
+        (network("\"GET\", \"HEAD\""), "forbidden: read"),
+        (network("\"GET\", \"POST\""), "forbidden: write"),
+    ] {
+        let asked = Asked { grant: grant(&keys), ..Asked::new(&rules) };
+        assert_eq!(asked.answer(Some(&json!({"amount": 5}))), expected, "{keys}");
+    }
+}
+
+#[test]
 fn decisions_by_table() {
     let small = json!({"amount": 5});
     for (rules, input, expected) in [
