@@ -8,8 +8,8 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use skillhost::clock::Stopwatch;
 use tokio::net::TcpStream;
+use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, Val};
-use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
@@ -92,17 +92,7 @@ impl HttpFloor {
             http: WasiHttpCtx::new(),
             hooks: Direct,
         };
-        let mut store = Store::new(&self.engine, bare);
-        store.set_fuel(9_000_000_000_000).unwrap();
-        store.set_epoch_deadline(u64::MAX / 2);
-        self.runtime.block_on(async {
-            let instance = self.pre.instantiate_async(&mut store).await.unwrap();
-            let function = instance.get_func(&mut store, function).unwrap();
-            let mut results = [Val::Bool(false)];
-            function.call_async(&mut store, arguments, &mut results).await.unwrap();
-            assert!(matches!(&results[0], Val::Result(Ok(_))), "{results:?}");
-        });
-        drop(store);
+        crate::call_once(&self.engine, &self.pre, &self.runtime, bare, (function, arguments));
         started.elapsed()
     }
 }

@@ -109,6 +109,26 @@ fn bare_config() -> Config {
     config
 }
 
+/// One fresh store and instance, and one call, which may not give an error.
+pub(crate) fn call_once<T: Send + 'static>(
+    engine: &Engine,
+    pre: &InstancePre<T>,
+    runtime: &tokio::runtime::Runtime,
+    state: T,
+    (function, arguments): (&str, &[Val]),
+) {
+    let mut store = Store::new(engine, state);
+    store.set_fuel(9_000_000_000_000).unwrap();
+    store.set_epoch_deadline(u64::MAX / 2);
+    runtime.block_on(async {
+        let instance = pre.instantiate_async(&mut store).await.unwrap();
+        let function = instance.get_func(&mut store, function).unwrap();
+        let mut results = [Val::Bool(false)];
+        function.call_async(&mut store, arguments, &mut results).await.unwrap();
+        assert!(!matches!(&results[0], Val::Result(Err(_))), "{results:?}");
+    });
+}
+
 /// Bare wasmtime-wasi with one component.
 pub struct Floor {
     engine: Engine,
@@ -136,16 +156,8 @@ impl Floor {
         if let Some(directory) = directory {
             wasi.preopened_dir(directory, "/workspace", FsPerms::ReadWrite).unwrap();
         }
-        let mut store = Store::new(&self.engine, Bare { wasi: wasi.build(), table: ResourceTable::new() });
-        store.set_fuel(9_000_000_000_000).unwrap();
-        store.set_epoch_deadline(u64::MAX / 2);
-        self.runtime.block_on(async {
-            let instance = self.pre.instantiate_async(&mut store).await.unwrap();
-            let function = instance.get_func(&mut store, function).unwrap();
-            let mut results = [Val::Bool(false)];
-            function.call_async(&mut store, arguments, &mut results).await.unwrap();
-        });
-        drop(store); // Ours ends with an empty sandbox as well.
+        let bare = Bare { wasi: wasi.build(), table: ResourceTable::new() };
+        call_once(&self.engine, &self.pre, &self.runtime, bare, (function, arguments));
         started.elapsed()
     }
 }

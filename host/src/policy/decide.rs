@@ -152,36 +152,27 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal that is about neither approval nor something that is missing.
+    pub(crate) fn new(why: Why, rules: Vec<String>, reason: String, hint: String) -> Self {
+        Self { why, rules, reason, hint, needs_approval: Vec::new(), missing: Box::default() }
+    }
+
     /// No grant names the tool.
     pub(crate) fn not_granted(reason: String, hint: String) -> Self {
-        Self {
-            why: Why::NotGranted,
-            rules: Vec::new(),
-            reason,
-            hint,
-            needs_approval: Vec::new(),
-            missing: Box::default(),
-        }
+        Self::new(Why::NotGranted, Vec::new(), reason, hint)
     }
 
     /// The grant gives less than the tool needs.
     pub(crate) fn incomplete(grant_index: usize, tool: &ToolName, missing: Vec<Missing>) -> Self {
         let (reason, hint) = (needs::reason(grant_index, tool, &missing), needs::hint(grant_index, &missing));
-        Self {
-            why: Why::NeedsMissing,
-            rules: Vec::new(),
-            reason,
-            hint,
-            needs_approval: Vec::new(),
-            missing: missing.into(),
-        }
+        Self { missing: missing.into(), ..Self::new(Why::NeedsMissing, Vec::new(), reason, hint) }
     }
 
     /// Rules that cannot be evaluated.
     pub(crate) fn broken(rules: Vec<String>, reason: String) -> Self {
         let hint =
             "a call is denied where a rule about it cannot be evaluated: mend the rule, or narrow its scope".to_owned();
-        Self { why: Why::RuleError, rules, reason, hint, needs_approval: Vec::new(), missing: Box::default() }
+        Self::new(Why::RuleError, rules, reason, hint)
     }
 
     /// The denial of a step.
@@ -465,6 +456,7 @@ fn judge(
     is_log_only: bool,
 ) -> (AuthorizedPlan, Vec<Denial>) {
     let court = court(policy, caller, steps);
+    let nothing = Grant { limits: policy.limits, ..Grant::empty() };
     let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
     let (mut authorized, mut denials) = (Vec::with_capacity(steps.len()), Vec::new());
     for (position, request) in steps.iter().enumerate() {
@@ -472,7 +464,6 @@ fn judge(
             let court = court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
             Ok((index, grant, settle(court.as_ref(), caller, request, (index, grant))?))
         });
-        let nothing = Grant { limits: policy.limits, ..Grant::empty() };
         let (index, grant, permission) = match allowed {
             Ok(allowed) => allowed,
             Err(denial) => {

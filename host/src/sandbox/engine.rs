@@ -1,7 +1,7 @@
 //! The engine: every option that matters is written out, so that an upgrade cannot change one silently, and only what can be replayed
 //! is switched on.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -14,6 +14,7 @@ use crate::id::Digest;
 use crate::limits;
 use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::interfaces;
+use crate::sandbox::program::Links;
 
 /// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a run
 /// is under way and none otherwise.
@@ -32,9 +33,9 @@ const INSTANCE_BYTES: usize = 16 << 20;
 /// The engine and the linker, made once, with the ticker that drives epochs while a step runs.
 pub(crate) struct SandboxEngine {
     pub(crate) engine: Engine,
-    pub(crate) linker: Linker<SkillCtx>,
-    /// The same with HTTP.
-    pub(crate) network_linker: Linker<SkillCtx>,
+    linker: Linker<SkillCtx>,
+    /// The same with HTTP, made when the first program may have it.
+    network_linker: OnceLock<Linker<SkillCtx>>,
     ticker: Ticker,
 }
 
@@ -54,10 +55,22 @@ impl SandboxEngine {
         let engine = Engine::new(&config())?;
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker)?;
-        let mut network_linker = linker.clone();
-        interfaces::add_http_to_linker(&mut network_linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, network_linker, ticker })
+        Ok(Self { engine, linker, network_linker: OnceLock::new(), ticker })
+    }
+
+    /// What a program of this reach is linked with.
+    pub(crate) fn linker(&self, links: Links) -> wasmtime::Result<&Linker<SkillCtx>> {
+        match (links, self.network_linker.get()) {
+            (Links::Local, _) => Ok(&self.linker),
+            (Links::Network, Some(made)) => Ok(made),
+            (Links::Network, None) => {
+                let mut linker = self.linker.clone();
+                interfaces::add_http_to_linker(&mut linker)?;
+                // Where another thread was faster, its linker is the same.
+                Ok(self.network_linker.get_or_init(|| linker))
+            }
+        }
     }
 
     /// Epochs advance while the guard lives. A run holds one for all of its steps: waking the ticker costs more than a small step.

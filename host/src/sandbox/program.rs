@@ -64,16 +64,12 @@ impl Program {
     ) -> Result<Self, SandboxError> {
         let link =
             |error: wasmtime::Error| SandboxError::Link { skill: skill.name.clone(), message: format!("{error:#}") };
-        let linker = match links {
-            Links::Network => &sandbox.network_linker,
-            Links::Local => &sandbox.linker,
-        };
         if links == Links::Local
             && let Some(import) = skill.imports.iter().find(|import| import.needs == Need::Network)
         {
             return Err(SandboxError::NotGranted { skill: skill.name.clone(), import: import.name.clone() });
         }
-        let pre = linker.instantiate_pre(component).map_err(link)?;
+        let pre = sandbox.linker(links).and_then(|linker| linker.instantiate_pre(component)).map_err(link)?;
         let mut exports = BTreeMap::new();
         for (name, tool) in &skill.tools {
             let (interface, function) = match &tool.export {

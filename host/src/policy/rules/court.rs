@@ -241,14 +241,8 @@ impl Court {
             })
             .collect();
         let lines: Vec<String> = deciding.iter().map(|rule| format!("`{}` (line {})", rule.id, rule.line)).collect();
-        Verdict::Denied(Refusal {
-            why: Why::Forbidden,
-            rules: ids(&deciding),
-            reason: said.join("; "),
-            hint: format!("a rule that forbids always wins: see {} in the policy's rules", lines.join(", ")),
-            needs_approval: Vec::new(),
-            missing: Box::default(),
-        })
+        let hint = format!("a rule that forbids always wins: see {} in the policy's rules", lines.join(", "));
+        Verdict::Denied(Refusal::new(Why::Forbidden, ids(&deciding), said.join("; "), hint))
     }
 
     fn not_permitted(&self, tool: &ToolName, permits: &[String]) -> Refusal {
@@ -262,14 +256,8 @@ impl Court {
             let ids: Vec<String> = permits.iter().take(5).map(|id| format!("`{id}`")).collect();
             format!("the conditions of {} do not hold for this call", ids.join(", "))
         };
-        Refusal {
-            why: Why::NotPermitted,
-            rules: Vec::new(),
-            reason: format!("no rule permits `{principal}` to call `{tool}`"),
-            hint,
-            needs_approval: Vec::new(),
-            missing: Box::default(),
-        }
+        let reason = format!("no rule permits `{principal}` to call `{tool}`");
+        Refusal::new(Why::NotPermitted, Vec::new(), reason, hint)
     }
 
     fn context(&self, reads: &Reads, call: &Call<'_>) -> Result<Context, Refusal> {
@@ -293,13 +281,10 @@ impl Court {
             pairs.push(("attempt".to_owned(), RestrictedExpression::new_long(i64::from(call.attempt))));
         }
         if let Some(value) = call.input.filter(|_| reads.reads_input()) {
-            let record = input::record(value, &call.tool.params, &reads.input).map_err(|unfit| Refusal {
-                why: Why::RuleError,
-                rules: Vec::new(),
-                reason: format!("the input cannot be put before the rules: {}", unfit.0),
-                hint: "docs/policy-format.md says which values rules can hold; a rule that does not read this one is not hindered by it"
-                    .to_owned(),
-                needs_approval: Vec::new(), missing: Box::default(),
+            let record = input::record(value, &call.tool.params, &reads.input).map_err(|unfit| {
+                let reason = format!("the input cannot be put before the rules: {}", unfit.0);
+                let hint = "docs/policy-format.md says which values rules can hold; a rule that does not read this one is not hindered by it";
+                Refusal::new(Why::RuleError, Vec::new(), reason, hint.to_owned())
             })?;
             pairs.push(("input".to_owned(), record));
         }
@@ -358,17 +343,12 @@ fn check_input(fitting: &[&Rule], tool: &Tool) -> Result<Option<Refusal>, String
     let (id, line) = rule.map_or(("", 0), |rule| (rule.id.as_str(), rule.line));
     let said = error.to_string();
     let said = said.split_once("`, ").map_or(said.as_str(), |(_, rest)| rest).trim_end_matches('.');
-    Ok(Some(Refusal {
-        why: Why::RuleError,
-        rules: vec![id.to_owned()],
-        reason: format!("rule `{id}` (line {line}) does not fit the input of `{}`: {said}", tool.name),
-        hint: format!(
-            "name the tools that the rule is for in its scope (`resource == Tool::\"…\"`), or test first with `context.input has …`; `host inspect {}` shows the parameters",
-            tool.name.skill()
-        ),
-        needs_approval: Vec::new(),
-        missing: Box::default(),
-    }))
+    let reason = format!("rule `{id}` (line {line}) does not fit the input of `{}`: {said}", tool.name);
+    let hint = format!(
+        "name the tools that the rule is for in its scope (`resource == Tool::\"…\"`), or test first with `context.input has …`; `host inspect {}` shows the parameters",
+        tool.name.skill()
+    );
+    Ok(Some(Refusal::new(Why::RuleError, vec![id.to_owned()], reason, hint)))
 }
 
 fn fits_principal(constraint: &PrincipalConstraint, (uid, parents): (&EntityUid, &[EntityUid])) -> bool {
