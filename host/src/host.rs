@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::id::SkillName;
+use crate::id::{SkillName, StepId};
+use crate::journal::Durability;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
 use crate::policy::explain::Explanation;
@@ -30,6 +31,10 @@ pub struct SkillHost {
     pub(crate) policy: PolicyDocument,
     pub(crate) principal: Principal,
     pub(crate) approver: Option<Approver>,
+    /// Whether a run waits where somebody has to approve and nobody is there.
+    pub(crate) pauses: bool,
+    pub(crate) durability: Durability,
+    pub(crate) policy_file: Option<PathBuf>,
     pub(crate) workspace: PathBuf,
     pub(crate) store: RunStore,
     pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
@@ -112,6 +117,7 @@ impl PolicyDocument {
 ///
 /// - the policy grants nothing: every plan is denied;
 /// - plans run in the name of `user:local`, and nobody can be asked for approval: what needs it is denied;
+/// - what a step did is on the disk before the next begins;
 /// - the skills are the ones that are built in, and what a plan itself names;
 /// - `{workspace}` is `workspace` below the current folder, and state is kept in `.skillhost` below it;
 /// - no secret has a value, and names are looked up as the policy says, else as the system does;
@@ -122,6 +128,9 @@ pub struct SkillHostBuilder {
     policy: PolicyDocument,
     principal: Principal,
     approver: Option<Approver>,
+    pauses: bool,
+    durability: Durability,
+    policy_file: Option<PathBuf>,
     workspace: PathBuf,
     state: PathBuf,
     skills: BTreeMap<SkillName, SkillBytes>,
@@ -137,6 +146,9 @@ impl Default for SkillHostBuilder {
             policy: PolicyDocument::deny_all(),
             principal: Principal::default(),
             approver: None,
+            pauses: false,
+            durability: Durability::Full,
+            policy_file: None,
             workspace: PathBuf::from("workspace"),
             state: PathBuf::from(".skillhost"),
             skills: BTreeMap::new(),
@@ -167,6 +179,28 @@ impl SkillHostBuilder {
     #[must_use]
     pub fn approver(mut self, approver: impl Approve + 'static) -> Self {
         self.approver = Some(Approver(Arc::new(approver)));
+        self
+    }
+
+    /// Whether a run pauses where a step needs approval and there is no approver, until [`SkillHost::go_on`] is given an answer. Default:
+    /// no, such a step is denied.
+    #[must_use]
+    pub const fn pauses(mut self, pauses: bool) -> Self {
+        self.pauses = pauses;
+        self
+    }
+
+    /// How much is done so that a step survives a power failure. Default: [`Durability::Full`].
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The file that the policy was read from. It is kept beside each run, so that whoever goes on with one finds the policy of today.
+    #[must_use]
+    pub fn policy_file(mut self, path: Option<PathBuf>) -> Self {
+        self.policy_file = path;
         self
     }
 
@@ -227,6 +261,9 @@ impl SkillHostBuilder {
             policy: self.policy,
             principal: self.principal,
             approver: self.approver,
+            pauses: self.pauses,
+            durability: self.durability,
+            policy_file: self.policy_file,
             workspace: self.workspace,
             store: RunStore::at(self.state),
             skills: self.skills,
@@ -253,6 +290,13 @@ pub struct RunOptions {
     pub cancel: CancelToken,
 }
 
+/// What may be said for a run that goes on.
+#[derive(Debug, Clone, Default)]
+pub struct GoOnOptions {
+    /// Ends the run from outside.
+    pub cancel: CancelToken,
+}
+
 impl SkillHost {
     /// Starts to configure a host.
     #[must_use]
@@ -269,6 +313,15 @@ impl SkillHost {
     /// [`Error`] where the run could not be started or not be recorded.
     pub fn run(&self, plan: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
         detached(|| run::run(self, plan, options))
+    }
+
+    /// Goes on with a run that was stopped, by a crash or because it waits for approval. What is settled of it is not done again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it has ended, had not begun, or where plan, policy or components are not those that it began with.
+    pub fn go_on(&self, run: RunDir, options: &GoOnOptions) -> Result<Report, Error> {
+        detached(|| run::go_on(self, run, options))
     }
 
     /// Validates a plan and nothing else: no guest code runs, nothing is written but compiled components.
@@ -320,6 +373,11 @@ impl SkillHost {
         &self.workspace
     }
 
+    /// Whether somebody can be asked for approval, now or later.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.approver.is_some() || self.pauses
+    }
+
     pub(crate) fn engine(&self) -> Result<Arc<SandboxEngine>, SandboxError> {
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
@@ -356,6 +414,32 @@ pub enum Error {
     #[error("the recorded run is damaged: {what}")]
     Damaged {
         /// What is wrong.
+        what: String,
+    },
+    /// The run had not begun: nothing of it has to be taken back, and there is nothing to go on with.
+    #[error("the run `{run}` had not begun")]
+    NotBegun {
+        /// The run.
+        run: String,
+    },
+    /// The run has ended.
+    #[error("the run `{run}` has ended")]
+    HasEnded {
+        /// The run.
+        run: String,
+    },
+    /// The policy is not the one that the run began with.
+    #[error("the run `{run}` began under another policy")]
+    PolicyChanged {
+        /// The run.
+        run: String,
+    },
+    /// Something else is not what the run began with.
+    #[error("the run cannot go on{}: {what}", .step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default())]
+    Changed {
+        /// The step, where it is in one.
+        step: Option<StepId>,
+        /// What is different.
         what: String,
     },
     /// A reference of the plan cannot be resolved although it is valid: its text would be too long.

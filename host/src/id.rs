@@ -179,7 +179,22 @@ pub struct ToolName {
     function: String,
 }
 
+/// The name of this program as if it were a skill.
+const HOST: &str = "host";
+
 impl ToolName {
+    /// The tool that a step stands for which only asks somebody: `host.approve`. No skill can be called `host`.
+    #[must_use]
+    pub fn approve() -> Self {
+        Self { skill: SkillName(HOST.to_owned()), function: "approve".to_owned() }
+    }
+
+    /// Whether it is [`Self::approve`].
+    #[must_use]
+    pub fn is_approve(&self) -> bool {
+        self.skill.as_str() == HOST && self.function() == "approve"
+    }
+
     /// Joins a skill's name with the name of one of its tools (`function` or `interface.function`).
     ///
     /// # Errors
@@ -228,6 +243,25 @@ impl FromStr for ToolName {
         Self::new(SkillName::new(skill).map_err(|_| wrong())?, function).map_err(|_| wrong())
     }
 }
+
+/// As the text that it is written as.
+macro_rules! as_text {
+    ($($name:ty),*) => { $(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )* };
+}
+as_text!(Digest, SkillName, StepId, ToolName);
 
 #[cfg(test)]
 mod tests {

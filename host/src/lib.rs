@@ -25,6 +25,7 @@ pub mod clock;
 pub mod document;
 mod guest_path;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod limits;
 pub mod outcome;
@@ -56,7 +57,7 @@ pub mod skills;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-pub use host::{Error, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
+pub use host::{Error, GoOnOptions, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};
 pub use report::Report;

@@ -35,6 +35,13 @@ pub enum Outcome {
     },
     /// The caller cancelled the run while the step ran.
     Cancelled,
+    /// The step and one that ran beside it touched the same path, and one of the two changed it.
+    Conflict {
+        /// The path as the guest saw it.
+        path: String,
+        /// The other step, which comes earlier in the plan.
+        with: String,
+    },
 }
 
 impl Outcome {
@@ -53,6 +60,7 @@ impl Outcome {
             Self::Trapped { .. } => "trapped",
             Self::LimitExceeded { .. } => "limit-exceeded",
             Self::Cancelled => "cancelled",
+            Self::Conflict { .. } => "conflict",
         }
     }
 }
@@ -71,11 +79,25 @@ pub enum RunOutcome {
     Denied,
     /// The caller cancelled it.
     Cancelled,
+    /// It did not complete, and everything that its steps had done was taken back.
+    RolledBack,
+    /// It did not complete, and not everything could be taken back.
+    RollbackIncomplete,
+    /// It waits for somebody's approval. Never the end of a trace.
+    Paused,
 }
 
 impl RunOutcome {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Completed, Self::Failed, Self::Refused, Self::Denied, Self::Cancelled];
+    /// All that a run can end with.
+    pub const ALL: [Self; 7] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Refused,
+        Self::Denied,
+        Self::Cancelled,
+        Self::RolledBack,
+        Self::RollbackIncomplete,
+    ];
 
     /// The outcome's name in traces and reports.
     #[must_use]
@@ -86,6 +108,9 @@ impl RunOutcome {
             Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Cancelled => "cancelled",
+            Self::RolledBack => "rolled-back",
+            Self::RollbackIncomplete => "rollback-incomplete",
+            Self::Paused => "paused",
         }
     }
 

@@ -4,17 +4,17 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::Value;
-
 use crate::host::{Error, SkillHost};
 use crate::id::SkillName;
+use crate::limits;
 use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
-use crate::policy::{ApprovalAnswer, ApprovalRequest, Approve, Policy, Why};
+use crate::policy::{Policy, Why};
 use crate::problem::Problem;
-use crate::report::begun;
-use crate::run::{Given, Prepared, Stage, StepLog, Steps, approval_event, header, prepare_with};
+use crate::run::{
+    Done, Given, Go, Halt, Next, Prepared, Stage, StepLog, Steps, Turn, difference, header, prepare_with,
+};
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
 use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, unusable};
@@ -22,7 +22,6 @@ use crate::store::RunDir;
 use crate::trace::event::{DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
 use crate::trace::replay::ReplayReader;
-use crate::{canonical, limits};
 
 /// What may be changed for a replay.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +81,6 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let mut log = Replaying {
         reader: Some(Box::new(ReplayReader::open(recorded.path())?)),
         ends: overview.ends,
-        outcome: overview.outcome,
         replaced,
         step_is_replaced: false,
         steps: 0,
@@ -100,38 +98,43 @@ type Found = Option<(Option<String>, Divergence)>;
 
 /// Makes the events that the plan leads to and compares each with the record.
 fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<Found, Error> {
-    let (outcome, output, begun) = match &prepared.stage {
-        Stage::Refused { problems } => {
-            if let Some(divergence) = log.expect(&Event::Refused { problems: problems.clone() })? {
-                return Ok(Some((None, divergence)));
-            }
-            (RunOutcome::Refused, Value::Null, 0)
-        }
+    let done = match &prepared.stage {
+        Stage::Refused { problems } => found(log.note(&Event::Refused { problems: problems.clone() }))?
+            .map_or_else(|| Ok(Done::nothing(RunOutcome::Refused)), Err),
         Stage::Denied { denials, .. } => {
-            for denial in denials {
-                if let Some(divergence) = log.expect_denied(&DeniedEvent::of(denial, prepared.policy))? {
-                    return Ok(Some((None, divergence)));
-                }
-            }
-            (RunOutcome::Denied, Value::Null, 0)
+            let mut denials = denials.iter().map(|denial| Event::Denied(DeniedEvent::of(denial, prepared.policy)));
+            found(denials.try_for_each(|denied| log.note(&denied)))?
+                .map_or_else(|| Ok(Done::nothing(RunOutcome::Denied)), Err)
         }
         Stage::Ready { checked, authorized, would_deny } => {
             // A cancellation came from outside: it is replayed by the record, not by a token.
             let cancel = CancelToken::new();
             let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), None, &cancel)?;
-            let done = steps.run_all(would_deny, log)?;
-            if let Some((step, divergence)) = done.divergence {
-                return Ok(Some((Some(step), divergence)));
+            let mut done = steps.run_all(would_deny, log)?;
+            match done.divergence.take() {
+                Some((step, divergence)) => return Ok(Some((step.map(|step| step.to_string()), divergence))),
+                None => Ok(done),
             }
-            let begun = begun(&done.steps);
-            (done.outcome, done.output, begun)
         }
     };
-    let end = Event::RunEnd { outcome, output, steps: begun };
-    if let Some(divergence) = log.expect(&end)? {
-        return Ok(Some((None, divergence)));
+    let Done { outcome, output, begun, .. } = match done {
+        Ok(done) => done,
+        Err(divergence) => return Ok(Some((None, divergence))),
+    };
+    let end = match outcome {
+        // The record of a run that waits has no end.
+        RunOutcome::Paused => log.at_end(),
+        _ => log.note(&Event::RunEnd { outcome, output, steps: begun }),
+    };
+    Ok(found(end)?.map(|divergence| (None, divergence)))
+}
+
+fn found(went: Go<()>) -> Result<Option<Divergence>, Error> {
+    match went {
+        Ok(()) => Ok(None),
+        Err(Halt::Diverged(divergence)) => Ok(Some(divergence)),
+        Err(Halt::Error(error)) => Err(error),
     }
-    Ok(None)
 }
 
 /// What a replay has to know before it begins: the header, and how each step ended.
@@ -224,7 +227,7 @@ fn compare_header(
     prepared: &Prepared,
 ) -> Result<Option<Divergence>, Error> {
     let mut made = header(document, prepared);
-    let Some((seq, Event::Header(mut recorded))) = log.next()? else {
+    let Some((seq, Event::Header(mut recorded))) = log.take()? else {
         return Err(Error::Damaged { what: "its trace does not begin with a header".to_owned() });
     };
     for name in &log.replaced {
@@ -241,7 +244,6 @@ struct Replaying {
     /// `None` while a step has it.
     reader: Option<Box<ReplayReader>>,
     ends: VecDeque<StepEnd>,
-    outcome: Option<RunOutcome>,
     replaced: Vec<SkillName>,
     /// Whether the step that runs has a component that was not recorded.
     step_is_replaced: bool,
@@ -256,69 +258,52 @@ impl Replaying {
             .ok_or_else(|| Error::Damaged { what: "a step did not give its trace back".to_owned() })
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Event)>, Error> {
+    /// Takes the next recorded event.
+    fn take(&mut self) -> Result<Option<(u64, Event)>, Error> {
         Ok(self.reader()?.next_event()?)
-    }
-
-    /// Takes the next recorded event, which must equal `made`.
-    fn expect(&mut self, made: &Event) -> Result<Option<Divergence>, Error> {
-        Ok(compare(self.next()?, made))
     }
 }
 
 impl Replaying {
-    /// Takes the next recorded event, which must be this denial. A record without `why` says the step and the reason alone.
-    fn expect_denied(&mut self, made: &DeniedEvent) -> Result<Option<Divergence>, Error> {
-        let mut made = made.clone();
-        let recorded = self.next()?;
-        if let Some((_, Event::Denied(denied))) = &recorded
-            && denied.is_brief()
-        {
-            made = DeniedEvent { step: made.step, tool: made.tool, reason: made.reason, ..denied.clone() };
+    /// A record without `why` says of a denial the step and the reason alone.
+    fn as_brief(made: &Event, recorded: Option<&(u64, Event)>) -> Event {
+        match (made, recorded) {
+            (Event::Denied(made), Some((_, Event::Denied(denied)))) if denied.is_brief() => {
+                let DeniedEvent { step, tool, reason, .. } = made.clone();
+                Event::Denied(DeniedEvent { step, tool, reason, ..denied.clone() })
+            }
+            (made, _) => made.clone(),
         }
-        Ok(compare(recorded, &Event::Denied(made)))
+    }
+
+    /// The record must have no more.
+    fn at_end(&mut self) -> Go<()> {
+        match self.take()? {
+            None => Ok(()),
+            Some((seq, recorded)) => {
+                let what = format!("the replay waits for approval where the record has a `{}`", recorded.kind().name());
+                Err(Divergence { seq: Some(seq), what }.into())
+            }
+        }
     }
 }
 
 impl StepLog for Replaying {
-    fn approval(
-        &mut self,
-        request: &ApprovalRequest<'_>,
-        _: Option<&dyn Approve>,
-    ) -> Result<Result<ApprovalAnswer, Divergence>, Error> {
-        let recorded = self.next()?;
-        // What is recorded but for the answer must be what is asked for; the answer is the record's.
-        let answer = match &recorded {
-            Some((_, Event::Approval(approval))) => approval.answer.clone(),
-            _ => ApprovalAnswer::reject("", ""),
-        };
-        let made = Event::Approval(approval_event(request, answer.clone()));
-        Ok(compare(recorded, &made).map_or(Ok(answer), Err))
+    fn note(&mut self, event: &Event) -> Go<()> {
+        let recorded = self.take()?;
+        let made = Self::as_brief(event, recorded.as_ref());
+        compare(recorded, &made).map_or(Ok(()), |divergence| Err(divergence.into()))
     }
 
-    fn denied(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
-        Ok(self.expect_denied(denied)?.map_or(Ok(()), Err))
+    fn next(&mut self) -> Go<Next> {
+        let Some(line) = self.reader()?.peek()? else { return Ok(Next::End) };
+        Ok(Next::Event(Box::new(line.event()?)))
     }
 
-    fn would_deny(&mut self, denied: &DeniedEvent) -> Result<Result<(), Divergence>, Error> {
-        Ok(self.expect(&Event::WouldDeny(denied.clone()))?.map_or(Ok(()), Err))
-    }
-
-    /// The clock of a replay says nothing. What else a budget denies was found before this is asked.
-    fn is_out_of_time_here(&mut self, _: bool) -> Result<bool, Error> {
-        let line = self.reader()?.peek()?.filter(|line| line.kind() == Kind::Denied);
-        let event = line.map(|line| line.event()).transpose()?;
-        Ok(matches!(event, Some(Event::Denied(denied)) if denied.why == Why::Budget))
-    }
-
-    fn is_cancelled_here(&self) -> bool {
-        self.ends.is_empty() && self.outcome == Some(RunOutcome::Cancelled)
-    }
-
-    fn begin(&mut self, begin: &StepBegin) -> Result<Result<Tape, Divergence>, Error> {
+    fn begin(&mut self, begin: &StepBegin) -> Go<Turn> {
         let replaced = self.replaced.contains(begin.tool.skill());
         self.step_is_replaced = replaced;
-        let divergence = match self.next()? {
+        let divergence = match self.take()? {
             Some((seq, Event::StepBegin(mut recorded))) => {
                 if replaced {
                     recorded.skill = begin.skill;
@@ -329,16 +314,17 @@ impl StepLog for Replaying {
             None => Some(Divergence { seq: None, what: format!("the record ends before step `{}`", begin.step) }),
         };
         if let Some(divergence) = divergence {
-            return Ok(Err(divergence));
+            return Err(divergence.into());
         }
         let Some(StepEnd { outcome, calls, .. }) = self.ends.front().cloned() else {
-            return Err(Error::Damaged { what: format!("step `{}` began and never ended", begin.step) });
+            let what = format!("step `{}` began and never ended", begin.step);
+            return Err(Error::Damaged { what }.into());
         };
         let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
-        Ok(Ok(Tape::Replay { source, outcome, calls }))
+        Ok(Turn::Run(Tape::Replay { source, outcome, calls }))
     }
 
-    fn end(&mut self, tape: Tape, end: &StepEnd) -> Result<Result<(), Divergence>, Error> {
+    fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()> {
         if let Tape::Replay { source, .. } = tape {
             let source: Box<dyn Any> = source;
             self.reader = source.downcast().ok();
@@ -346,11 +332,11 @@ impl StepLog for Replaying {
         let missed = self.reader()?.skip_calls()?;
         if missed > 0 {
             let what = format!("the replayed step ended where the record has {missed} more host calls");
-            return Ok(Err(Divergence { seq: None, what }));
+            return Err(Divergence { seq: None, what }.into());
         }
         self.ends.pop_front();
         self.calls += end.calls;
-        let divergence = match self.next()? {
+        let divergence = match self.take()? {
             Some((seq, Event::StepEnd(mut recorded))) => {
                 if self.step_is_replaced {
                     recorded.fuel = end.fuel;
@@ -360,13 +346,12 @@ impl StepLog for Replaying {
             Some((seq, recorded)) => difference(seq, &recorded, &Event::StepEnd(end.clone())),
             None => Some(Divergence { seq: None, what: format!("the record ends before step `{}` ended", end.step) }),
         };
-        match divergence {
-            Some(divergence) => Ok(Err(divergence)),
-            None => {
-                self.steps += 1;
-                Ok(Ok(()))
-            }
-        }
+        self.steps += u64::from(divergence.is_none());
+        divergence.map_or(Ok(()), |divergence| Err(divergence.into()))
+    }
+
+    fn commit(&mut self) -> Go<()> {
+        Ok(())
     }
 }
 
@@ -379,15 +364,4 @@ fn compare(recorded: Option<(u64, Event)>, made: &Event) -> Option<Divergence> {
             Some(Divergence { seq: None, what })
         }
     }
-}
-
-/// The first member in which two events differ.
-fn difference(seq: u64, recorded: &Event, made: &Event) -> Option<Divergence> {
-    let difference = crate::trace::diff::events(recorded, made)?;
-    let short = |value: &Option<Value>| match value {
-        Some(value) => canonical::to_string(value).chars().take(200).collect(),
-        None => "nothing".to_owned(),
-    };
-    let (was, is) = (short(&difference.left), short(&difference.right));
-    Some(Divergence { seq: Some(seq), what: format!("`{}` is {is}; recorded is {was}", difference.pointer) })
 }

@@ -35,6 +35,10 @@ pub struct Report {
     pub log_only: bool,
     /// What would have been denied, where denials stopped nothing.
     pub would_deny: Vec<Denial>,
+    /// What the run waits for, where it is paused.
+    pub pending: Option<Pending>,
+    /// How the steps that completed were taken back, where that was done.
+    pub rollback: Option<RollbackReport>,
     /// The hash of the trace's last event: equal for equal runs.
     pub head: Digest,
     /// The number of events.
@@ -64,11 +68,71 @@ pub struct StepReport {
     pub duration_us: u64,
     /// The last that the guest wrote to stderr where the step did not complete and its outcome does not hold it: what a panic says.
     pub stderr: String,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Why its condition kept it from running.
+    pub skipped: Option<String>,
+    /// What was saved because its result was taken from a record.
+    pub reused: Option<Saved>,
+    /// Whether what it did was taken back after it had completed.
+    pub undone: bool,
+    /// Whether the run waits for somebody's approval of it.
+    pub awaits_approval: bool,
 }
 
-/// How many of the steps began.
-pub(crate) fn begun(steps: &[StepReport]) -> u64 {
-    steps.iter().filter(|step| step.outcome.is_some()).count() as u64
+/// What a step did not use because its result was taken from a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Saved {
+    /// Fuel.
+    pub fuel: u64,
+    /// Host calls.
+    pub calls: u64,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The step.
+    pub step: StepId,
+    /// Its tool; `host.approve` for a step that only asks.
+    pub tool: ToolName,
+    /// Why approval is needed.
+    pub needs_approval: Vec<String>,
+    /// What an answer is bound to.
+    pub subject: Digest,
+    /// What the plan says to whoever is asked; may be empty.
+    pub message: String,
+}
+
+/// How a run was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollbackReport {
+    /// Why.
+    pub because: String,
+    /// What is left to do by hand, a line each; empty where everything was taken back.
+    pub left: Vec<String>,
+}
+
+impl StepReport {
+    /// A step that did not run yet.
+    #[must_use]
+    pub const fn of(id: StepId, tool: ToolName) -> Self {
+        Self {
+            id,
+            tool,
+            outcome: None,
+            calls: 0,
+            fuel: None,
+            memory_bytes: 0,
+            duration_us: 0,
+            stderr: String::new(),
+            attempts: 0,
+            skipped: None,
+            reused: None,
+            undone: false,
+            awaits_approval: false,
+        }
+    }
 }
 
 impl Report {

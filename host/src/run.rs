@@ -1,7 +1,12 @@
-//! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded.
+//! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded. A run that was stopped
+//! goes through the same stages, with what is recorded of it where it is recorded.
 
+mod approval;
+mod go_on;
+mod log;
 mod prepare;
 mod steps;
+mod turn;
 
 use serde_json::{Map, Value};
 
@@ -12,19 +17,21 @@ use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::policy::Denial;
 use crate::problem::Problem;
-use crate::report::{Report, StepReport, begun};
-use crate::sandbox::Directories;
-use crate::store::{Phase, RunDir};
+use crate::report::Report;
+use crate::sandbox::{CancelToken, Directories, Reach};
+use crate::store::{Phase, Place, RunDir};
 use crate::trace::blob::BlobStore;
 use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
+pub(crate) use go_on::go_on;
+pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};
 pub use prepare::Checked;
 pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
-pub(crate) use steps::{StepLog, Steps, approval_event};
+pub(crate) use steps::{Done, Steps};
 
+use log::Recording;
 use prepare::{create_workspace, open_reach, prepare};
-use steps::Recording;
 
 /// Runs a plan.
 pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
@@ -34,6 +41,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
+    folder.keep_place(&Place::of(host))?;
     phases.done("store");
 
     let prepared = prepare(host, document, options)?;
@@ -45,23 +53,10 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     }
     phases.done("load and validate");
 
-    let mut run = Run { host, log: recording(&folder)?, folder, phases, warnings: prepared.warnings() };
-    run.log.append(&Event::Header(header(document, &prepared)))?;
-    match prepared.stage {
-        Stage::Refused { ref problems } => run.refused(&prepared, problems.clone()),
-        Stage::Denied { ref denials, .. } => run.denied(&prepared, denials.clone()),
-        Stage::Ready { ref checked, ref authorized, ref would_deny } => {
-            create_workspace(host, authorized)?;
-            let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
-            let directories = Directories::open(grants, &host.workspace)?;
-            let steps = Steps::new(host, &prepared, checked, authorized, directories, reach, &options.cancel)?;
-            host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
-            let done = steps.run_all(would_deny, &mut run.log)?;
-            run.phases.done("steps");
-            let report = run.finish(&prepared, done.outcome, done.output, done.steps)?;
-            Ok(Report { denials: done.denial.into_iter().collect(), would_deny: done.would_deny, ..report })
-        }
-    }
+    let recorder = Recorder::create(&folder.trace(), Some(BlobStore::new(folder.blobs())))?;
+    let log = Recording::new(recorder, host.durability);
+    let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
+    run.drive(document, &prepared, reach, &options.cancel)
 }
 
 /// Validates a plan and nothing else.
@@ -77,12 +72,7 @@ pub(crate) fn check(
     })
 }
 
-fn recording(folder: &RunDir) -> Result<Recording, Error> {
-    let recorder = Recorder::create(&folder.trace(), Some(BlobStore::new(folder.blobs())))?;
-    Ok(Recording(Some(Box::new(recorder))))
-}
-
-/// A run that has its header.
+/// A run with its record.
 struct Run<'a> {
     host: &'a SkillHost,
     log: Recording,
@@ -92,10 +82,38 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// From the prepared plan to the report. What is recorded already is compared on the way, not done again.
+    fn drive(
+        mut self,
+        document: &PlanDocument,
+        prepared: &Prepared,
+        reach: Option<Reach>,
+        cancel: &CancelToken,
+    ) -> Result<Report, Error> {
+        self.note(&Event::Header(header(document, prepared)))?;
+        match &prepared.stage {
+            Stage::Refused { problems } => self.refused(prepared, problems.clone()),
+            Stage::Denied { denials, .. } => self.denied(prepared, denials.clone()),
+            Stage::Ready { checked, authorized, would_deny } => {
+                create_workspace(self.host, authorized)?;
+                let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
+                let directories = Directories::open(grants, &self.host.workspace)?;
+                let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
+                self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
+                let mut done = steps.run_all(would_deny, &mut self.log)?;
+                if let Some((step, divergence)) = done.divergence.take() {
+                    return Err(Error::Changed { step, what: divergence.what });
+                }
+                self.phases.done("steps");
+                self.finish(prepared, done)
+            }
+        }
+    }
+
     fn refused(mut self, prepared: &Prepared, problems: Vec<Problem>) -> Result<Report, Error> {
         self.host.observers.tell(HostEvent::PlanRefused { problems: &problems });
-        self.log.append(&Event::Refused { problems: problems.clone() })?;
-        let report = self.finish(prepared, RunOutcome::Refused, Value::Null, Vec::new())?;
+        self.note(&Event::Refused { problems: problems.clone() })?;
+        let report = self.finish(prepared, Done::nothing(RunOutcome::Refused))?;
         Ok(Report { problems, ..report })
     }
 
@@ -103,21 +121,25 @@ impl Run<'_> {
         for denial in &denials {
             let Denial { step, tool, reason, .. } = denial;
             self.host.observers.tell(HostEvent::StepDenied { step, tool, reason });
-            self.log.append(&Event::Denied(DeniedEvent::of(denial, prepared.policy)))?;
+            self.note(&Event::Denied(DeniedEvent::of(denial, prepared.policy)))?;
         }
-        let report = self.finish(prepared, RunOutcome::Denied, Value::Null, Vec::new())?;
+        let report = self.finish(prepared, Done::nothing(RunOutcome::Denied))?;
         Ok(Report { denials, ..report })
     }
 
-    fn finish(
-        mut self,
-        prepared: &Prepared,
-        outcome: RunOutcome,
-        output: Value,
-        steps: Vec<StepReport>,
-    ) -> Result<Report, Error> {
-        let begun = begun(&steps);
-        self.log.append(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?;
+    fn note(&mut self, event: &Event) -> Result<(), Error> {
+        match self.log.note(event) {
+            Ok(()) => Ok(()),
+            Err(Halt::Error(error)) => Err(error),
+            Err(Halt::Diverged(divergence)) => Err(Error::Changed { step: None, what: divergence.what }),
+        }
+    }
+
+    fn finish(mut self, prepared: &Prepared, done: Done) -> Result<Report, Error> {
+        let Done { outcome, output, steps, begun, denial, would_deny, pending, rollback, .. } = done;
+        if outcome != RunOutcome::Paused {
+            self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?;
+        }
         self.log.recorder()?.sync()?;
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
@@ -130,9 +152,11 @@ impl Run<'_> {
             output,
             steps,
             problems: Vec::new(),
-            denials: Vec::new(),
+            denials: denial.into_iter().collect(),
             log_only: prepared.log_only,
-            would_deny: Vec::new(),
+            would_deny,
+            pending,
+            rollback,
             head,
             events,
             phases: self.phases.list(),

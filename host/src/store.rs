@@ -16,7 +16,7 @@ use crate::trace::event::{Event, Kind};
 use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
-pub use run_dir::{Phase, RunDir};
+pub use run_dir::{Phase, Place, RunDir};
 
 /// The folder of runs below the state folder.
 const RUNS: &str = "runs";

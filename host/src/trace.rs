@@ -5,9 +5,11 @@
 //! edited or newer than this program. Never holds a wall-clock fact: those are in `timing.jsonl`, keyed by `seq`, outside the chain.
 
 pub mod blob;
+pub mod committed;
 pub mod diff;
 mod encode;
 pub mod event;
+pub mod flow;
 pub mod line;
 pub mod reader;
 pub mod recorder;
@@ -38,7 +40,7 @@ pub const BLOBS_FOLDER: &str = "blobs";
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// The function with its interface in WIT spelling, without version: `wasi:filesystem/types#[method]descriptor.write`.
-    pub function: &'static str,
+    pub function: &'a str,
     /// An object of the parameters by their WIT names.
     pub params: &'a [u8],
     /// `{"ok": …}`, `{"err": …}` or `{"trap": …}`.

@@ -12,7 +12,7 @@ use crate::policy::Denial;
 use crate::problem::{Problem, suggestion};
 use crate::report::human::{Append as _, Look, Tone, harmless, thousands};
 use crate::report::json as report_json;
-use crate::report::{Report, StepReport};
+use crate::report::{Pending, Report, StepReport};
 use crate::sandbox::SandboxError;
 use crate::skills::builtin;
 use crate::store::StoreError;
@@ -127,11 +127,46 @@ impl Error {
             RunOutcome::Completed => return None,
             RunOutcome::Refused => Self::refused(report.problems.clone()),
             RunOutcome::Denied => Self::denied(&report.denials).of_kind(kind),
-            RunOutcome::Failed | RunOutcome::Cancelled => match report.failed_step() {
+            RunOutcome::Paused => Self::paused(report),
+            RunOutcome::RollbackIncomplete => Self::not_taken_back(report),
+            RunOutcome::RolledBack if !report.denials.is_empty() => Self::denied(&report.denials).of_kind(kind),
+            RunOutcome::Failed | RunOutcome::Cancelled | RunOutcome::RolledBack => match report.failed_step() {
                 Some(step) => Self::of_step(report, step),
                 None => Self::new(kind, "the run was cancelled between two steps"),
             },
         })
+    }
+
+    /// A run that waits: not a mistake, but not the end either.
+    fn paused(report: &Report) -> Self {
+        let Some(pending) = &report.pending else { return Self::new(Exit::Paused, "the run waits for approval") };
+        let Pending { step, tool, needs_approval, message, .. } = pending;
+        let what = if tool.is_approve() { format!("step `{step}`") } else { format!("step `{step}` ({tool})") };
+        let mut lines = vec![format!("needed by: {}", needs_approval.join(", "))];
+        if !message.is_empty() {
+            lines.insert(0, message.clone());
+        }
+        let run = &report.run;
+        let hint = format!(
+            "`host approve {run} --by NAME` lets it run and goes on; `host reject {run} --by NAME --reason WHY` ends the run"
+        );
+        Self::new(Exit::Paused, format!("{what} waits for approval"))
+            .lines(lines)
+            .hint(hint)
+            .detail("step", step.as_str())
+            .detail("tool", tool.to_string())
+    }
+
+    fn not_taken_back(report: &Report) -> Self {
+        let rollback = report.rollback.as_ref();
+        let left = rollback.map(|rollback| rollback.left.clone()).unwrap_or_default();
+        let because = rollback.map(|rollback| rollback.because.as_str()).unwrap_or_default();
+        let message = format!("the run was rolled back ({because}), but not all of it");
+        let details = left.clone();
+        Self::new(Exit::RollbackIncomplete, message)
+            .lines(left)
+            .hint("what is listed is left to do by hand")
+            .detail("left", details)
     }
 
     fn of_step(report: &Report, step: &StepReport) -> Self {
@@ -154,6 +189,13 @@ impl Error {
                 Self::new(kind, message).lines(frames(backtrace)).hint(raise(*limit))
             }
             Outcome::Cancelled => Self::new(kind, format!("{name} was cancelled")),
+            Outcome::Conflict { path, with } => {
+                let message = format!("{name} touched `{path}`, which step `{with}` touches as well");
+                Self::new(kind, message).hint(format!(
+                    "steps that run in parallel may not share what one of them changes: give `{}` a `depends_on` of `{with}`",
+                    step.id
+                ))
+            }
         };
         let mut details = report_json::outcome(outcome);
         details.remove("output");
@@ -263,6 +305,16 @@ impl From<host::Error> for Error {
             host::Error::Trace(error) => error.into(),
             host::Error::Store(error) => error.into(),
             host::Error::Damaged { .. } => Self::new(Exit::Diverged, chain(&error)),
+            host::Error::NotBegun { .. } => {
+                Self::new(Exit::Request, chain(&error)).hint("run the plan: `host run PLAN`")
+            }
+            host::Error::HasEnded { .. } => Self::new(Exit::Request, chain(&error))
+                .hint("`host resume` makes a new run of what did not complete in it"),
+            host::Error::PolicyChanged { .. } => Self::new(Exit::Denied, chain(&error)).hint(
+                "name the policy that it began with by `--policy`, or make a new run under this one with `host resume`",
+            ),
+            host::Error::Changed { .. } => Self::new(Exit::Diverged, chain(&error))
+                .hint("`host resume` makes a new run that takes over what is unchanged"),
             host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![*problem]),
             host::Error::Policy(problems) => Self::document("the policy", problems),
             host::Error::Workspace { .. } => {

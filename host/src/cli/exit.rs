@@ -37,16 +37,17 @@ pub enum Exit {
     Cancelled,
     /// The state folder, the disk, or the host itself.
     Internal,
+    /// A run was rolled back, and not everything could be taken back.
+    RollbackIncomplete,
+    /// The run waits for somebody's approval.
+    Paused,
     /// It was cancelled from the keyboard (Ctrl-C).
     Interrupted,
 }
 
-/// Codes that later versions will use.
-const RESERVED: &str = "21 and 30";
-
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Success,
         Self::Unexpected,
         Self::Request,
@@ -60,6 +61,8 @@ impl Exit {
         Self::Rejected,
         Self::Cancelled,
         Self::Internal,
+        Self::RollbackIncomplete,
+        Self::Paused,
         Self::Interrupted,
     ];
 
@@ -80,6 +83,8 @@ impl Exit {
             Self::Rejected => 14,
             Self::Cancelled => 16,
             Self::Internal => 20,
+            Self::RollbackIncomplete => 21,
+            Self::Paused => 30,
             Self::Interrupted => 130,
         }
     }
@@ -101,6 +106,8 @@ impl Exit {
             Self::Rejected => "approval was asked for and refused",
             Self::Cancelled => "cancelled (SIGTERM)",
             Self::Internal => "storage or internal error",
+            Self::RollbackIncomplete => "a rollback left something to do by hand",
+            Self::Paused => "paused: waits for `host approve` or `host reject`",
             Self::Interrupted => "interrupted (Ctrl-C)",
         }
     }
@@ -122,6 +129,8 @@ impl Exit {
             Self::Rejected => "APPROVAL_REJECTED",
             Self::Cancelled => "CANCELLED",
             Self::Internal => "INTERNAL",
+            Self::RollbackIncomplete => "ROLLBACK_INCOMPLETE",
+            Self::Paused => "APPROVAL_REQUIRED",
             Self::Interrupted => "INTERRUPTED",
         }
     }
@@ -136,7 +145,8 @@ impl Exit {
             Self::ToolNotFound => 404,
             Self::Unexpected | Self::Diverged => 409,
             Self::Cancelled | Self::Interrupted => 499,
-            Self::SkillFailed | Self::Internal => 500,
+            Self::Paused => 202,
+            Self::SkillFailed | Self::Internal | Self::RollbackIncomplete => 500,
             Self::Timeout => 504,
         }
     }
@@ -171,7 +181,10 @@ impl Exit {
             Outcome::LimitExceeded {
                 limit: LimitKind::Fuel | LimitKind::Deadline | LimitKind::RunDeadline, ..
             } => Self::Timeout,
-            Outcome::Failed { .. } | Outcome::Trapped { .. } | Outcome::LimitExceeded { .. } => Self::SkillFailed,
+            Outcome::Failed { .. }
+            | Outcome::Trapped { .. }
+            | Outcome::LimitExceeded { .. }
+            | Outcome::Conflict { .. } => Self::SkillFailed,
             Outcome::Cancelled => Self::Cancelled,
         }
     }
@@ -185,7 +198,11 @@ impl Exit {
             RunOutcome::Denied if report.denials.iter().any(|denial| denial.why == Why::Rejected) => Self::Rejected,
             RunOutcome::Denied => Self::Denied,
             RunOutcome::Cancelled => Self::Cancelled,
-            RunOutcome::Failed => {
+            RunOutcome::Paused => Self::Paused,
+            RunOutcome::RollbackIncomplete => Self::RollbackIncomplete,
+            RunOutcome::RolledBack if report.denials.iter().any(|denial| denial.why == Why::Rejected) => Self::Rejected,
+            RunOutcome::RolledBack if !report.denials.is_empty() => Self::Denied,
+            RunOutcome::RolledBack | RunOutcome::Failed => {
                 let outcome = report.failed_step().and_then(|step| step.outcome.as_ref());
                 outcome.map_or(Self::SkillFailed, Self::of_step)
             }
@@ -200,7 +217,7 @@ pub fn table() -> String {
     for exit in Exit::ALL {
         text.add(format_args!("  {:>3}  {}\n", exit.code(), exit.meaning()));
     }
-    text.add(format_args!("  {RESERVED} are reserved"));
+    text.truncate(text.trim_end().len());
     text
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use crate::outcome::RunOutcome;
+use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::report::{Report, StepReport};
 
@@ -139,6 +139,9 @@ fn outcome_text(report: &Report) -> &'static str {
         }
         RunOutcome::Denied => "denied: nothing ran",
         RunOutcome::Cancelled => "cancelled",
+        RunOutcome::RolledBack => "rolled back: everything is as it was",
+        RunOutcome::RollbackIncomplete => "rolled back, but not all of it",
+        RunOutcome::Paused => "paused: it waits for approval",
     }
 }
 
@@ -155,6 +158,12 @@ fn steps(steps: &[StepReport], denials: &[Denial], look: &Look) -> String {
             None if denials.iter().any(|denial| denial.step == step.id) => {
                 table.row(&[&name.0, &name.1, "denied", "", "", "", ""], Some((2, Tone::Bad)));
             }
+            None if step.awaits_approval => {
+                table.row(&[&name.0, &name.1, "waits for approval", "", "", "", ""], Some((2, Tone::Strong)));
+            }
+            None if step.skipped.is_some() => {
+                table.row(&[&name.0, &name.1, "skipped", "", "", "", ""], Some((2, Tone::Dim)));
+            }
             None => table.row(&[&name.0, &name.1, "not run", "", "", "", ""], Some((2, Tone::Dim))),
             Some(outcome) => {
                 let tone = if outcome.is_completed() { Tone::Good } else { Tone::Bad };
@@ -162,7 +171,7 @@ fn steps(steps: &[StepReport], denials: &[Denial], look: &Look) -> String {
                 let cells = [
                     name.0.as_str(),
                     &name.1,
-                    outcome.name(),
+                    outcome_name(step, outcome),
                     &fuel,
                     &thousands(step.calls),
                     &bytes(step.memory_bytes),
@@ -173,6 +182,14 @@ fn steps(steps: &[StepReport], denials: &[Denial], look: &Look) -> String {
         }
     }
     table.render(look)
+}
+
+fn outcome_name(step: &StepReport, outcome: &Outcome) -> &'static str {
+    match (step.reused.is_some(), step.undone) {
+        (_, true) => "undone",
+        (true, false) => "reused",
+        (false, false) => outcome.name(),
+    }
 }
 
 /// `1 event`, `2 events`.
@@ -359,14 +376,12 @@ mod tests {
 
     fn step(id: &str, outcome: Option<Outcome>) -> StepReport {
         StepReport {
-            id: id.parse().unwrap(),
-            tool: "files.read-text".parse().unwrap(),
             outcome,
             calls: 12,
             fuel: Some(1_234_567),
             memory_bytes: 1_179_648,
             duration_us: 870,
-            stderr: String::new(),
+            ..StepReport::of(id.parse().unwrap(), "files.read-text".parse().unwrap())
         }
     }
 
@@ -382,6 +397,8 @@ mod tests {
             denials: Vec::new(),
             log_only: false,
             would_deny: Vec::new(),
+            pending: None,
+            rollback: None,
             head: Digest::of(b""),
             events: 1,
             phases: vec![("store", 12), ("steps", 1_500)],

@@ -21,6 +21,21 @@ pub fn report(report: &Report) -> Value {
     if !report.denials.is_empty() {
         out.insert("denials".to_owned(), report.denials.iter().map(denial).collect());
     }
+    if let Some(pending) = &report.pending {
+        out.insert(
+            "pending".to_owned(),
+            json!({
+                "step": pending.step.as_str(),
+                "tool": pending.tool.to_string(),
+                "needs_approval": pending.needs_approval,
+                "subject": pending.subject.to_string(),
+                "message": pending.message,
+            }),
+        );
+    }
+    if let Some(rollback) = &report.rollback {
+        out.insert("rollback".to_owned(), json!({ "because": rollback.because, "left": rollback.left }));
+    }
     if report.log_only {
         out.insert("log_only".to_owned(), json!(true));
         out.insert("would_deny".to_owned(), report.would_deny.iter().map(denial).collect());
@@ -44,10 +59,28 @@ fn step(step: &StepReport, report: &Report) -> Value {
     out.insert("id".to_owned(), json!(step.id.as_str()));
     out.insert("tool".to_owned(), json!(step.tool.to_string()));
     let Some(ended) = &step.outcome else {
-        out.insert("outcome".to_owned(), json!(if report.denies(step) { "denied" } else { "not-run" }));
+        let outcome = match &step.skipped {
+            Some(reason) => {
+                out.insert("reason".to_owned(), json!(reason));
+                "skipped"
+            }
+            None if step.awaits_approval => "awaits-approval",
+            None if report.denies(step) => "denied",
+            None => "not-run",
+        };
+        out.insert("outcome".to_owned(), json!(outcome));
         return Value::Object(out);
     };
     out.append(&mut outcome(ended));
+    if step.attempts > 1 {
+        out.insert("attempts".to_owned(), json!(step.attempts));
+    }
+    if let Some(saved) = &step.reused {
+        out.insert("reused".to_owned(), json!({ "fuel": saved.fuel, "calls": saved.calls }));
+    }
+    if step.undone {
+        out.insert("undone".to_owned(), json!(true));
+    }
     out.insert("calls".to_owned(), json!(step.calls));
     out.insert("fuel".to_owned(), json!(step.fuel));
     out.insert("memory_bytes".to_owned(), json!(step.memory_bytes));
@@ -77,6 +110,10 @@ pub fn outcome(outcome: &Outcome) -> Map<String, Value> {
             put("limit", json!(limit.name()));
             put("allowed", json!(allowed));
             put("backtrace", json!(backtrace));
+        }
+        Outcome::Conflict { path, with } => {
+            put("path", json!(path));
+            put("with", json!(with));
         }
         Outcome::Cancelled => {}
     }
@@ -108,14 +145,12 @@ mod tests {
 
     fn sample() -> Report {
         let base = StepReport {
-            id: "a".parse().unwrap(),
-            tool: "files.read-text".parse().unwrap(),
             outcome: Some(Outcome::Completed { output: json!("x") }),
             calls: 2,
             fuel: Some(3),
             memory_bytes: 4,
             duration_us: 5,
-            stderr: String::new(),
+            ..StepReport::of("a".parse().unwrap(), "files.read-text".parse().unwrap())
         };
         let limit = Outcome::LimitExceeded { limit: LimitKind::Fuel, allowed: 9, backtrace: vec!["f".to_owned()] };
         let steps = vec![
@@ -134,6 +169,8 @@ mod tests {
             denials: Vec::new(),
             log_only: false,
             would_deny: Vec::new(),
+            pending: None,
+            rollback: None,
             head: Digest::of(b""),
             events: 7,
             phases: vec![("store", 1)],

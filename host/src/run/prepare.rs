@@ -17,6 +17,7 @@ use crate::problem::{Problem, Problems};
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skills::{Loaded, SkillLoader};
+use crate::store::Place;
 use crate::trace::event::Header;
 use crate::validate::{ValidPlan, all_problems, validate};
 
@@ -124,7 +125,7 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
         inputs: &options.inputs,
         policy: &host.policy.policy,
         principal,
-        has_approver: host.approver.is_some(),
+        has_approver: host.can_ask(),
         log_only,
         replaced: &[],
     };
@@ -277,4 +278,12 @@ pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
     }
     let reach = Reach::open(&policy.network, host.resolver.clone(), host.secrets.clone());
     reach.map(Some).map_err(|problem| Error::Policy(vec![problem]))
+}
+
+impl Place {
+    /// Where runs of `host` take place.
+    pub(crate) fn of(host: &SkillHost) -> Self {
+        let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { workspace: absolute(&host.workspace), policy: host.policy_file.as_deref().map(absolute) }
+    }
 }

@@ -5,6 +5,7 @@
 //! timing.jsonl   what the wall clock says    policy.toml           the policy as it was given
 //! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
 //! components/    each component and its skill.toml, by digest
+//! place.json     where the run took place: for whoever goes on with it on this machine
 //! ```
 
 use std::fs;
@@ -25,6 +26,7 @@ const PLANS: [(&str, PlanFormat); 2] = [("plan.json", PlanFormat::Json), ("plan.
 const POLICY: &str = "policy.toml";
 const RULES: &str = "access.cedar";
 const TIMING: &str = "timing.jsonl";
+const PLACE: &str = "place.json";
 const COMPONENTS: &str = "components";
 
 /// The folder of one run.
@@ -45,7 +47,43 @@ pub struct Phase {
     pub duration_us: u64,
 }
 
+/// Where a run takes place: facts of this machine that are in no trace and that are needed to go on with it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// What `{workspace}` means, as an absolute path.
+    pub workspace: PathBuf,
+    /// The file that the policy was read from, as an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+}
+
 impl RunDir {
+    /// Keeps where the run takes place.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_place(&self, place: &Place) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(place).map_err(io::Error::other);
+        let path = self.path.join(PLACE);
+        self.keep(&path, &bytes.map_err(failed("write", &path))?)
+    }
+
+    /// Where the run takes place; `None` where that was not kept, as by older versions.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where what was kept cannot be read.
+    pub fn place(&self) -> Result<Option<Place>, StoreError> {
+        let path = self.path.join(PLACE);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let place = serde_json::from_slice(&self.read(&path)?).map_err(io::Error::other);
+        place.map(Some).map_err(failed("read", &path))
+    }
+
     pub(super) fn create(path: PathBuf, id: String, shared: PathBuf) -> Result<Self, StoreError> {
         Ok(Self { path, id, shared: Some(shared) })
     }
@@ -162,7 +200,7 @@ impl RunDir {
             canonical::write_value(&mut lines, &json!({ "duration_us": duration_us, "what": what }));
             lines.push(b'\n');
         }
-        self.keep(&self.path.join(TIMING), &lines)
+        self.renew(&self.path.join(TIMING), &lines)
     }
 
     /// The plan that was run.
@@ -211,6 +249,12 @@ impl RunDir {
 
     fn text(&self, path: &Path) -> Result<String, StoreError> {
         String::from_utf8(self.read(path)?).map_err(|_| failed("read", path)(io::Error::other("it is not UTF-8")))
+    }
+
+    /// Writes a file anew, of which a run that goes on may have written one before.
+    fn renew(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = create_file(path).and_then(|mut file| file.write_all(bytes));
+        written.map_err(failed("write", path))
     }
 
     fn keep(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

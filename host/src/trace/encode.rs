@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
-use super::event::{ApprovalEvent, DeniedEvent, Event, Header, StepBegin, StepEnd};
+use super::event::{ApprovalEvent, DeniedEvent, Event, FlowEvent, Header, StepBegin, StepEnd};
 use crate::canonical::{write_string, write_u64, write_value};
 use crate::id::Digest;
 use crate::outcome::Outcome;
@@ -18,6 +18,8 @@ const HASH_NAME_BYTES: usize = 8;
 pub(super) const HASH_MEMBER_BYTES: usize = HASH_NAME_BYTES + 64 + 2;
 /// Stands for the policy of a denial in traces that do not name it.
 pub(super) const NO_DIGEST: Digest = Digest::from_bytes([0; 32]);
+/// The `role` of what takes a step back.
+pub(super) const COMPENSATION: &str = "compensation";
 /// `prev` of the first event.
 pub(super) const FIRST_PREV: [u8; 64] = [b'0'; 64];
 
@@ -84,6 +86,17 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
             line
         }
         Event::StepEnd(content) => step_end(out, seq, prev, content),
+        Event::Flow(FlowEvent { step, flow }) => {
+            let line = begin(out, &[], flow.kind().name());
+            previous(out, prev);
+            number(out, "seq", seq);
+            if let Some(step) = step {
+                text(out, "step", step.as_str());
+            }
+            value(out, "what", &flow.what());
+            out.push(b'}');
+            line
+        }
         Event::RunEnd { outcome, output, steps } => {
             let line = begin(out, &[], "run-end");
             text(out, "outcome", outcome.name());
@@ -198,6 +211,9 @@ fn step_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &StepBegin) -
     let limits = begun.limits.entries().into_iter().map(|(name, limit)| (name.to_owned(), Value::from(limit)));
     write_value(out, &Value::Object(limits.collect()));
     previous(out, prev);
+    if begun.compensates {
+        text(out, "role", COMPENSATION);
+    }
     texts(out, "rules", &begun.rules);
     number(out, "seq", seq);
     digest(out, "skill", begun.skill);
@@ -233,6 +249,7 @@ pub(super) fn outcome_value(outcome: &Outcome) -> Value {
             serde_json::json!({"allowed": allowed, "backtrace": backtrace, "limit": limit.name()})
         }
         Outcome::Cancelled => Value::Null,
+        Outcome::Conflict { path, with } => serde_json::json!({"path": path, "with": with}),
     };
     Value::Object([(outcome.name().to_owned(), content)].into_iter().collect())
 }

@@ -9,6 +9,7 @@ use crate::limits::StepLimits;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::{ApprovalAnswer, Denial, Principal, Why};
 use crate::problem::Problem;
+pub use crate::trace::flow::{Flow, FlowEvent};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub enum Event {
     Call(CallEvent),
     /// The step ended.
     StepEnd(StepEnd),
+    /// Something else that the host did.
+    Flow(FlowEvent),
     /// The run ended: always the last.
     RunEnd {
         /// How.
@@ -56,6 +59,7 @@ impl Event {
             Self::StepBegin(_) => Kind::StepBegin,
             Self::Call(_) => Kind::Call,
             Self::StepEnd(_) => Kind::StepEnd,
+            Self::Flow(event) => event.flow.kind(),
             Self::RunEnd { .. } => Kind::RunEnd,
         }
     }
@@ -80,13 +84,29 @@ pub enum Kind {
     Call,
     /// [`Event::StepEnd`].
     StepEnd,
+    /// [`Flow::Continues`].
+    Continues,
+    /// [`Flow::Skipped`].
+    Skipped,
+    /// [`Flow::Reused`].
+    Reused,
+    /// [`Flow::Retry`].
+    Retry,
+    /// [`Flow::Contract`].
+    Contract,
+    /// [`Flow::Undone`].
+    Undone,
+    /// [`Flow::ApprovalRequest`].
+    ApprovalRequest,
+    /// [`Flow::Rollback`].
+    Rollback,
     /// [`Event::RunEnd`].
     RunEnd,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::Header,
         Self::Refused,
         Self::Denied,
@@ -95,6 +115,14 @@ impl Kind {
         Self::StepBegin,
         Self::Call,
         Self::StepEnd,
+        Self::Continues,
+        Self::Skipped,
+        Self::Reused,
+        Self::Retry,
+        Self::Contract,
+        Self::Undone,
+        Self::ApprovalRequest,
+        Self::Rollback,
         Self::RunEnd,
     ];
 
@@ -110,6 +138,14 @@ impl Kind {
             Self::StepBegin => "step-begin",
             Self::Call => "call",
             Self::StepEnd => "step-end",
+            Self::Continues => "continues",
+            Self::Skipped => "skipped",
+            Self::Reused => "reused",
+            Self::Retry => "retry",
+            Self::Contract => "contract",
+            Self::Undone => "undone",
+            Self::ApprovalRequest => "approval-request",
+            Self::Rollback => "rollback",
             Self::RunEnd => "run-end",
         }
     }
@@ -210,6 +246,8 @@ pub struct StepBegin {
     pub skill: Digest,
     /// The resolved input.
     pub input: Value,
+    /// Whether it takes back what the step did, after the run failed.
+    pub compensates: bool,
     /// The index of the grant that applies.
     pub grant: u64,
     /// The ids of the rules that permit it; empty where the policy has none.

@@ -8,9 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::encode::HASH_MEMBER_BYTES;
-use super::encode::NO_DIGEST;
-use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST};
+use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin, StepEnd};
 use super::scan::{Fault, Scanner, Shape};
 use super::{RecordedCall, SCHEMA, TraceError};
 use crate::id::{Digest, SkillName};
@@ -46,6 +45,7 @@ pub(super) enum Member {
     Problems,
     Reason,
     Result,
+    Role,
     Rules,
     Runtime,
     Schema,
@@ -57,12 +57,13 @@ pub(super) enum Member {
     Step,
     Steps,
     Tool,
+    What,
     Who,
     Why,
 }
 
 impl Member {
-    const COUNT: usize = 37;
+    const COUNT: usize = 39;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -88,6 +89,7 @@ impl Member {
         "problems",
         "reason",
         "result",
+        "role",
         "rules",
         "runtime",
         "schema",
@@ -99,6 +101,7 @@ impl Member {
         "step",
         "steps",
         "tool",
+        "what",
         "who",
         "why",
     ];
@@ -146,10 +149,16 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
         ),
         Kind::StepBegin => (
             &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
-            &[M::Rules],
+            &[M::Role, M::Rules],
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
         Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], &[M::Fuel]),
+        Kind::Continues | Kind::Rollback => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[]),
+        // What takes back a step of a plan and what takes back the whole of it differ in whether a step is named.
+        Kind::Undone => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[M::Step]),
+        Kind::Skipped | Kind::Reused | Kind::Retry | Kind::Contract | Kind::ApprovalRequest => {
+            (&[M::Hash, M::Kind, M::Prev, M::Seq, M::Step, M::What], &[])
+        }
         Kind::RunEnd => (&[M::Hash, M::Kind, M::Outcome, M::Output, M::Prev, M::Seq, M::Steps], &[]),
     }
 }
@@ -369,6 +378,11 @@ impl<'a> Line<'a> {
                 attempt: self.json(Member::Attempt)?,
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
+                compensates: match self.raw(Member::Role).map(|role| unquoted(role)) {
+                    None => false,
+                    Some(Some(COMPENSATION)) => true,
+                    Some(_) => return Err(self.wrong("`role` is no role of a step")),
+                },
                 grant: self.json(Member::Grant)?,
                 rules: self.ids(Member::Rules)?,
                 limits: self.limits()?,
@@ -383,6 +397,18 @@ impl<'a> Line<'a> {
                 outcome: self.outcome()?,
                 calls: self.json(Member::Calls)?,
                 fuel: self.raw(Member::Fuel).map(|_| self.json(Member::Fuel)).transpose()?,
+            }),
+            Kind::Continues
+            | Kind::Skipped
+            | Kind::Reused
+            | Kind::Retry
+            | Kind::Contract
+            | Kind::Undone
+            | Kind::ApprovalRequest
+            | Kind::Rollback => Event::Flow(FlowEvent {
+                step: self.raw(Member::Step).map(|_| self.parsed(Member::Step)).transpose()?,
+                flow: Flow::read(self.kind(), self.json(Member::What)?)
+                    .map_err(|error| self.wrong(format!("`what`: {error}")))?,
             }),
             Kind::RunEnd => Event::RunEnd {
                 outcome: self
@@ -507,6 +533,7 @@ impl<'a> Line<'a> {
             Trapped { message: String, backtrace: Vec<String> },
             LimitExceeded { limit: String, allowed: u64, backtrace: Vec<String> },
             Cancelled(()),
+            Conflict { path: String, with: String },
         }
         Ok(match self.json(Member::Outcome)? {
             Traced::Completed(output) => Outcome::Completed { output },
@@ -518,6 +545,7 @@ impl<'a> Line<'a> {
                 Outcome::LimitExceeded { limit, allowed, backtrace }
             }
             Traced::Cancelled(()) => Outcome::Cancelled,
+            Traced::Conflict { path, with } => Outcome::Conflict { path, with },
         })
     }
 

@@ -105,6 +105,28 @@ impl Recorder {
         Ok(Self::new(Box::new(file), path.display().to_string(), blobs))
     }
 
+    /// Goes on with a trace file of which so much is kept: `events` events in its first `bytes` bytes, of which the last has the hash
+    /// `head`. What is behind them is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Io`] when it cannot be opened or cut.
+    pub fn resume(
+        path: &Path,
+        blobs: Option<BlobStore>,
+        (bytes, events, head): (u64, u64, Digest),
+    ) -> Result<Self, TraceError> {
+        let opened = File::options().append(true).open(path).and_then(|file| {
+            file.set_len(bytes)?;
+            file.sync_data()?;
+            Ok(file)
+        });
+        let file = opened.map_err(io_error("write", path))?;
+        let mut recorder = Self::new(Box::new(file), path.display().to_string(), blobs);
+        (recorder.seq, recorder.prev, recorder.head) = (events, head.to_hex(), head);
+        Ok(recorder)
+    }
+
     /// Starts a trace on `output`, called `path` in errors. Without a blob store the bytes of blobs are counted and dropped.
     #[must_use]
     pub fn new(output: Box<dyn Output>, path: impl Into<String>, blobs: Option<BlobStore>) -> Self {

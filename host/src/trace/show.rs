@@ -11,7 +11,8 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::TraceError;
-use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
+use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin, StepEnd};
+use super::flow::{Contract, Reused};
 use super::line::Line;
 use super::redact;
 use crate::canonical;
@@ -77,7 +78,8 @@ impl Renderer {
         let step = match &event {
             Event::Denied(DeniedEvent { step, .. })
             | Event::WouldDeny(DeniedEvent { step, .. })
-            | Event::Approval(ApprovalEvent { step, .. }) => Some(step.clone()),
+            | Event::Approval(ApprovalEvent { step, .. })
+            | Event::Flow(FlowEvent { step: Some(step), .. }) => Some(step.clone()),
             _ => self.step.clone(),
         };
         if self.shows(&event, step.as_ref()) {
@@ -133,6 +135,7 @@ impl Renderer {
             Event::StepBegin(begin) => self.step_begin(begin, out),
             Event::Call(call) => self.call(call, out),
             Event::StepEnd(end) => self.step_end(end, out),
+            Event::Flow(event) => self.flow(&event.flow, out),
             Event::RunEnd { outcome, output, steps } => {
                 write!(out, "run {} after {steps} step{}", outcome.name(), if *steps == 1 { "" } else { "s" })?;
                 if output.is_null() { Ok(()) } else { write!(out, ": {}", self.value(output)) }
@@ -163,7 +166,8 @@ impl Renderer {
     }
 
     fn step_begin(&self, begin: &StepBegin, out: &mut String) -> fmt::Result {
-        write!(out, "begin {}({})", begin.tool, self.value(&begin.input))?;
+        let verb = if begin.compensates { "compensate" } else { "begin" };
+        write!(out, "{verb} {}({})", begin.tool, self.value(&begin.input))?;
         if begin.attempt > 1 {
             write!(out, "  attempt {}", begin.attempt)?;
         }
@@ -194,6 +198,10 @@ impl Renderer {
                 write!(out, ": {} beyond {allowed}", limit.name())?;
                 backtrace
             }
+            Outcome::Conflict { path, with } => {
+                write!(out, ": `{path}`, which step `{with}` touches as well")?;
+                &[]
+            }
             Outcome::Cancelled => &[],
         };
         let shown = if self.options.full { frames } else { frames.get(..1).unwrap_or_default() };
@@ -202,6 +210,39 @@ impl Renderer {
         match end.fuel {
             Some(fuel) => write!(out, ", fuel {fuel})"),
             None => write!(out, ")"),
+        }
+    }
+
+    fn flow(&self, flow: &Flow, out: &mut String) -> fmt::Result {
+        match flow {
+            Flow::Continues(from) => {
+                write!(out, "{}: continues the run with head {}", from.why, self.digest(from.head))
+            }
+            Flow::Skipped(skipped) => write!(out, "skipped: {}", skipped.reason),
+            Flow::Reused(reused) => {
+                let Reused { tool, fingerprint, output, calls, fuel, .. } = reused;
+                write!(out, "reused {tool}: {}  (saved {calls} calls, fuel {fuel})", self.value(output))?;
+                write!(out, "  fingerprint {}", self.digest(*fingerprint))
+            }
+            Flow::Retry(retry) => {
+                write!(out, "attempt {} after {} ms, because it {}", retry.attempt, retry.wait_ms, retry.because)
+            }
+            Flow::Contract(Contract { drift, decision, reason, .. }) => {
+                write!(out, "output drift ({drift}, {decision}): {reason}")
+            }
+            Flow::Undone(undone) => {
+                let changes = undone.changes.iter().map(|change| format!("{} {}", change.change, change.path));
+                write!(out, "undone: {}", self.cut(changes.collect::<Vec<_>>().join(", "), LINE_CHARS_MAX))?;
+                if undone.conflicts.is_empty() {
+                    return Ok(());
+                }
+                write!(out, "; left as somebody else changed it: {}", undone.conflicts.join(", "))
+            }
+            Flow::ApprovalRequest(request) => {
+                write!(out, "waits for approval (needed: {})", request.needs_approval.join(", "))?;
+                if request.message.is_empty() { Ok(()) } else { write!(out, ": {}", request.message) }
+            }
+            Flow::Rollback(rollback) => write!(out, "rolling back: {}", rollback.because),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::blob::BlobStore;
 use super::encode::{self, FIRST_PREV};
-use super::event::{Event, Kind};
+use super::event::{Event, Flow, FlowEvent, Kind};
 use super::line::{Line, Member};
 use super::reader::Reader;
 use super::{BLOBS_FOLDER, TRACE_FILE, TraceError};
@@ -106,6 +106,8 @@ enum State {
     Denied,
     /// After a `denied` that ends a run in which something ran or was asked for.
     DeniedLate,
+    /// After a request for an answer about the step of that id (as it is spelled).
+    Asked { id: String },
     /// After an answer about the step of that id (as it is spelled).
     Answered { id: String, approved: bool },
     /// Within the step of that id (as it is spelled), after so many calls.
@@ -119,11 +121,29 @@ struct Grammar {
     state: State,
     /// Whether denials stop nothing.
     log_only: bool,
+    /// Whether steps are taken back from here on.
+    rolls_back: bool,
     steps: u64,
     calls: u64,
 }
 
+/// The step of a line, as it is spelled.
+fn spelled(line: &Line<'_>) -> String {
+    line.raw(Member::Step).unwrap_or_default().to_owned()
+}
+
 impl Grammar {
+    /// Whether something that the host did may stand between two steps.
+    fn may_stand(&mut self, line: &Line<'_>, flow: &Flow) -> bool {
+        match flow {
+            Flow::Continues(_) => line.seq() == 1,
+            Flow::Undone(_) => true,
+            Flow::Contract(_) | Flow::Retry(_) => self.steps > 0,
+            Flow::Rollback(_) => !std::mem::replace(&mut self.rolls_back, true),
+            Flow::Skipped(_) | Flow::Reused(_) | Flow::ApprovalRequest(_) => !self.rolls_back,
+        }
+    }
+
     fn call(&mut self, line: &Line<'_>) -> Result<(), TraceError> {
         let State::Step { calls, .. } = &mut self.state else {
             return Err(line.wrong("a `call` may stand only within a step"));
@@ -145,10 +165,24 @@ impl Grammar {
             (State::Between, Event::Denied(_)) if self.steps == 0 => State::Denied,
             (State::Denied, Event::Denied(_)) => State::Denied,
             (State::Between, Event::Denied(_)) => State::DeniedLate,
-            (State::Between, Event::Approval(approval)) => State::Answered {
-                id: line.raw(Member::Step).unwrap_or_default().to_owned(),
-                approved: approval.answer.approved,
+            (State::Between, Event::Flow(event)) if self.may_stand(line, &event.flow) => match event.flow {
+                Flow::ApprovalRequest(_) => State::Asked { id: spelled(line) },
+                _ => State::Between,
             },
+            (State::DeniedLate, Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. })) => {
+                self.rolls_back = true;
+                State::Between
+            }
+            (State::Asked { id }, Event::Approval(_)) if line.raw(Member::Step) != Some(&id) => {
+                return Err(line.wrong(format!("the request before it is about step {id}")));
+            }
+            (State::Between | State::Asked { .. }, Event::Approval(approval)) if !self.rolls_back => {
+                match approval.answer.approved && approval.tool.is_approve() {
+                    // The step is the question.
+                    true => State::Between,
+                    false => State::Answered { id: spelled(line), approved: approval.answer.approved },
+                }
+            }
             (State::Answered { id, approved }, Event::StepBegin(_) | Event::Denied(_)) => {
                 if line.raw(Member::Step) != Some(&id) {
                     return Err(line.wrong(format!("the answer before it is about step {id}")));
@@ -162,9 +196,9 @@ impl Grammar {
                     _ => return Err(line.wrong("the event is not what the answer before it says")),
                 }
             }
-            (State::Between, Event::StepBegin(_)) => {
+            (State::Between, Event::StepBegin(begin)) if begin.compensates == self.rolls_back => {
                 self.steps += 1;
-                State::Step { id: line.raw(Member::Step).unwrap_or_default().to_owned(), calls: 0 }
+                State::Step { id: spelled(line), calls: 0 }
             }
             (State::Step { id, calls }, Event::StepEnd(end)) => {
                 if line.raw(Member::Step) != Some(&id) {
@@ -180,7 +214,9 @@ impl Grammar {
                 state @ (State::Between | State::Refused | State::Denied | State::DeniedLate),
                 Event::RunEnd { outcome, steps, .. },
             ) => {
+                let taken_back = matches!(outcome, RunOutcome::RolledBack | RunOutcome::RollbackIncomplete);
                 let fits = match state {
+                    _ if self.rolls_back || taken_back => self.rolls_back && taken_back,
                     State::Refused => *outcome == RunOutcome::Refused,
                     State::Denied | State::DeniedLate => *outcome == RunOutcome::Denied,
                     _ => !matches!(outcome, RunOutcome::Refused | RunOutcome::Denied),
@@ -204,6 +240,7 @@ impl Grammar {
                     State::Between => "after a step",
                     State::Refused => "after `refused`",
                     State::Denied | State::DeniedLate => "after `denied`",
+                    State::Asked { .. } => "after `approval-request`",
                     State::Answered { .. } => "after `approval`",
                     State::Step { .. } => "within a step",
                     State::Ended(_) => "after the end of the run",

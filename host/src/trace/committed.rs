@@ -1,0 +1,79 @@
+//! How far a trace is settled that was cut off: what a run that goes on keeps of it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::TraceError;
+use super::event::{Event, Header, Kind};
+use super::reader::Reader;
+use crate::id::{Digest, StepId};
+
+/// What of a trace is settled: everything before a step that did not end, or that ended without what belongs to its end.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The header.
+    pub header: Header,
+    /// The bytes to keep, which end with a whole event.
+    pub bytes: u64,
+    /// Events in them.
+    pub events: u64,
+    /// The hash of the last of them.
+    pub head: Digest,
+    /// The attempts at steps that they settle: step and attempt; compensations are attempt 0.
+    pub settled: BTreeSet<(StepId, u32)>,
+    /// Whether they end with the end of the run.
+    pub has_ended: bool,
+    /// Whether they end with a question that nobody has answered.
+    pub is_asking: bool,
+}
+
+/// Reads a trace as far as it is whole. `None` where not even its header is: the run had not begun.
+///
+/// # Errors
+///
+/// [`TraceError`] where a whole line is not what a recorder wrote: that is no crash but damage.
+pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
+    let mut reader = Reader::open(path)?;
+    let mut committed: Option<Committed> = None;
+    let mut begun: Option<(StepId, u32)> = None;
+    let mut ended = None;
+    loop {
+        let (kind, event) = match reader.next_line() {
+            Ok(None) | Err(TraceError::Torn { .. }) => break,
+            Err(error) => return Err(error),
+            Ok(Some(line)) if line.kind() == Kind::Call => continue,
+            Ok(Some(line)) => (line.kind(), line.event()?),
+        };
+        match event {
+            Event::Header(header) => {
+                let (events, head) = reader.head();
+                let settled = BTreeSet::new();
+                let bytes = reader.bytes();
+                let (has_ended, is_asking) = (false, false);
+                committed = Some(Committed { header, bytes, events, head, settled, has_ended, is_asking });
+                continue;
+            }
+            Event::StepBegin(begin) => {
+                begun = Some((begin.step, if begin.compensates { 0 } else { begin.attempt }));
+                continue;
+            }
+            // An end that is no success has what was restored behind it, or the end of the run.
+            Event::StepEnd(end) => {
+                ended = begun.take();
+                if !end.outcome.is_completed() {
+                    continue;
+                }
+            }
+            _ if kind == Kind::Contract => continue,
+            _ => {}
+        }
+        if let Some(committed) = &mut committed {
+            (committed.events, committed.head) = reader.head();
+            committed.bytes = reader.bytes();
+            committed.settled.extend(ended.take());
+            committed.has_ended = kind == Kind::RunEnd;
+            committed.is_asking = kind == Kind::ApprovalRequest;
+        }
+    }
+    Ok(committed)
+}
