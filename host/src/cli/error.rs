@@ -264,6 +264,7 @@ impl From<host::Error> for Error {
             host::Error::Store(error) => error.into(),
             host::Error::Damaged { .. } => Self::new(Exit::Diverged, chain(&error)),
             host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![*problem]),
+            host::Error::Unsupported { .. } => Self::new(Exit::Request, chain(&error)),
             host::Error::Policy(problems) => Self::document("the policy", problems),
             host::Error::Workspace { .. } => {
                 Self::new(Exit::Internal, chain(&error)).hint("name another folder with `--workspace`")

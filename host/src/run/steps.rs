@@ -26,7 +26,7 @@ use crate::sandbox::{
 };
 use crate::trace::event::{ApprovalEvent, DeniedEvent, Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
-use crate::validate::{Outputs, ValidStep};
+use crate::validate::{Call, Outputs, ValidStep};
 
 /// What the steps are recorded to or replayed from.
 pub(crate) trait StepLog {
@@ -191,8 +191,17 @@ impl<'a> Steps<'a> {
             runtime.enable_io();
         }
         let runtime = runtime.build().map_err(|error| SandboxError::Engine { message: error.to_string() })?;
-        let steps = checked.plan.steps().zip(authorized.steps());
-        let wanted = steps.map(|(step, granted)| (step.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
+        // Nothing of a plan is passed over: what is not done yet is refused.
+        let is_plain = |step: &ValidStep<'_>| {
+            let changes = step.retry.is_some() || step.expect.is_some() || step.compensation.is_some();
+            step.call().is_some() && step.when.is_empty() && !changes
+        };
+        if let Some(step) = checked.plan.steps().find(|step| !is_plain(step)) {
+            let what = format!("step `{}` asks for what this version does not run", step.id);
+            return Err(Error::Unsupported { what });
+        }
+        let calls = checked.plan.steps().filter_map(|step| step.call()).zip(authorized.steps());
+        let wanted = calls.map(|(call, granted)| (call.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
@@ -235,10 +244,11 @@ impl<'a> Steps<'a> {
                 return Ok(done);
             }
         }
-        for (step, authorized) in self.checked.plan.steps().zip(self.authorized.steps()) {
+        let calls = self.checked.plan.steps().filter_map(|step| Some((step, step.call()?)));
+        for ((step, call), authorized) in calls.zip(self.authorized.steps()) {
             let mut report = StepReport {
                 id: step.id.clone(),
-                tool: step.tool.name.clone(),
+                tool: call.tool.name.clone(),
                 outcome: None,
                 calls: 0,
                 fuel: None,
@@ -250,7 +260,7 @@ impl<'a> Steps<'a> {
                 done.outcome = RunOutcome::Cancelled;
             }
             if done.outcome == RunOutcome::Completed && done.divergence.is_none() {
-                match self.run_step(&step, authorized, &mut so_far, log, &mut report)? {
+                match self.run_step((&step, call), authorized, &mut so_far, log, &mut report)? {
                     Ok(denial) => done.denial = denial,
                     Err(divergence) => done.divergence = Some((step.id.to_string(), divergence)),
                 }
@@ -290,13 +300,13 @@ impl<'a> Steps<'a> {
     /// What is left of the run's budget for a step: its limits, and the time where that is bounded.
     fn left(
         &self,
-        step: &ValidStep<'_>,
+        (step, call): (&ValidStep<'_>, Call<'_>),
         authorized: &AuthorizedStep,
         so_far: &SoFar,
         log: &mut dyn StepLog,
     ) -> Result<Result<Left, Box<Denial>>, Error> {
         let budget = self.authorized.budget();
-        let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &step.tool.name, exhausted))));
+        let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &call.tool.name, exhausted))));
         let limits = match so_far.spent.limits(budget, authorized.limits) {
             Ok(limits) => limits,
             Err(exhausted) => return denied(exhausted),
@@ -313,13 +323,13 @@ impl<'a> Steps<'a> {
     /// Decides about a step whose input is known now: asks the rules where that had to wait, and whoever has to approve.
     fn permission(
         &self,
-        step: &ValidStep<'_>,
+        (step, call): (&ValidStep<'_>, Call<'_>),
         authorized: &AuthorizedStep,
         input: &Value,
         log: &mut dyn StepLog,
         so_far: &mut SoFar,
     ) -> Result<Result<Result<Permission, Box<Denial>>, Divergence>, Error> {
-        let tool = step.tool;
+        let tool = call.tool;
         let permission = match self.authorized.permission(authorized, step.id, 1, tool, input) {
             Ok(permission) => permission,
             Err(denial) if self.authorized.is_log_only() => {
@@ -352,7 +362,7 @@ impl<'a> Steps<'a> {
     /// Runs a step, unless it is denied: then gives the denial.
     fn run_step(
         &self,
-        step: &ValidStep<'_>,
+        (step, call): (&ValidStep<'_>, Call<'_>),
         authorized: &AuthorizedStep,
         so_far: &mut SoFar,
         log: &mut dyn StepLog,
@@ -363,10 +373,10 @@ impl<'a> Steps<'a> {
             .plan
             .resolve_input(step, &so_far.outputs)
             .map_err(|problem| Error::Resolve(Box::new(problem)))?;
-        let allowed = match self.left(step, authorized, so_far, log)? {
+        let allowed = match self.left((step, call), authorized, so_far, log)? {
             Err(denial) => Ok(Err(denial)),
             Ok(left) => {
-                let permission = self.permission(step, authorized, &input, log, so_far)?;
+                let permission = self.permission((step, call), authorized, &input, log, so_far)?;
                 permission.map(|permission| permission.map(|permission| (permission, left)))
             }
         };
@@ -384,9 +394,9 @@ impl<'a> Steps<'a> {
         let started = Stopwatch::start();
         let begin = StepBegin {
             step: step.id.clone(),
-            tool: step.tool.name.clone(),
+            tool: call.tool.name.clone(),
             attempt: 1,
-            skill: step.skill.digest,
+            skill: call.skill.digest,
             input,
             grant: authorized.grant_index as u64,
             rules: permission.rules,
@@ -396,9 +406,9 @@ impl<'a> Steps<'a> {
             Ok(tape) => tape,
             Err(divergence) => return Ok(Err(divergence)),
         };
-        self.host.observers.tell(HostEvent::StepBegin { step: step.id, tool: &step.tool.name });
+        self.host.observers.tell(HostEvent::StepBegin { step: step.id, tool: &call.tool.name });
         let invocation = Invocation {
-            tool: step.tool,
+            tool: call.tool,
             input: &begin.input,
             grant: &authorized.grant,
             workspace: &self.host.workspace,
@@ -412,7 +422,7 @@ impl<'a> Steps<'a> {
             seed: plan.seed,
             start_time: plan.start_time,
         };
-        let key = (step.tool.name.skill().clone(), Links::of(&authorized.grant));
+        let key = (call.tool.name.skill().clone(), Links::of(&authorized.grant));
         let program = self.programs.get(&key).ok_or_else(lost)?;
         let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
         so_far.spent.add(invoked.fuel, invoked.calls);
