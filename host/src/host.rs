@@ -448,6 +448,12 @@ pub enum Error {
     /// The surroundings do not have what the policy names: a secret, the file of root certificates.
     #[error("the policy cannot be put into force: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Policy(Vec<Problem>),
+    /// The plan asks for what this version does not do.
+    #[error("{what}")]
+    Unsupported {
+        /// What, and for which step.
+        what: String,
+    },
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

@@ -44,6 +44,38 @@ pub const APPROVAL_TEXT_BYTES_MAX: usize = 1 << 10;
 /// The text that templates in one string may grow to.
 pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 
+// ---- the course of a run ----
+
+/// Steps of a plan that may run at one time: each has a thread and its linear memory.
+pub const PARALLEL_MAX: u32 = 16;
+/// Steps of a plan that asks for more than one at a time: which of them depend on which is a table of that many bits squared, 12 MB.
+pub const PARALLEL_STEPS_MAX: usize = 10_000;
+/// Attempts of a step, the first included. What fails ten times needs a person.
+pub const ATTEMPTS_MAX: u32 = 10;
+/// The wait before a step's second attempt. The one before the tenth is 256 times as long: four hours.
+pub const BACKOFF_MS_MAX: u64 = 60_000;
+/// Conditions of a step.
+pub const CONDITIONS_MAX: usize = 100;
+/// Compensations of a plan as a whole.
+pub const COMPENSATIONS_MAX: usize = 1_000;
+/// How long an approval may be waited for: thirty days.
+pub const APPROVAL_EXPIRES_S_MAX: u64 = 30 * 86_400;
+/// JSON Schema of one output.
+pub const SCHEMA_BYTES_MAX: usize = 256 << 10;
+/// The schemas of a plan together: compiled they take some ten times as much memory.
+pub const SCHEMAS_BYTES_MAX: usize = 4 << 20;
+/// Parts of a schema with its references written out: each may be held against each value of an output.
+pub const SCHEMA_PARTS_MAX: usize = 2_000;
+/// A regular expression of a schema, compiled.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Characters of an output that did not meet its contract which are shown and recorded.
+pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
+/// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
+/// schema does not allow it.
+pub const DRIFT_FINDINGS_MAX: usize = 200_000;
+/// Fields that a drift names.
+pub const DRIFT_FIELDS_MAX: usize = 20;
+
 // ---- components ----
 
 /// A component file. The largest known real ones, language interpreters, are below 20 MiB.

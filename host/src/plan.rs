@@ -5,6 +5,8 @@
 
 pub mod document;
 pub(crate) mod draft;
+pub mod flow;
+pub mod schema;
 pub mod source;
 pub mod template;
 
@@ -16,6 +18,10 @@ use serde_json::{Map, Value};
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::LimitsDocument;
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
+pub use flow::{
+    Action, ApproveStep, Comparison, Condition, Expect, ExpectKind, ExpectMode, OnFailure, Retry, RetryOn, ToolCall,
+};
+pub use schema::OutputSchema;
 pub use source::{PlanDocument, PlanFormat};
 use template::Template;
 
@@ -42,8 +48,16 @@ pub struct Plan {
     pub seed: u64,
     /// `start_time` (RFC 3339), in seconds since 1970: where virtual clocks start. Default [`START_TIME_DEFAULT`].
     pub start_time: u64,
+    /// `on_failure`, default `stop`.
+    pub on_failure: OnFailure,
+    /// `parallel`, default 1: how many steps may run at one time.
+    pub parallel: u32,
+    /// `deadline_ms`: how long the run may take; only tightens the policy's.
+    pub deadline_ms: Option<u64>,
     /// `steps`, in the document's order.
     pub steps: Vec<PlanStep>,
+    /// `compensate`: the calls that end a rollback, in this order. Their inputs refer to the plan's inputs alone.
+    pub compensate: Vec<ToolCall>,
     /// `output`: what the run gives back.
     pub output: Option<Template>,
     /// The digest of the document as canonical JSON: the same for JSON and YAML of one plan.
@@ -64,16 +78,37 @@ pub struct SkillSource {
 pub struct PlanStep {
     /// `id`.
     pub id: StepId,
-    /// `tool` as written; may name nothing.
-    pub tool: String,
+    /// `tool` with `input`, or `approve`.
+    pub action: Action,
     /// `description`, where given.
     pub description: Option<String>,
-    /// `input`: an object whose strings may hold references.
-    pub input: Template,
     /// `depends_on`, beside what the input's references imply.
     pub depends_on: Vec<String>,
+    /// `when`: all have to hold, or the step is skipped; empty where it always runs.
+    pub when: Vec<Condition>,
     /// `limits`: may only lower the policy's.
     pub limits: LimitsDocument,
+    /// `retry`, where given.
+    pub retry: Option<Retry>,
+    /// `expect`, where given.
+    pub expect: Option<Expect>,
+    /// `compensate`, where given: the call that undoes the step in a rollback.
+    pub compensate: Option<ToolCall>,
+    /// `reuse`: its result may be that of another run, although its tool does not say so.
+    pub reuse: bool,
+    /// `irreversible`: its author accepts that a rollback does not undo it.
+    pub irreversible: bool,
+}
+
+impl PlanStep {
+    /// The tool that it calls; `None` where it asks for approval.
+    #[must_use]
+    pub const fn call(&self) -> Option<&ToolCall> {
+        match &self.action {
+            Action::Tool(call) => Some(call),
+            Action::Approve(_) => None,
+        }
+    }
 }
 
 impl Plan {

@@ -2,6 +2,7 @@
 //! goes through the same stages, with what is recorded of it where it is recorded.
 
 mod approval;
+mod attempt;
 mod go_on;
 mod log;
 mod prepare;

@@ -147,12 +147,12 @@ impl<'a> SkillLoader<'a> {
 /// that it is named by. A skill whose declaration could not be read is not among them.
 fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
     let mut named: BTreeMap<SkillName, String> = BTreeMap::new();
-    for (index, tool) in plan.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.tool?))) {
+    for (place, tool) in plan.tools() {
         let Some((skill, _)) = tool.split_once('.') else { continue };
         if let Ok(name) = skill.parse()
             && !plan.gaps.has_skill(skill)
         {
-            named.entry(name).or_insert_with(|| format!("/steps/{index}/tool"));
+            named.entry(name).or_insert(place);
         }
     }
     named.extend(plan.skills.keys().map(|name| (name.clone(), pointer_to("/skills", name.as_str()))));

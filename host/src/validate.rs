@@ -3,41 +3,54 @@
 //! Owns the step from [`Plan`] to [`ValidPlan`], whose only constructor is [`validate`]. Never accepts what is merely close: a near
 //! miss is a problem with a suggestion. Decides nothing about what a step may do; that is the policy's business.
 
+mod bind;
+mod conditions;
+mod graph;
 mod order;
+mod places;
 mod references;
+mod resolve;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use serde_json::Value;
-
-use crate::id::{SkillName, StepId, ToolName};
+use crate::id::{SkillName, StepId};
 use crate::limits::LimitsDocument;
-use crate::plan::draft::{Outline, OutlineStep, in_document_order};
+use crate::plan::draft::{Outline, OutlineCall, OutlineStep, in_document_order};
 pub use crate::plan::template::Outputs;
-use crate::plan::template::{Lookup, Reference, Root, Scope, Template};
-use crate::plan::{Plan, PlanStep};
-use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
+use crate::plan::{Action, ApproveStep, Condition, Expect, Plan, PlanStep, Retry};
+use crate::problem::{Problem, Problems, pointer_to, shown};
 use crate::skill::{Catalog, Skill, Tool};
+use crate::types::Ty;
 use crate::types::check::{Tree as _, check_tree};
-use crate::types::{Mismatch, Ty, one_of, type_at};
+use bind::{BoundTool, Tools, bind_tools};
+use graph::{Ancestors, Needs, needs_of, report_cycle};
+pub use resolve::Question;
+
+/// The output of a step that approves: who decided, and why.
+pub static DECISION: LazyLock<Ty> =
+    LazyLock::new(|| Ty::Record(vec![("by".to_owned(), Ty::String), ("reason".to_owned(), Ty::String)]));
 
 /// A plan in which every name, reference, type and dependency has been checked.
 #[derive(Debug, Clone)]
 pub struct ValidPlan {
     plan: Plan,
     bound: Vec<Bound>,
+    /// What the plan's own `compensate` calls.
+    last: Vec<BoundTool>,
     /// Indices of steps in the order in which they run.
     order: Vec<usize>,
     by_id: BTreeMap<StepId, usize>,
+    /// Known where steps may run at one time.
+    ancestors: Option<Ancestors>,
 }
 
 #[derive(Debug, Clone)]
 struct Bound {
-    tool: Arc<Tool>,
-    skill: Arc<Skill>,
-    dependencies: Vec<usize>,
+    /// `None` where the step approves.
+    tool: Option<BoundTool>,
+    compensation: Option<BoundTool>,
+    needs: Needs,
 }
 
 /// One step of a [`ValidPlan`] with what its names stand for.
@@ -47,15 +60,78 @@ pub struct ValidStep<'p> {
     pub index: usize,
     /// Its id.
     pub id: &'p StepId,
-    /// The tool that it calls.
+    /// What it does.
+    pub work: Work<'p>,
+    /// The steps that come before it, as positions in the plan, ascending: its `depends_on` and what its references imply.
+    pub dependencies: &'p [usize],
+    /// Those of them whose outputs it refers to, ascending. Where one of these was skipped, it is skipped as well.
+    pub references: &'p [usize],
+    /// What all have to hold for it to run; empty where it always does.
+    pub when: &'p [Condition],
+    /// What its `limits` ask for.
+    pub limits: &'p LimitsDocument,
+    /// How often it may begin, where it says so.
+    pub retry: Option<&'p Retry>,
+    /// What its output has to be, where it says so.
+    pub expect: Option<&'p Expect>,
+    /// What undoes it in a rollback, where it says so.
+    pub compensation: Option<Call<'p>>,
+    /// Whether its result may be that of another run although its tool does not say so.
+    pub reuse: bool,
+    /// Whether its author accepts that a rollback does not undo it.
+    pub irreversible: bool,
+    step: &'p PlanStep,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy)]
+pub enum Work<'p> {
+    /// It calls a tool.
+    Call(Call<'p>),
+    /// It waits for a decision; its output is of type [`DECISION`].
+    Approve(&'p ApproveStep),
+}
+
+/// A tool that is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'p> {
+    /// The tool.
     pub tool: &'p Tool,
     /// The skill that has the tool.
     pub skill: &'p Arc<Skill>,
-    /// The steps that run before it, as positions in the plan, ascending: its `depends_on` and what its references imply.
-    pub dependencies: &'p [usize],
-    /// What its `limits` ask for.
-    pub limits: &'p LimitsDocument,
-    step: &'p PlanStep,
+}
+
+impl<'p> Call<'p> {
+    fn of(bound: &'p BoundTool) -> Self {
+        Self { tool: &bound.0, skill: &bound.1 }
+    }
+}
+
+impl<'p> ValidStep<'p> {
+    /// The tool that it calls; `None` where it approves.
+    #[must_use]
+    pub const fn call(&self) -> Option<Call<'p>> {
+        match self.work {
+            Work::Call(call) => Some(call),
+            Work::Approve(_) => None,
+        }
+    }
+
+    /// What it asks; `None` where it calls a tool.
+    #[must_use]
+    pub const fn approve(&self) -> Option<&'p ApproveStep> {
+        match self.work {
+            Work::Call(_) => None,
+            Work::Approve(approve) => Some(approve),
+        }
+    }
+
+    fn output_type(&self) -> Option<&'p Ty> {
+        match self.work {
+            Work::Call(call) => call.tool.result.ok.as_ref(),
+            Work::Approve(_) => Some(&DECISION),
+        }
+    }
 }
 
 /// Validates `plan` against the skills it may use.
@@ -65,14 +141,15 @@ pub struct ValidStep<'p> {
 /// All problems, in the order of the document.
 pub fn validate(plan: Plan, catalog: &Catalog) -> Result<ValidPlan, Vec<Problem>> {
     let mut problems = Problems::default();
-    let Findings { by_id, tools, dependencies, order } =
-        examine(&plan.outline(), catalog, &BTreeSet::new(), &mut problems);
+    let Findings { by_id, tools, needs, order } = examine(&plan.outline(), catalog, &BTreeSet::new(), &mut problems);
     if !problems.is_empty() {
         return Err(in_document_order(problems));
     }
-    let tools = tools.into_iter().flatten().zip(dependencies);
-    let bound = tools.map(|((tool, skill), dependencies)| Bound { tool, skill, dependencies }).collect();
-    Ok(ValidPlan { plan, bound, order, by_id })
+    let ancestors = (plan.parallel > 1).then(|| Ancestors::of(&needs, &order));
+    let bound = tools.steps.into_iter().zip(tools.compensations).zip(needs);
+    let bound = bound.map(|((tool, compensation), needs)| Bound { tool, compensation, needs }).collect();
+    let last = tools.last.into_iter().flatten().collect();
+    Ok(ValidPlan { plan, bound, last, order, by_id, ancestors })
 }
 
 /// Everything that is wrong with what cannot run: `known` and what validation finds beside it, without what only follows from parts that
@@ -90,8 +167,8 @@ pub(crate) fn all_problems(
 /// What names stand for; positions are those of the document's steps.
 struct Findings {
     by_id: BTreeMap<StepId, usize>,
-    tools: Vec<Option<BoundTool>>,
-    dependencies: Vec<Vec<usize>>,
+    tools: Tools,
+    needs: Vec<Needs>,
     order: Vec<usize>,
 }
 
@@ -99,29 +176,64 @@ fn examine(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>
     check_pins(plan, catalog, unusable, problems);
     let by_id = index_ids(plan, problems);
     let tools = bind_tools(plan, catalog, unusable, problems);
-    let outputs = tools.iter().map(|bound| bound.as_ref().map(|(tool, _)| tool.result.ok.as_ref())).collect();
-    let scope = references::Types::new(plan, &by_id, outputs);
-    let mut dependencies = Vec::with_capacity(plan.steps.len());
+    let outputs = plan.steps.iter().zip(&tools.steps).map(|(step, bound)| match step.approve {
+        Some(_) => Some(Some(&*DECISION)),
+        None => bound.as_ref().map(|(tool, _)| tool.result.ok.as_ref()),
+    });
+    let scope = references::Types::new(plan, &by_id, outputs.collect());
+    let mut needs = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {
-        dependencies.push(dependencies_of(index, step, plan, &by_id, problems));
-        let Some(input) = step.input else { continue };
-        scope.check(input, step.id, problems);
-        if let Some(Some((tool, _))) = tools.get(index) {
-            check_input(&label(index, step), input, tool, &scope, problems);
-        }
+        needs.push(needs_of(index, step, plan, &by_id, problems));
+        examine_step(index, step, &tools, &scope, problems);
     }
+    let dependencies: Vec<&[usize]> = needs.iter().map(|needs| needs.dependencies.as_slice()).collect();
     let order = order::execution_order(&dependencies).unwrap_or_else(|cycles| {
         for cycle in cycles {
             report_cycle(plan, &cycle, problems);
         }
         Vec::new()
     });
+    for (index, (call, bound)) in plan.compensate.iter().zip(&tools.last).enumerate() {
+        if let Some(input) = call.input {
+            scope.check_inputs_only(input, problems);
+        }
+        check_call(&format!("compensation {index}"), *call, bound.as_ref(), &scope, problems);
+    }
     if let Some(output) = plan.output {
         scope.check(output, None, problems);
     }
     // `scope` borrows what is given back.
     drop(scope);
-    Findings { by_id, tools, dependencies, order }
+    Findings { by_id, tools, needs, order }
+}
+
+fn examine_step(
+    index: usize,
+    step: &OutlineStep<'_>,
+    tools: &Tools,
+    scope: &references::Types<'_>,
+    problems: &mut Problems,
+) {
+    let label = places::label(index, step.id);
+    for template in step.templates() {
+        scope.check(template, step.id, problems);
+    }
+    let bound = tools.steps.get(index).and_then(Option::as_ref);
+    check_call(&label, step.call, bound, scope, problems);
+    for condition in step.when {
+        scope.check_condition(condition, problems);
+    }
+    if let (Some(expect), Some((tool, _))) = (step.expect, bound) {
+        conditions::check_expect(expect, tool, &label, &places::step(index, "expect/kind"), problems);
+    }
+    if let Some(call) = step.compensate {
+        // The step itself has completed when it is undone.
+        if let Some(input) = call.input {
+            scope.check(input, None, problems);
+        }
+        let bound = tools.compensations.get(index).and_then(Option::as_ref);
+        check_call(&format!("the compensation of {label}"), call, bound, scope, problems);
+    }
 }
 
 impl ValidPlan {
@@ -141,8 +253,25 @@ impl ValidPlan {
     #[must_use]
     pub fn step(&self, index: usize) -> Option<ValidStep<'_>> {
         let (step, bound) = (self.plan.steps.get(index)?, self.bound.get(index)?);
-        let Bound { tool, skill, dependencies } = bound;
-        Some(ValidStep { index, id: &step.id, tool, skill, dependencies, limits: &step.limits, step })
+        let work = match &step.action {
+            Action::Tool(_) => Work::Call(Call::of(bound.tool.as_ref()?)),
+            Action::Approve(approve) => Work::Approve(approve),
+        };
+        Some(ValidStep {
+            index,
+            id: &step.id,
+            work,
+            dependencies: &bound.needs.dependencies,
+            references: &bound.needs.references,
+            when: &step.when,
+            limits: &step.limits,
+            retry: step.retry.as_ref(),
+            expect: step.expect.as_ref(),
+            compensation: bound.compensation.as_ref().map(Call::of),
+            reuse: step.reuse,
+            irreversible: step.irreversible,
+            step,
+        })
     }
 
     /// The step of that id.
@@ -151,74 +280,38 @@ impl ValidPlan {
         self.by_id.get(id).and_then(|&index| self.step(index))
     }
 
-    /// The input of `step` with its references replaced by what earlier steps gave, checked against the tool's parameters.
-    ///
-    /// # Errors
-    ///
-    /// The first problem: what types cannot promise, such as an index beyond a list's end or text that grew too large.
-    pub fn resolve_input(&self, step: &ValidStep<'_>, outputs: &Outputs) -> Result<Value, Problem> {
-        let input = step.step.input.resolve_with(&self.lookup(outputs))?;
-        let mut problems = Problems::default();
-        let owner = owner(&format!("step `{}`", step.id), step.tool);
-        crate::types::check::check_params(&input, &step.tool.params, &owner, step.step.input.pointer(), &mut problems);
-        problems.into_vec().into_iter().next().map_or(Ok(input), Err)
+    /// The calls that end a rollback, in their order.
+    pub fn compensations(&self) -> impl ExactSizeIterator<Item = Call<'_>> {
+        self.last.iter().map(Call::of)
     }
 
-    /// The input of `step` where no step has to run for it: its references, if it has any, are to the plan's inputs alone.
+    /// Whether two steps, by their positions in the plan, may run at one time: neither has to come before the other.
     #[must_use]
-    pub fn known_input(&self, step: &ValidStep<'_>) -> Option<Value> {
-        let references = step.step.input.references();
-        if references.iter().any(|located| matches!(located.reference.root, Root::Step(_))) {
-            return None;
-        }
-        // One that cannot be resolved is an error of the run when its turn comes.
-        self.resolve_input(step, &Outputs::default()).ok()
-    }
-
-    /// What the run gives back: the plan's `output` with its references replaced; null where the plan has none.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::resolve_input`].
-    pub fn resolve_output(&self, outputs: &Outputs) -> Result<Value, Problem> {
-        self.plan.output.as_ref().map_or(Ok(Value::Null), |output| output.resolve_with(&self.lookup(outputs)))
-    }
-
-    /// Looks references up as [`Scope`] does, and finds null where a record leaves out a field that is an option.
-    fn lookup<'l>(&'l self, outputs: &'l Outputs) -> Box<Lookup<'l>> {
-        let scope = Scope { inputs: &self.plan.inputs, outputs };
-        Box::new(move |reference| {
-            scope.lookup(reference).map(Cow::Borrowed).or_else(|mismatch| {
-                if self.is_absent_option(reference, outputs) { Ok(Cow::Owned(Value::Null)) } else { Err(mismatch) }
-            })
-        })
-    }
-
-    fn is_absent_option(&self, reference: &Reference, outputs: &Outputs) -> bool {
-        let (Root::Step(id), Some((_, parent))) = (&reference.root, reference.path.split_last()) else { return false };
-        let ty = self.step_by_id(id).and_then(|step| step.tool.result.ok.as_ref());
-        let parent_is_there = || {
-            let parent = Reference { root: reference.root.clone(), path: parent.to_vec() };
-            Scope { inputs: &self.plan.inputs, outputs }.lookup(&parent).is_ok()
+    pub fn concurrent(&self, one: usize, other: usize) -> bool {
+        let is_before = |earlier: usize, later: usize| match &self.ancestors {
+            Some(ancestors) => ancestors.is_before(earlier, later),
+            None => self.is_before(earlier, later),
         };
-        ty.is_some_and(|ty| {
-            type_at(ty, parent).is_ok_and(|ty| matches!(ty, Ty::Record(_)))
-                && type_at(ty, &reference.path).is_ok_and(Ty::is_nullable)
-        }) && parent_is_there()
+        one != other && !is_before(one, other) && !is_before(other, one)
     }
-}
 
-fn owner(step: &str, tool: &Tool) -> String {
-    format!("{step} (`{}`)", tool.name)
-}
-
-/// What messages call a step.
-fn label(index: usize, step: &OutlineStep<'_>) -> String {
-    step.id.map_or_else(|| format!("step {index}"), |id| format!("step `{id}`"))
-}
-
-fn step_pointer(index: usize, key: &str) -> String {
-    format!("/steps/{index}/{key}")
+    /// As the table of ancestors says, where there is none.
+    fn is_before(&self, earlier: usize, later: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![later];
+        while let Some(step) = open.pop() {
+            for &dependency in self.bound.get(step).map(|bound| bound.needs.dependencies.as_slice()).unwrap_or_default()
+            {
+                if dependency == earlier {
+                    return true;
+                }
+                if seen.insert(dependency) {
+                    open.push(dependency);
+                }
+            }
+        }
+        false
+    }
 }
 
 fn check_pins(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>, problems: &mut Problems) {
@@ -244,7 +337,7 @@ fn index_ids(plan: &Outline<'_>, problems: &mut Problems) -> BTreeMap<StepId, us
         match by_id.get(id) {
             Some(first) => {
                 let message = format!("the id `{id}` is that of step {first} as well");
-                let problem = Problem::new("duplicate-id", step_pointer(index, "id"), message);
+                let problem = Problem::new("duplicate-id", places::step(index, "id"), message);
                 problems.push(problem.with_hint("each step has an id of its own"));
             }
             None => {
@@ -255,118 +348,19 @@ fn index_ids(plan: &Outline<'_>, problems: &mut Problems) -> BTreeMap<StepId, us
     by_id
 }
 
-type BoundTool = (Arc<Tool>, Arc<Skill>);
-
-fn bind_tools(
-    plan: &Outline<'_>,
-    catalog: &Catalog,
-    unusable: &BTreeSet<SkillName>,
+/// Checks the input of a call against the parameters of its tool, where both are known.
+fn check_call(
+    whose: &str,
+    call: OutlineCall<'_>,
+    bound: Option<&BoundTool>,
+    scope: &references::Types<'_>,
     problems: &mut Problems,
-) -> Vec<Option<BoundTool>> {
-    // Of these it is not known which tools they have.
-    let is_unknown = |tool: &str| {
-        let skill = tool.split_once('.').map_or(tool, |(skill, _)| skill);
-        let is_loaded = catalog.keys().any(|name| name.as_str() == skill);
-        unusable.iter().any(|name| name.as_str() == skill) || (!is_loaded && plan.gaps.may_have_skill(skill))
-    };
-    let mut known: BTreeMap<&str, Option<Result<BoundTool, Mismatch>>> = BTreeMap::new();
-    let mut bound = Vec::with_capacity(plan.steps.len());
-    for (index, step) in plan.steps.iter().enumerate() {
-        let found = step.tool.and_then(|name| {
-            let find = || (!is_unknown(name)).then(|| find_tool(name, catalog, problems.is_full()));
-            known.entry(name).or_insert_with(find).as_ref()
-        });
-        if let Some(Err(mismatch)) = found {
-            let message = format!("{}: {}", label(index, step), mismatch.message);
-            let mut problem = Problem::new("unknown-tool", step_pointer(index, "tool"), message);
-            problem.hint.clone_from(&mismatch.hint);
-            problems.push(problem);
-        }
-        bound.push(found.and_then(|found| found.as_ref().ok()).cloned());
-    }
-    bound
-}
-
-/// Without looking for suggestions if `tersely`.
-fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, Mismatch> {
-    let all = || catalog.values().flat_map(|skill| skill.tools.values().map(|tool| tool.name.to_string()));
-    let nearest = || {
-        if tersely {
-            return None;
-        }
-        let all: Vec<String> = all().collect();
-        suggestion(name, all.iter().map(String::as_str))
-    };
-    let Ok(tool_name) = name.parse::<ToolName>() else {
-        let hint = nearest().unwrap_or_else(|| "a tool is named `skill.function`".to_owned());
-        return Err(Mismatch::new(format!("`{}` is not the name of a tool", shown(name))).hint(hint));
-    };
-    let Some(skill) = catalog.get(tool_name.skill()) else {
-        let skills = catalog.keys().map(SkillName::as_str);
-        let hint = nearest()
-            .or_else(|| suggestion(tool_name.skill().as_str(), skills.clone()))
-            .unwrap_or_else(|| one_of("the skills of this run are", skills));
-        return Err(Mismatch::new(format!("there is no skill `{}`", tool_name.skill())).hint(hint));
-    };
-    let Some(tool) = skill.tool(tool_name.function()) else {
-        let mismatch =
-            Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
-        if let Some((_, reason)) = skill.not_tools.iter().find(|(function, _)| function == tool_name.function()) {
-            return Err(mismatch.hint(format!("it is exported but not a tool: {reason}")));
-        }
-        let hint = nearest().unwrap_or_else(|| one_of("its tools are", skill.tools.keys().map(String::as_str)));
-        return Err(mismatch.hint(hint));
-    };
-    Ok((Arc::new(tool.clone()), Arc::clone(skill)))
-}
-
-fn dependencies_of(
-    index: usize,
-    step: &OutlineStep<'_>,
-    plan: &Outline<'_>,
-    by_id: &BTreeMap<StepId, usize>,
-    problems: &mut Problems,
-) -> Vec<usize> {
-    let mut dependencies = Vec::new();
-    for &(position, name) in &step.depends_on {
-        let pointer = || format!("/steps/{index}/depends_on/{position}");
-        let found = StepId::new(name).ok().and_then(|id| by_id.get(&id).copied());
-        match found {
-            Some(_) if step.id.is_some_and(|id| id.as_str() == name) => {
-                let message = format!("{} depends on itself", label(index, step));
-                problems.push(Problem::new("self-dependency", pointer(), message).with_hint("take it out"));
-            }
-            Some(dependency) => dependencies.push(dependency),
-            None if plan.gaps.may_have_step(name) => {}
-            None => {
-                let message = format!("{} depends on `{}`, which is no step", label(index, step), shown(name));
-                let mut problem = Problem::new("unknown-step", pointer(), message);
-                if !problems.is_full() {
-                    problem.hint = suggestion(name, plan.steps.iter().filter_map(|step| Some(step.id?.as_str())));
-                }
-                problems.push(problem);
-            }
-        }
-    }
-    for located in step.input.map(Template::references).unwrap_or_default() {
-        // A reference to the step itself or to no step is reported where references are checked.
-        if let Root::Step(id) = &located.reference.root
-            && let Some(&dependency) = by_id.get(id)
-            && Some(id) != step.id
-        {
-            dependencies.push(dependency);
-        }
-    }
-    dependencies.sort_unstable();
-    dependencies.dedup();
-    dependencies
-}
-
-fn check_input(step: &str, input: &Template, tool: &Tool, scope: &references::Types<'_>, problems: &mut Problems) {
+) {
+    let (Some(input), Some((tool, _))) = (call.input, bound) else { return };
     check_tree(
         input.root(),
         &tool.params,
-        &owner(step, tool),
+        &places::owner(whose, &tool.name),
         input.pointer(),
         problems,
         &mut |node, ty, path, problems| {
@@ -374,20 +368,6 @@ fn check_input(step: &str, input: &Template, tool: &Tool, scope: &references::Ty
             scope.check_hole(node, ty, &path.pointer(), problems);
         },
     );
-}
-
-fn report_cycle(plan: &Outline<'_>, cycle: &[usize], problems: &mut Problems) {
-    const NAMED_MAX: usize = 10;
-    let name = |index: &usize| plan.steps.get(*index).and_then(|step| step.id).map_or("?", StepId::as_str);
-    let Some(first) = cycle.first() else { return };
-    let mut names: Vec<&str> = cycle.iter().take(NAMED_MAX).map(name).collect();
-    if cycle.len() > NAMED_MAX {
-        names.push("…");
-    }
-    names.push(name(first));
-    let message = format!("the steps depend on each other in a circle: `{}`", names.join(" -> "));
-    let hint = "`a -> b` means that `a` needs `b`, by `depends_on` or by a reference; take one of them out";
-    problems.push(Problem::new("cycle", format!("/steps/{first}"), message).with_hint(hint));
 }
 
 #[cfg(test)]

@@ -125,6 +125,6 @@ mod tests {
         });
         let plan = plan::Plan::from_value(&document).unwrap();
         let nothing = |_: &crate::plan::template::Reference| unreachable!("there is no reference");
-        assert_eq!(plan.steps[0].input.resolve_with(&nothing).unwrap(), before);
+        assert_eq!(plan.steps[0].call().unwrap().input.resolve_with(&nothing).unwrap(), before);
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::report::human::counted;
+use crate::validate::{Call, Work};
 
 /// Checks a plan and runs nothing: every problem with its place and what to do
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,13 @@ impl Check {
         let order: Vec<Value> = checked
             .plan
             .steps()
-            .map(|step| json!({ "id": step.id.as_str(), "tool": step.tool.name.to_string(), "skill_sha256": step.skill.digest.to_string() }))
+            .map(|step| match step.work {
+                Work::Call(Call { tool, skill }) => {
+                    let (tool, digest) = (tool.name.to_string(), skill.digest.to_string());
+                    json!({ "id": step.id.as_str(), "tool": tool, "skill_sha256": digest })
+                }
+                Work::Approve(_) => json!({ "id": step.id.as_str(), "approve": true }),
+            })
             .collect();
         Ok(Reply::new(text, json!({ "plan": plan.name, "digest": plan.digest.to_string(), "steps": order })))
     }

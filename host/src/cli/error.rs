@@ -316,6 +316,7 @@ impl From<host::Error> for Error {
             host::Error::Changed { .. } => Self::new(Exit::Diverged, chain(&error))
                 .hint("`host resume` makes a new run that takes over what is unchanged"),
             host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![*problem]),
+            host::Error::Unsupported { .. } => Self::new(Exit::Request, chain(&error)),
             host::Error::Policy(problems) => Self::document("the policy", problems),
             host::Error::Workspace { .. } => {
                 Self::new(Exit::Internal, chain(&error)).hint("name another folder with `--workspace`")

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::template::Template;
-use super::{Plan, PlanStep, SkillSource, override_inputs};
+use super::{
+    Action, ApproveStep, Condition, Expect, OnFailure, Plan, PlanStep, Retry, SkillSource, ToolCall, override_inputs,
+};
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits::LimitsDocument;
 use crate::problem::{Problem, Problems};
@@ -22,8 +24,12 @@ pub(crate) struct Draft {
     pub(super) skills: BTreeMap<SkillName, SkillSource>,
     pub(super) seed: u64,
     pub(super) start_time: u64,
+    pub(super) on_failure: OnFailure,
+    pub(super) parallel: u32,
+    pub(super) deadline_ms: Option<u64>,
     /// All steps of the document, so that positions are those of the document.
     pub(super) steps: Vec<DraftStep>,
+    pub(super) compensate: Vec<DraftCall>,
     pub(super) output: Option<Template>,
     pub(super) digest: Digest,
     pub(super) gaps: Gaps,
@@ -34,12 +40,35 @@ pub(crate) struct Draft {
 #[derive(Debug, Default)]
 pub(super) struct DraftStep {
     pub(super) id: Option<StepId>,
-    pub(super) tool: Option<String>,
+    /// Without anything where the step approves.
+    pub(super) call: DraftCall,
+    pub(super) approve: Option<DraftApprove>,
     pub(super) description: Option<String>,
-    pub(super) input: Option<Template>,
     /// Each with its position in the document.
     pub(super) depends_on: Vec<(usize, String)>,
+    pub(super) when: Vec<Condition>,
     pub(super) limits: LimitsDocument,
+    pub(super) retry: Option<Retry>,
+    pub(super) expect: Option<Expect>,
+    pub(super) compensate: Option<DraftCall>,
+    pub(super) reuse: bool,
+    pub(super) irreversible: bool,
+}
+
+/// A tool and its input as far as they could be read.
+#[derive(Debug, Default)]
+pub(super) struct DraftCall {
+    pub(super) tool: Option<String>,
+    pub(super) input: Option<Template>,
+}
+
+/// A question as far as it could be read.
+#[derive(Debug, Default)]
+pub(super) struct DraftApprove {
+    pub(super) message: Option<Template>,
+    pub(super) context: Option<Template>,
+    pub(super) webhook_url: Option<String>,
+    pub(super) expires_in_s: Option<u64>,
 }
 
 /// What is known to be missing from a [`Draft`]: what is named there must not be reported as unknown.
@@ -82,6 +111,7 @@ pub(crate) struct Outline<'p> {
     pub(crate) inputs: Option<&'p Map<String, Value>>,
     pub(crate) skills: &'p BTreeMap<SkillName, SkillSource>,
     pub(crate) steps: Vec<OutlineStep<'p>>,
+    pub(crate) compensate: Vec<OutlineCall<'p>>,
     pub(crate) output: Option<&'p Template>,
     pub(crate) gaps: &'p Gaps,
 }
@@ -90,9 +120,51 @@ pub(crate) struct Outline<'p> {
 #[derive(Debug, Clone)]
 pub(crate) struct OutlineStep<'p> {
     pub(crate) id: Option<&'p StepId>,
+    /// Without anything where the step approves.
+    pub(crate) call: OutlineCall<'p>,
+    pub(crate) approve: Option<OutlineApprove<'p>>,
+    pub(crate) depends_on: Vec<(usize, &'p str)>,
+    pub(crate) when: &'p [Condition],
+    pub(crate) expect: Option<&'p Expect>,
+    pub(crate) compensate: Option<OutlineCall<'p>>,
+}
+
+/// What validation sees of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutlineCall<'p> {
     pub(crate) tool: Option<&'p str>,
     pub(crate) input: Option<&'p Template>,
-    pub(crate) depends_on: Vec<(usize, &'p str)>,
+}
+
+/// What validation sees of a question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutlineApprove<'p> {
+    pub(crate) message: Option<&'p Template>,
+    pub(crate) context: Option<&'p Template>,
+}
+
+impl<'p> Outline<'p> {
+    /// The tools that are named, each with its place, in the order of the document.
+    pub(crate) fn tools(&self) -> impl Iterator<Item = (String, &'p str)> {
+        let of_step = |(index, step): (usize, &OutlineStep<'p>)| {
+            let compensation = step.compensate.and_then(|call| call.tool);
+            let own = step.call.tool.map(|tool| (format!("/steps/{index}/tool"), tool));
+            let undoing = compensation.map(|tool| (format!("/steps/{index}/compensate/tool"), tool));
+            own.into_iter().chain(undoing)
+        };
+        let last = self.compensate.iter().enumerate();
+        let last = last.filter_map(|(index, call)| Some((format!("/compensate/{index}/tool"), call.tool?)));
+        self.steps.iter().enumerate().flat_map(of_step).chain(last)
+    }
+}
+
+impl<'p> OutlineStep<'p> {
+    /// What holds references to what runs before the step, in the order of the keys.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &'p Template> {
+        let approve = self.approve.into_iter().flat_map(|approve| [approve.message, approve.context]);
+        let when = self.when.iter().flat_map(|condition| [Some(&condition.value), Some(&condition.operand)]);
+        std::iter::once(self.call.input).chain(approve).chain(when).flatten()
+    }
 }
 
 impl Draft {
@@ -104,20 +176,11 @@ impl Draft {
     pub(crate) fn into_plan(self) -> Result<Plan, Box<Self>> {
         let complete = self.name.is_some()
             && self.inputs.is_some()
-            && self.steps.iter().all(|step| step.id.is_some() && step.tool.is_some() && step.input.is_some());
+            && self.steps.iter().all(DraftStep::is_complete)
+            && self.compensate.iter().all(DraftCall::is_complete);
         if !self.problems.is_empty() || !complete {
             return Err(Box::new(self));
         }
-        let steps = self.steps.into_iter().filter_map(|step| {
-            Some(PlanStep {
-                id: step.id?,
-                tool: step.tool?,
-                description: step.description,
-                input: step.input?,
-                depends_on: step.depends_on.into_iter().map(|(_, id)| id).collect(),
-                limits: step.limits,
-            })
-        });
         Ok(Plan {
             name: self.name.unwrap_or_default(),
             version: self.version,
@@ -126,7 +189,11 @@ impl Draft {
             skills: self.skills,
             seed: self.seed,
             start_time: self.start_time,
-            steps: steps.collect(),
+            on_failure: self.on_failure,
+            parallel: self.parallel,
+            deadline_ms: self.deadline_ms,
+            steps: self.steps.into_iter().filter_map(DraftStep::into_step).collect(),
+            compensate: self.compensate.into_iter().filter_map(DraftCall::into_call).collect(),
             output: self.output,
             digest: self.digest,
         })
@@ -181,6 +248,7 @@ impl Draft {
             inputs: self.inputs.as_ref(),
             skills: &self.skills,
             steps: self.steps.iter().map(DraftStep::outline).collect(),
+            compensate: self.compensate.iter().map(DraftCall::outline).collect(),
             output: self.output.as_ref(),
             gaps: &self.gaps,
         }
@@ -188,23 +256,88 @@ impl Draft {
 }
 
 impl DraftStep {
+    fn is_complete(&self) -> bool {
+        let does = self.approve.as_ref().map_or_else(|| self.call.is_complete(), |approve| approve.message.is_some());
+        self.id.is_some() && does && self.compensate.as_ref().is_none_or(DraftCall::is_complete)
+    }
+
+    fn into_step(self) -> Option<PlanStep> {
+        let action = match self.approve {
+            Some(approve) => Action::Approve(ApproveStep {
+                message: approve.message?,
+                context: approve.context,
+                webhook_url: approve.webhook_url,
+                expires_in_s: approve.expires_in_s,
+            }),
+            None => Action::Tool(self.call.into_call()?),
+        };
+        Some(PlanStep {
+            id: self.id?,
+            action,
+            description: self.description,
+            depends_on: self.depends_on.into_iter().map(|(_, id)| id).collect(),
+            when: self.when,
+            limits: self.limits,
+            retry: self.retry,
+            expect: self.expect,
+            compensate: self.compensate.and_then(DraftCall::into_call),
+            reuse: self.reuse,
+            irreversible: self.irreversible,
+        })
+    }
+
     fn outline(&self) -> OutlineStep<'_> {
+        let approve = self.approve.as_ref();
         OutlineStep {
             id: self.id.as_ref(),
-            tool: self.tool.as_deref(),
-            input: self.input.as_ref(),
+            call: self.call.outline(),
+            approve: approve
+                .map(|approve| OutlineApprove { message: approve.message.as_ref(), context: approve.context.as_ref() }),
             depends_on: self.depends_on.iter().map(|(position, id)| (*position, id.as_str())).collect(),
+            when: &self.when,
+            expect: self.expect.as_ref(),
+            compensate: self.compensate.as_ref().map(DraftCall::outline),
         }
+    }
+}
+
+impl DraftCall {
+    const fn is_complete(&self) -> bool {
+        self.tool.is_some() && self.input.is_some()
+    }
+
+    fn into_call(self) -> Option<ToolCall> {
+        Some(ToolCall { tool: self.tool?, input: self.input? })
+    }
+
+    fn outline(&self) -> OutlineCall<'_> {
+        OutlineCall { tool: self.tool.as_deref(), input: self.input.as_ref() }
+    }
+}
+
+impl ToolCall {
+    fn outline(&self) -> OutlineCall<'_> {
+        OutlineCall { tool: Some(&self.tool), input: Some(&self.input) }
     }
 }
 
 impl PlanStep {
     fn outline(&self) -> OutlineStep<'_> {
+        let (call, approve) = match &self.action {
+            Action::Tool(call) => (call.outline(), None),
+            Action::Approve(approve) => (
+                OutlineCall { tool: None, input: None },
+                Some(OutlineApprove { message: Some(&approve.message), context: approve.context.as_ref() }),
+            ),
+        };
         OutlineStep {
             id: Some(&self.id),
-            tool: Some(&self.tool),
-            input: Some(&self.input),
+            call,
+            approve,
             depends_on: self.depends_on.iter().map(String::as_str).enumerate().collect(),
+            when: &self.when,
+            expect: self.expect.as_ref(),
+            compensate: self.compensate.as_ref().map(ToolCall::outline),
         }
     }
 }
@@ -215,6 +348,7 @@ impl Plan {
             inputs: Some(&self.inputs),
             skills: &self.skills,
             steps: self.steps.iter().map(PlanStep::outline).collect(),
+            compensate: self.compensate.iter().map(ToolCall::outline).collect(),
             output: self.output.as_ref(),
             gaps: Gaps::NONE,
         }
@@ -232,7 +366,8 @@ pub(crate) fn in_document_order(problems: Problems) -> Vec<Problem> {
             None => 0,
             Some("skills") => 2,
             Some("steps") => 3,
-            Some("output") => 4,
+            Some("compensate") => 4,
+            Some("output") => 5,
             Some(_) => 1,
         };
         let step = if section == 3 { segments.next().and_then(|index| index.parse::<usize>().ok()) } else { None };

@@ -23,6 +23,11 @@ fn with_step(key: &str, value: Value) -> Value {
     plan
 }
 
+/// A plan of one step that approves.
+fn approving(approve: Value) -> Value {
+    with("steps", json!([{"id": "a", "approve": approve}]))
+}
+
 fn problems(document: &Value) -> Vec<(String, String)> {
     let problems = Plan::from_value(document).err().unwrap_or_default();
     problems.into_iter().map(|problem| (problem.code, problem.pointer)).collect()
@@ -44,7 +49,7 @@ fn a_plan_with_every_key() {
     assert_eq!((plan.seed, plan.start_time), ((1 << 53) - 1, START_TIME_DEFAULT));
     assert_eq!(plan.steps[0].limits.fuel, Some(1000));
     assert_eq!(plan.steps[1].depends_on, ["read"]);
-    assert_eq!(plan.steps[0].input.references().len(), 1);
+    assert_eq!(plan.steps[0].call().unwrap().input.references().len(), 1);
     assert_eq!(plan.skills.len(), 1);
     assert_eq!(plan.digest, Digest::of(crate::canonical::to_string(&document).as_bytes()));
 
@@ -102,7 +107,18 @@ fn each_mistake_has_a_code_and_a_place() {
         (with("start_time", json!("2026-01-01T00:00:00.5Z")), "bad-time", "/start_time"),
         (with("start_time", json!("2026-01-01T00:00:00Z[UTC]")), "bad-time", "/start_time"),
         (with("start_time", json!(0)), "wrong-type", "/start_time"),
-        (with("on_failure", json!("rollback")), "unknown-value", "/on_failure"),
+        (with("on_failure", json!(true)), "wrong-type", "/on_failure"),
+        (with("parallel", json!(0)), "out-of-range", "/parallel"),
+        (with("parallel", json!(17)), "out-of-range", "/parallel"),
+        (with("deadline_ms", json!(0)), "out-of-range", "/deadline_ms"),
+        (with("deadline_ms", json!(604_800_001)), "out-of-range", "/deadline_ms"),
+        (with("compensate", json!({})), "wrong-type", "/compensate"),
+        (with("compensate", json!([1])), "wrong-type", "/compensate/0"),
+        (with("compensate", json!([{"tool": 1}])), "wrong-type", "/compensate/0/tool"),
+        (with("compensate", json!([{"input": {}}])), "missing-key", "/compensate/0/tool"),
+        (with("compensate", json!([{"tool": "s.f", "input": []}])), "wrong-type", "/compensate/0/input"),
+        (with("compensate", json!([{"tool": "s.f", "id": "a"}])), "unknown-key", "/compensate/0/id"),
+        (with("compensate", json!(vec![json!(1); 1_001])), "too-many-compensations", "/compensate"),
         (with("on_failure", json!("ignore")), "unknown-value", "/on_failure"),
         (with("steps", json!([])), "no-steps", "/steps"),
         (with("steps", json!({})), "wrong-type", "/steps"),
@@ -120,12 +136,147 @@ fn each_mistake_has_a_code_and_a_place() {
         (with_step("limits", json!({"deadline_ms": 86_400_001})), "out-of-range", "/steps/0/limits/deadline_ms"),
         (with_step("limits", json!({"fule": 1})), "unknown-key", "/steps/0/limits/fule"),
         (with_step("limits", json!(1)), "wrong-type", "/steps/0/limits"),
-        (with_step("compensate", json!({})), "unknown-key", "/steps/0/compensate"),
-        (with_step("retry", json!(3)), "unknown-key", "/steps/0/retry"),
-        (with_step("when", json!("x")), "unknown-key", "/steps/0/when"),
+        (with_step("compensate", json!("s.f")), "wrong-type", "/steps/0/compensate"),
+        (with_step("compensate", json!({})), "missing-key", "/steps/0/compensate/tool"),
+        (with_step("compensate", json!({"tool": "s.f", "limits": {}})), "unknown-key", "/steps/0/compensate/limits"),
+        (with_step("reuse", json!(1)), "wrong-type", "/steps/0/reuse"),
+        (with_step("irreversible", json!("yes")), "wrong-type", "/steps/0/irreversible"),
+        (with_step("retry", json!(3)), "wrong-type", "/steps/0/retry"),
+        (with_step("retry", json!({"on": ["failed"]})), "missing-key", "/steps/0/retry/attempts"),
+        (with_step("retry", json!({"attempts": 2})), "missing-key", "/steps/0/retry/on"),
+        (with_step("retry", json!({"attempts": 1, "on": ["failed"]})), "out-of-range", "/steps/0/retry/attempts"),
+        (with_step("retry", json!({"attempts": 11, "on": ["failed"]})), "out-of-range", "/steps/0/retry/attempts"),
+        (with_step("retry", json!({"attempts": 2, "on": []})), "no-retry", "/steps/0/retry/on"),
+        (with_step("retry", json!({"attempts": 2, "on": "failed"})), "wrong-type", "/steps/0/retry/on"),
+        (with_step("retry", json!({"attempts": 2, "on": [1]})), "wrong-type", "/steps/0/retry/on/0"),
+        (with_step("retry", json!({"attempts": 2, "on": ["fuel"]})), "unknown-value", "/steps/0/retry/on/0"),
+        (with_step("retry", json!({"attempts": 2, "on": ["faild"]})), "unknown-value", "/steps/0/retry/on/0"),
+        (
+            with_step("retry", json!({"attempts": 2, "on": ["failed", "failed"]})),
+            "duplicate-value",
+            "/steps/0/retry/on/1",
+        ),
+        (
+            with_step("retry", json!({"attempts": 2, "on": ["failed"], "backoff_ms": 60_001})),
+            "out-of-range",
+            "/steps/0/retry/backoff_ms",
+        ),
+        (with_step("when", json!("x")), "wrong-type", "/steps/0/when"),
+        (with_step("when", json!([])), "no-conditions", "/steps/0/when"),
+        (with_step("when", json!([1])), "wrong-type", "/steps/0/when/0"),
+        (with_step("when", json!(vec![json!(1); 101])), "too-many-conditions", "/steps/0/when"),
+        (with_step("when", json!({"is": 1})), "missing-key", "/steps/0/when/value"),
+        (with_step("when", json!({"value": "x"})), "missing-key", "/steps/0/when"),
+        (with_step("when", json!({"value": "x", "is": 1, "is_not": 2})), "ambiguous-condition", "/steps/0/when/is_not"),
+        (with_step("when", json!({"value": "x", "is": 1, "equals": 2})), "unknown-key", "/steps/0/when/equals"),
+        (with_step("when", json!([{"value": "{{x}}", "is": 1}])), "bad-template", "/steps/0/when/0/value"),
+        (with_step("when", json!({"value": "x", "is": "{{"})), "bad-template", "/steps/0/when/is"),
+        (with_step("expect", json!("json")), "wrong-type", "/steps/0/expect"),
+        (with_step("expect", json!({})), "missing-key", "/steps/0/expect/kind"),
+        (with_step("expect", json!({"kind": "xml"})), "unknown-value", "/steps/0/expect/kind"),
+        (with_step("expect", json!({"kind": "json", "mode": "stict"})), "unknown-value", "/steps/0/expect/mode"),
+        (with_step("expect", json!({"kind": "text", "schema": {}})), "misplaced-key", "/steps/0/expect/schema"),
+        (with_step("expect", json!({"kind": "json", "schema": []})), "wrong-type", "/steps/0/expect/schema"),
+        (
+            with_step("expect", json!({"kind": "json", "schema": {"type": "strin"}})),
+            "bad-schema",
+            "/steps/0/expect/schema/type",
+        ),
+        (
+            with_step("expect", json!({"kind": "json", "schema": {"$ref": "https://a.example/"}})),
+            "bad-schema",
+            "/steps/0/expect/schema/$ref",
+        ),
+        (with_step("approve", json!({"message": "m"})), "ambiguous-step", "/steps/0/approve"),
+        (approving(json!("m")), "wrong-type", "/steps/0/approve"),
+        (approving(json!({})), "missing-key", "/steps/0/approve/message"),
+        (approving(json!({"message": 1})), "wrong-type", "/steps/0/approve/message"),
+        (approving(json!({"message": " "})), "empty-message", "/steps/0/approve/message"),
+        (approving(json!({"message": "{{x}}"})), "bad-template", "/steps/0/approve/message"),
+        (approving(json!({"message": "m", "context": "x"})), "wrong-type", "/steps/0/approve/context"),
+        (approving(json!({"message": "m", "by": "x"})), "unknown-key", "/steps/0/approve/by"),
+        (approving(json!({"message": "m", "expires_in_s": 0})), "out-of-range", "/steps/0/approve/expires_in_s"),
+        (
+            approving(json!({"message": "m", "expires_in_s": 2_592_001})),
+            "out-of-range",
+            "/steps/0/approve/expires_in_s",
+        ),
+        (approving(json!({"message": "m", "webhook_url": "hooks"})), "bad-url", "/steps/0/approve/webhook_url"),
+        (approving(json!({"message": "m", "webhook_url": "file:///x"})), "bad-url", "/steps/0/approve/webhook_url"),
+        (approving(json!({"message": "m", "webhook_url": "http://u@h/"})), "bad-url", "/steps/0/approve/webhook_url"),
     ] {
         assert_eq!(problems(&document), [(code.to_owned(), pointer.to_owned())], "{document}");
     }
+}
+
+#[test]
+fn a_step_that_approves_has_nothing_of_a_call() {
+    let call = json!({"tool": "s.f"});
+    for (key, value) in [
+        ("input", json!({})),
+        ("limits", json!({})),
+        ("retry", json!({"attempts": 2, "on": ["failed"]})),
+        ("expect", json!({"kind": "text"})),
+        ("compensate", call),
+        ("reuse", json!(true)),
+        ("irreversible", json!(false)),
+    ] {
+        let mut document = approving(json!({"message": "go on?"}));
+        document["steps"][0][key] = value;
+        assert_eq!(problems(&document), [("misplaced-key".to_owned(), format!("/steps/0/{key}"))]);
+    }
+}
+
+#[test]
+fn the_course_of_a_run_is_read() {
+    let schema = json!({"type": "object", "required": ["total"]});
+    let plan = Plan::from_value(&json!({
+        "schema": SCHEMA, "name": "p", "on_failure": "rollback", "parallel": 4, "deadline_ms": 60_000,
+        "steps": [
+            {"id": "ask", "approve": {"message": "pay {{inputs.sum}}?", "context": {"sum": "{{inputs.sum}}"},
+                "webhook_url": "https://hooks.example/a", "expires_in_s": 60}},
+            {"id": "pay", "tool": "pay.send", "when": {"value": "{{steps.ask.by}}", "is_not": "nobody"},
+                "retry": {"attempts": 3, "on": ["deadline", "failed"]},
+                "expect": {"kind": "json", "schema": schema, "mode": "warn"},
+                "compensate": {"tool": "pay.refund", "input": {"id": "{{steps.pay.id}}"}},
+                "reuse": true, "irreversible": true}],
+        "compensate": [{"tool": "log.note"}], "inputs": {"sum": 5}}));
+    let plan = plan.unwrap();
+    assert_eq!((plan.on_failure, plan.parallel, plan.deadline_ms), (OnFailure::Rollback, 4, Some(60_000)));
+    assert_eq!(plan.compensate[0].tool, "log.note");
+    let Action::Approve(approve) = &plan.steps[0].action else { panic!("{plan:?}") };
+    assert_eq!((approve.expires_in_s, approve.context.is_some()), (Some(60), true));
+    let step = &plan.steps[1];
+    assert_eq!(step.when[0].comparison, Comparison::IsNot);
+    let on = vec![RetryOn::Deadline, RetryOn::Failed];
+    assert_eq!(step.retry, Some(Retry { attempts: 3, backoff_ms: 100, on }));
+    let expect = step.expect.as_ref().unwrap();
+    assert_eq!((expect.kind, expect.mode), (ExpectKind::Json, ExpectMode::Warn));
+    assert_eq!(expect.schema.as_ref().unwrap().document(), &schema);
+    assert_eq!(step.compensate.as_ref().unwrap().input.references().len(), 1);
+    assert!(step.reuse && step.irreversible);
+
+    let plain = Plan::from_value(&minimal()).unwrap();
+    assert_eq!((plain.on_failure, plain.parallel, plain.deadline_ms), (OnFailure::Stop, 1, None));
+    assert!(plain.steps[0].when.is_empty() && !plain.steps[0].reuse && !plain.steps[0].irreversible);
+}
+
+#[test]
+fn schemas_are_bounded_together() {
+    let expect = json!({"kind": "json", "schema": {"const": "x".repeat(200 << 10)}});
+    let step = |n: usize| json!({"id": format!("s{n}"), "tool": "s.f", "expect": expect});
+    let plan = |count: usize| with("steps", (0..count).map(step).collect());
+    assert_eq!(problems(&plan(20)), []);
+    assert_eq!(problems(&plan(22)), [("bad-schema".to_owned(), "/steps/20/expect/schema".to_owned())]);
+}
+
+#[test]
+fn steps_at_one_time_are_bounded() {
+    let steps = (0..10_001).map(|n| json!({"id": format!("s{n}"), "tool": "s.f"})).collect();
+    let mut document = with("steps", steps);
+    assert_eq!(problems(&document), []);
+    document["parallel"] = json!(2);
+    assert_eq!(problems(&document), [("too-many-steps".to_owned(), "/parallel".to_owned())]);
 }
 
 #[test]

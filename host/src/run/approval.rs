@@ -4,15 +4,18 @@ use serde_json::{Map, Value, json};
 
 use super::log::{Go, Next, StepLog};
 use super::steps::{SoFar, Steps};
-use super::turn::Permitted;
+use super::turn::{Permitted, Turned};
 use crate::canonical;
-use crate::id::Digest;
-use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Permission};
-use crate::report::Pending;
+use crate::host::Error;
+use crate::id::{Digest, ToolName};
+use crate::outcome::Outcome;
+use crate::plan::ApproveStep;
+use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Grant, Permission};
+use crate::report::{Pending, StepReport};
 use crate::sandbox::Divergence;
 use crate::trace::event::{ApprovalEvent, Event, Flow};
 use crate::trace::flow::ApprovalRequested;
-use crate::validate::ValidStep;
+use crate::validate::{Call, Question, ValidStep};
 
 /// What came of asking.
 pub(super) enum Asked {
@@ -26,14 +29,15 @@ impl Steps<'_> {
     /// Decides about a step whose input is known now: asks the rules where that had to wait, and whoever has to approve.
     pub(super) fn permission(
         &self,
-        step: &ValidStep<'_>,
+        (step, call): (&ValidStep<'_>, Call<'_>),
+        attempt: u32,
         authorized: &AuthorizedStep,
         input: &Value,
         log: &mut dyn StepLog,
         so_far: &mut SoFar,
     ) -> Go<Permitted> {
-        let tool = step.tool;
-        let permission = match self.authorized.permission(authorized, step.id, 1, tool, input) {
+        let tool = call.tool;
+        let permission = match self.authorized.permission(authorized, step.id, attempt, tool, input) {
             Ok(permission) => permission,
             Err(denial) if self.authorized.is_log_only() => {
                 self.lifted(&denial, log, so_far)?;
@@ -41,7 +45,8 @@ impl Steps<'_> {
             }
             Err(denial) => return Ok(Permitted::No(denial)),
         };
-        if permission.needs_approval.is_empty() {
+        // Whoever approved a step approved of the attempts that the plan makes at it.
+        if permission.needs_approval.is_empty() || attempt > 1 {
             return Ok(Permitted::Yes(permission));
         }
         let request = ApprovalRequest {
@@ -56,11 +61,48 @@ impl Steps<'_> {
             rules: &permission.rules,
             reasons: &permission.reasons,
         };
-        let subject = self.subject(&request, Some(step.skill.digest));
+        let subject = self.subject(&request, Some(call.skill.digest));
         Ok(match self.ask(&request, subject, (String::new(), Map::new()), log)? {
             Asked::Answered(answer) if answer.approved => Permitted::Yes(permission),
             Asked::Answered(answer) => Permitted::No(Box::new(Denial::rejected(&request, &answer))),
             Asked::Waits(pending) => Permitted::Waits(pending),
+        })
+    }
+
+    /// The turn of a step that only asks.
+    pub(super) fn question(
+        &self,
+        (step, approve): (&ValidStep<'_>, &ApproveStep),
+        so_far: &mut SoFar,
+        log: &mut dyn StepLog,
+        report: &mut StepReport,
+    ) -> Go<Turned> {
+        let question = self.checked.plan.resolve_question(approve, &so_far.outputs);
+        let Question { message, context } = question.map_err(|problem| Error::Resolve(Box::new(problem)))?;
+        let input = json!({ "context": context, "message": message });
+        let (tool, nothing) = (ToolName::approve(), Grant::empty());
+        let request = ApprovalRequest {
+            step: step.id,
+            tool: &tool,
+            input: &input,
+            principal: self.principal,
+            grant_index: 0,
+            grant: &nothing,
+            risk: None,
+            needed_by: &["the plan".to_owned()],
+            rules: &[],
+            reasons: &[],
+        };
+        let subject = self.subject(&request, None);
+        Ok(match self.ask(&request, subject, (message, context), log)? {
+            Asked::Answered(answer) if answer.approved => {
+                let output = json!({ "by": answer.by, "reason": answer.reason });
+                report.outcome = Some(Outcome::Completed { output: output.clone() });
+                Self::keep_output(so_far, step.id, output);
+                Turned::Completed
+            }
+            Asked::Answered(answer) => self.denied(Box::new(Denial::rejected(&request, &answer)), log)?,
+            Asked::Waits(pending) => Turned::Paused(pending),
         })
     }
 

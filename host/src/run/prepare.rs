@@ -56,11 +56,12 @@ pub struct Checked {
 
 impl Checked {
     pub(crate) fn explain(&self, policy: &Policy, principal: &Principal) -> Vec<Explanation> {
-        let steps = self.plan.steps();
+        let steps = self.plan.steps().filter_map(|step| Some((step, step.call()?)));
         // Whether somebody can be asked is not known here; that somebody has to be is what is shown.
         let input = known_input(&self.plan);
         let caller = caller(&self.plan, principal, true, &input);
-        explain(policy, &caller, steps.map(|step| (step.id, &step.tool.name, step.limits, Some(step.skill.as_ref()))))
+        let steps = steps.map(|(step, call)| (step.id, &call.tool.name, step.limits, Some(call.skill.as_ref())));
+        explain(policy, &caller, steps)
     }
 }
 
@@ -188,11 +189,9 @@ pub(crate) fn prepare_with(
     };
     let authorized = {
         let input = known_input(&plan);
-        let requests = plan.steps().map(|step| StepRequest {
-            step: step.id,
-            tool: &step.tool.name,
-            limits: step.limits,
-            skill: step.skill,
+        let requests = plan.steps().filter_map(|step| {
+            let call = step.call()?;
+            Some(StepRequest { step: step.id, tool: &call.tool.name, limits: step.limits, skill: call.skill })
         });
         let caller = caller(&plan, principal, has_approver && !log_only, &input);
         if log_only {

@@ -1,7 +1,7 @@
 //! The steps of a plan, one after the other: each takes its turn, until one does not complete. What is live and what is taken from a record
 //! is the log's business alone, so that a run, its continuation and its replay take the same way through here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -46,8 +46,6 @@ pub(super) struct SoFar {
     /// When the first step's turn came.
     pub(super) started: Stopwatch,
     pub(super) would_deny: Vec<Denial>,
-    /// Steps that did not run, and have no output, because of a condition.
-    pub(super) skipped: BTreeSet<StepId>,
     /// Positions of the steps that completed, in that order.
     pub(super) completed: Vec<usize>,
     /// How many steps began, each attempt counted.
@@ -111,8 +109,8 @@ impl<'a> Steps<'a> {
             runtime.enable_io();
         }
         let runtime = runtime.build().map_err(|error| SandboxError::Engine { message: error.to_string() })?;
-        let steps = checked.plan.steps().zip(authorized.steps());
-        let wanted = steps.map(|(step, granted)| (step.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
+        let calls = checked.plan.steps().filter_map(|step| step.call()).zip(authorized.steps());
+        let wanted = calls.map(|(call, granted)| (call.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
@@ -140,11 +138,12 @@ impl<'a> Steps<'a> {
             spent: Spent::default(),
             started: Stopwatch::start(),
             would_deny: Vec::new(),
-            skipped: BTreeSet::new(),
             completed: Vec::new(),
             begun: 0,
         };
-        let steps = self.checked.plan.steps().map(|step| StepReport::of(step.id.clone(), step.tool.name.clone()));
+        let steps = self.checked.plan.steps().map(|step| {
+            StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
+        });
         let mut done = Done { steps: steps.collect(), ..Done::nothing(RunOutcome::Completed) };
         let mut at = None;
         let went = self.all(would_deny, log, &mut so_far, &mut done, &mut at);
@@ -173,7 +172,10 @@ impl<'a> Steps<'a> {
             self.lifted(denial, log, so_far)?;
         }
         let mut because = String::new();
-        for (position, (step, authorized)) in self.checked.plan.steps().zip(self.authorized.steps()).enumerate() {
+        let mut granted = self.authorized.steps().iter();
+        for (position, step) in self.checked.plan.steps().enumerate() {
+            // Only what calls a tool is granted something.
+            let authorized = step.call().and_then(|_| granted.next());
             *at = Some(step.id.clone());
             if self.is_cancelled_here(log)? {
                 done.outcome = RunOutcome::Cancelled;
@@ -183,7 +185,7 @@ impl<'a> Steps<'a> {
             let Some(report) = done.steps.get_mut(position) else { continue };
             match self.turn(&step, authorized, so_far, log, report)? {
                 Turned::Completed => so_far.completed.push(position),
-                Turned::Skipped => {}
+                Turned::Skipped(reason) => report.skipped = Some(reason),
                 Turned::Stopped { outcome, because: why } => {
                     (done.outcome, because) = (outcome, why);
                     break;
@@ -212,7 +214,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether the run ends before the next step because somebody cancelled it.
-    fn is_cancelled_here(&self, log: &mut dyn StepLog) -> Go<bool> {
+    pub(super) fn is_cancelled_here(&self, log: &mut dyn StepLog) -> Go<bool> {
         Ok(match log.next()? {
             super::log::Next::Live => self.cancel.is_cancelled(),
             super::log::Next::Event(event) => {

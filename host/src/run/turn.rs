@@ -1,28 +1,29 @@
 //! One step's turn: may it run, with what, how did it end.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use super::log::{Go, Next, StepLog, Turn};
-use super::micros;
+use super::attempt::Attempt;
+use super::log::{Go, Next, StepLog};
 use super::steps::{SoFar, Steps};
-use crate::clock::Stopwatch;
-use crate::limits::StepLimits;
-use crate::observe::HostEvent;
+use crate::flow::{backoff, condition};
+use crate::host::Error;
+use crate::limits::{LimitKind, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
+use crate::plan::RetryOn;
 use crate::policy::{AuthorizedStep, Denial, Exhausted, Permission, Why};
 use crate::report::{Pending, StepReport};
-use crate::sandbox::{Invocation, Links, RunDeadline};
-
-use crate::trace::event::{Event, StepBegin, StepEnd};
-use crate::validate::ValidStep;
+use crate::sandbox::RunDeadline;
+use crate::trace::event::{Event, Flow};
+use crate::trace::flow::{self, Skipped};
+use crate::validate::{Call, ValidStep, Work};
 
 /// What became of a step's turn.
 #[derive(Debug)]
 pub(crate) enum Turned {
     /// It completed.
     Completed,
-    /// Its condition does not hold.
-    Skipped,
+    /// Its condition does not hold, for this reason.
+    Skipped(String),
     /// It ended otherwise, and the run with it.
     Stopped {
         /// How the run ends.
@@ -39,13 +40,10 @@ pub(crate) enum Turned {
 /// What is left for a step: its limits, and the time of the run where that is bounded.
 type Left = (StepLimits, Option<RunDeadline>);
 
-/// What one attempt is made with.
-pub(super) struct Attempt<'t> {
-    pub(super) number: u32,
-    pub(super) input: Value,
-    pub(super) authorized: &'t AuthorizedStep,
-    pub(super) permission: Permission,
-    pub(super) left: Left,
+impl Turned {
+    fn cancelled() -> Self {
+        Self::Stopped { outcome: RunOutcome::Cancelled, because: "the run was cancelled".to_owned() }
+    }
 }
 
 impl Steps<'_> {
@@ -53,47 +51,139 @@ impl Steps<'_> {
     pub(super) fn turn(
         &self,
         step: &ValidStep<'_>,
+        authorized: Option<&AuthorizedStep>,
+        so_far: &mut SoFar,
+        log: &mut dyn StepLog,
+        report: &mut StepReport,
+    ) -> Go<Turned> {
+        if let Some(reason) = self.skip(step, so_far)? {
+            log.note(&Flow::Skipped(Skipped { reason: reason.clone() }).of(step.id))?;
+            log.commit()?;
+            return Ok(Turned::Skipped(reason));
+        }
+        match (step.work, authorized) {
+            (Work::Call(call), Some(authorized)) => self.call((step, call), authorized, so_far, log, report),
+            (Work::Approve(approve), _) => self.question((step, approve), so_far, log, report),
+            (Work::Call(call), None) => {
+                Err(Error::Damaged { what: format!("`{}` was not granted before the run", call.tool.name) }.into())
+            }
+        }
+    }
+
+    /// Why a step does not run because of what came before.
+    pub(super) fn skip(&self, step: &ValidStep<'_>, so_far: &SoFar) -> Go<Option<String>> {
+        let turn = condition::turn(&self.checked.plan, step, &so_far.outputs);
+        Ok(match turn.map_err(|problem| Error::Resolve(Box::new(problem)))? {
+            condition::Turn::Run => None,
+            condition::Turn::Skip { reason } => Some(reason),
+        })
+    }
+
+    /// The turn of a step that calls a tool: every attempt that the plan wants.
+    fn call(
+        &self,
+        (step, call): (&ValidStep<'_>, Call<'_>),
         authorized: &AuthorizedStep,
         so_far: &mut SoFar,
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Go<Turned> {
         let input = self.input(step, so_far)?;
-        let left = match self.left(step, authorized, so_far, log)? {
-            Ok(left) => left,
-            Err(denial) => return self.denied(denial, log),
-        };
-        let permission = match self.permission(step, authorized, &input, log, so_far)? {
-            Permitted::Yes(permission) => permission,
-            Permitted::No(denial) => return self.denied(denial, log),
-            Permitted::Waits(pending) => return Ok(Turned::Paused(pending)),
-        };
-        let attempt = Attempt { number: 1, input, authorized, permission, left };
-        let outcome = self.attempt(step, attempt, so_far, log, report)?;
-        log.commit()?;
-        report.outcome = Some(outcome.clone());
-        Ok(match outcome {
-            Outcome::Completed { output } => {
-                Self::keep_output(so_far, step.id, output);
-                Turned::Completed
+        let mut number = 1;
+        loop {
+            let (limits, run_deadline) = match self.left((step, call), authorized, so_far, log)? {
+                Ok(left) => left,
+                Err(denial) => return self.denied(denial, log),
+            };
+            let permission = match self.permission((step, call), number, authorized, &input, log, so_far)? {
+                Permitted::Yes(permission) => permission,
+                Permitted::No(denial) => return self.denied(denial, log),
+                Permitted::Waits(pending) => return Ok(Turned::Paused(pending)),
+            };
+            let attempt = Attempt {
+                step: step.id,
+                call,
+                number,
+                compensates: false,
+                input: &input,
+                grant_index: authorized.grant_index,
+                grant: &authorized.grant,
+                rules: permission.rules,
+                limits,
+                run_deadline,
+                expect: step.expect,
+            };
+            let outcome = self.attempt(attempt, so_far, log, report)?;
+            report.outcome = Some(outcome.clone());
+            let retry = self.retry(step, number, &outcome);
+            match (outcome, retry) {
+                (Outcome::Completed { output }, _) => {
+                    log.commit()?;
+                    Self::keep_output(so_far, step.id, output);
+                    return Ok(Turned::Completed);
+                }
+                (_, Some(retry)) => {
+                    number = retry.attempt;
+                    let wait = Duration::from_millis(retry.wait_ms);
+                    log.note(&Flow::Retry(retry).of(step.id))?;
+                    log.commit()?;
+                    if log.is_live()? {
+                        self.wait(wait);
+                    }
+                    if self.is_cancelled_here(log)? {
+                        return Ok(Turned::cancelled());
+                    }
+                }
+                (Outcome::Cancelled, None) => {
+                    log.commit()?;
+                    return Ok(Turned::cancelled());
+                }
+                (outcome, None) => {
+                    log.commit()?;
+                    let because = format!("step `{}` ended as {}", step.id, outcome.name());
+                    return Ok(Turned::Stopped { outcome: RunOutcome::Failed, because });
+                }
             }
-            outcome => Turned::Stopped {
-                outcome: if outcome == Outcome::Cancelled { RunOutcome::Cancelled } else { RunOutcome::Failed },
-                because: format!("step `{}` ended as {}", step.id, outcome.name()),
-            },
-        })
+        }
+    }
+
+    /// What comes after an attempt that did not complete, where the plan wants another.
+    fn retry(&self, step: &ValidStep<'_>, number: u32, outcome: &Outcome) -> Option<flow::Retry> {
+        let retry = step.retry?;
+        let ended = match outcome {
+            Outcome::Failed { .. } => RetryOn::Failed,
+            Outcome::Trapped { .. } => RetryOn::Trapped,
+            Outcome::LimitExceeded { limit: LimitKind::Deadline, .. } => RetryOn::Deadline,
+            _ => return None,
+        };
+        if number >= retry.attempts || !retry.on.contains(&ended) {
+            return None;
+        }
+        let attempt = number + 1;
+        let wait_ms = backoff::wait_ms(retry, self.checked.plan.plan().seed, step.id, attempt);
+        Some(flow::Retry { attempt, wait_ms, because: ended.name().to_owned() })
+    }
+
+    /// Waits, unless the run is cancelled.
+    fn wait(&self, time: Duration) {
+        self.runtime.block_on(async {
+            let mut cancelled = std::pin::pin!(self.cancel.cancelled());
+            let slept = tokio::time::timeout(time, cancelled.as_mut()).await;
+            // Whether it was time or somebody, the caller looks.
+            slept.unwrap_or_default();
+        });
     }
 
     /// What is left of the run's budget for a step: its limits, and the time where that is bounded.
     fn left(
         &self,
-        step: &ValidStep<'_>,
+        (step, call): (&ValidStep<'_>, Call<'_>),
         authorized: &AuthorizedStep,
         so_far: &SoFar,
         log: &mut dyn StepLog,
     ) -> Go<Result<Left, Box<Denial>>> {
         let budget = self.authorized.budget();
-        let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &step.tool.name, exhausted))));
+        let denied = |exhausted| Ok(Err(Box::new(Denial::over_budget(step.id, &call.tool.name, exhausted))));
         let limits = match so_far.spent.limits(budget, authorized.limits) {
             Ok(limits) => limits,
             Err(exhausted) => return denied(exhausted),
@@ -111,78 +201,6 @@ impl Steps<'_> {
         }
         let left_ms = amount.saturating_sub(passed_ms).max(1);
         Ok(Ok((limits, Some(RunDeadline { left_ms, amount_ms: amount }))))
-    }
-
-    /// Runs a step's guest, or takes its end from the record.
-    fn attempt(
-        &self,
-        step: &ValidStep<'_>,
-        attempt: Attempt<'_>,
-        so_far: &mut SoFar,
-        log: &mut dyn StepLog,
-        report: &mut StepReport,
-    ) -> Go<Outcome> {
-        let Attempt { number, input, authorized, permission, left: (limits, run_deadline) } = attempt;
-        let plan = self.checked.plan.plan();
-        let started = Stopwatch::start();
-        let begin = StepBegin {
-            step: step.id.clone(),
-            tool: step.tool.name.clone(),
-            attempt: number,
-            skill: step.skill.digest,
-            input,
-            compensates: false,
-            grant: authorized.grant_index as u64,
-            rules: permission.rules,
-            limits,
-        };
-        so_far.begun += 1;
-        report.attempts += 1;
-        let tape = match log.begin(&begin)? {
-            Turn::Run(tape) => tape,
-            Turn::Known(StepEnd { outcome, calls, fuel, .. }) => {
-                so_far.spent.add(fuel, calls);
-                (report.calls, report.fuel) = (calls, fuel);
-                return Ok(outcome);
-            }
-        };
-        self.host.observers.tell(HostEvent::StepBegin { step: step.id, tool: &step.tool.name });
-        let invocation = Invocation {
-            tool: step.tool,
-            input: &begin.input,
-            grant: &authorized.grant,
-            workspace: &self.host.workspace,
-            directories: &self.directories,
-            reach: self.reach.as_ref(),
-            limits,
-            run_deadline,
-            plan: &plan.name,
-            step: step.id,
-            attempt: begin.attempt,
-            seed: plan.seed,
-            start_time: plan.start_time,
-        };
-        let program = self.program(&step.tool.name, Links::of(&authorized.grant))?;
-        let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
-        so_far.spent.add(invoked.fuel, invoked.calls);
-        report.calls = invoked.calls;
-        report.fuel = invoked.fuel;
-        report.memory_bytes = invoked.memory_bytes;
-        report.duration_us = micros(started);
-        let outcome = invoked.end?;
-        let end = StepEnd { step: step.id.clone(), outcome, calls: invoked.calls, fuel: invoked.fuel };
-        log.end(invoked.tape, &end)?;
-        self.host.observers.tell(HostEvent::StepEnd {
-            step: step.id,
-            outcome: &end.outcome,
-            calls: end.calls,
-            fuel: end.fuel,
-            duration_us: report.duration_us,
-        });
-        if !end.outcome.is_completed() {
-            report.stderr = invoked.stderr;
-        }
-        Ok(end.outcome)
     }
 }
 

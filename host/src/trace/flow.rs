@@ -96,10 +96,14 @@ pub struct Contract {
     pub decision: String,
     /// What the plan expects: `text` or `json`.
     pub expected: String,
-    /// What the output is.
-    pub observed: String,
     /// What is wrong: lower case, no final period.
     pub reason: String,
+    /// The place in the output, as a JSON pointer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pointer: String,
+    /// Why the output is not JSON, where that is what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parse_error: Option<String>,
     /// The beginning of the output.
     pub excerpt: String,
     /// The members that it lacks.

@@ -189,6 +189,17 @@ pub(crate) fn check_tree<T: Tree>(
     }
 }
 
+/// [`check`] for any tree.
+pub(crate) fn check_tree_as<T: Tree>(
+    tree: &T,
+    ty: &Ty,
+    pointer: &str,
+    problems: &mut Problems,
+    holes: &mut Holes<'_, T>,
+) {
+    Walk::new(problems, holes).value(tree, ty, &Path::root(pointer));
+}
+
 struct Walk<'w, 'h, T> {
     problems: &'w mut Problems,
     holes: &'w mut Holes<'h, T>,

@@ -9,17 +9,17 @@ use std::collections::BinaryHeap;
 /// # Errors
 ///
 /// The cycles, each as steps of which every one depends on the next and the last on the first. No step is in two of them.
-pub(super) fn execution_order(dependencies: &[Vec<usize>]) -> Result<Vec<usize>, Vec<Vec<usize>>> {
+pub(super) fn execution_order(dependencies: &[impl AsRef<[usize]>]) -> Result<Vec<usize>, Vec<Vec<usize>>> {
     let count = dependencies.len();
     let mut dependents = vec![Vec::new(); count];
     for (step, needed) in dependencies.iter().enumerate() {
-        for &dependency in needed {
+        for &dependency in needed.as_ref() {
             if let Some(list) = dependents.get_mut(dependency) {
                 list.push(step);
             }
         }
     }
-    let mut waiting: Vec<usize> = dependencies.iter().map(Vec::len).collect();
+    let mut waiting: Vec<usize> = dependencies.iter().map(|needed| needed.as_ref().len()).collect();
     let free = waiting.iter().enumerate().filter(|(_, waits)| **waits == 0).map(|(step, _)| Reverse(step));
     let mut ready: BinaryHeap<Reverse<usize>> = free.collect();
     let mut order = Vec::with_capacity(count);
@@ -38,7 +38,7 @@ pub(super) fn execution_order(dependencies: &[Vec<usize>]) -> Result<Vec<usize>,
 }
 
 /// Walks from each step that never became ready along dependencies of its kind until a step comes up again.
-fn cycles(dependencies: &[Vec<usize>], waiting: &[usize]) -> Vec<Vec<usize>> {
+fn cycles(dependencies: &[impl AsRef<[usize]>], waiting: &[usize]) -> Vec<Vec<usize>> {
     let is_stuck = |step: usize| waiting.get(step).is_some_and(|waits| *waits > 0);
     // The walk on which a step was seen, from 1.
     let mut seen_on = vec![0_usize; dependencies.len()];
@@ -64,7 +64,7 @@ fn cycles(dependencies: &[Vec<usize>], waiting: &[usize]) -> Vec<Vec<usize>> {
             }
             path.push(at);
             // INVARIANT: a stuck step has a stuck dependency, or it would have become ready.
-            match dependencies.get(at).and_then(|needed| needed.iter().copied().find(|&step| is_stuck(step))) {
+            match dependencies.get(at).and_then(|needed| needed.as_ref().iter().copied().find(|&step| is_stuck(step))) {
                 Some(next) => at = next,
                 None => break,
             }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn plan_order_decides_between_equals() {
         for (dependencies, order) in [
-            (vec![], vec![]),
+            (Vec::<Vec<usize>>::new(), vec![]),
             (vec![vec![], vec![], vec![]], vec![0, 1, 2]),
             (vec![vec![2], vec![], vec![]], vec![1, 2, 0]),
             (vec![vec![3], vec![0], vec![], vec![]], vec![2, 3, 0, 1]),
@@ -106,7 +106,7 @@ mod tests {
     fn cycles_are_named_once_each() {
         let dependencies = vec![vec![1], vec![2], vec![1], vec![4], vec![3], vec![3], vec![]];
         assert_eq!(execution_order(&dependencies), Err(vec![vec![1, 2], vec![3, 4]]));
-        assert_eq!(execution_order(&[vec![0]]), Err(vec![vec![0]]));
+        assert_eq!(execution_order(&[vec![0_usize]]), Err(vec![vec![0]]));
     }
 
     proptest! {

@@ -35,7 +35,7 @@ pub(super) struct Types<'p> {
 pub(super) type OutputType<'p> = Option<Option<&'p Ty>>;
 
 /// What is known before the run of what a reference names.
-enum Known<'p> {
+pub(super) enum Known<'p> {
     Value(&'p Value),
     Type(&'p Ty),
     /// The output of a tool that gives none.
@@ -63,7 +63,7 @@ impl<'p> Types<'p> {
             };
             if let Root::Step(id) = &reference.root {
                 if Some(id) == own {
-                    let hint = "a step's input can hold outputs of other steps only";
+                    let hint = "a step can use outputs of other steps only";
                     problems.push(problem(
                         "self-reference",
                         format!("step `{id}` refers to itself"),
@@ -87,7 +87,25 @@ impl<'p> Types<'p> {
         }
     }
 
-    fn known(&self, reference: &Reference) -> Result<Known<'_>, Mismatch> {
+    /// Reports each reference of `template` that names anything but an input.
+    pub(super) fn check_inputs_only(&self, template: &Template, problems: &mut Problems) {
+        for located in template.references() {
+            if problems.is_full() {
+                return problems.skip();
+            }
+            if let Root::Step(id) = &located.reference.root {
+                let message = format!("`{{{{{}}}}}`: the step `{id}` may not have run", located.reference);
+                let hint = "what ends a rollback can refer to inputs only; undo a step by its own `compensate`";
+                problems.push(Problem::new("unresolvable-reference", located.pointer, message).with_hint(hint));
+            } else if let Err(mismatch) = self.known(located.reference) {
+                let message = format!("`{{{{{}}}}}`: {}", located.reference, mismatch.message);
+                let problem = Problem::new("unresolvable-reference", located.pointer, message);
+                problems.push(Problem { hint: mismatch.hint, ..problem });
+            }
+        }
+    }
+
+    pub(super) fn known(&self, reference: &Reference) -> Result<Known<'_>, Mismatch> {
         let Root::Step(id) = &reference.root else {
             let Some(inputs) = self.inputs else { return Ok(Known::Nothing) };
             return Scope { inputs, outputs: &NONE }.lookup(reference).map(Known::Value);
@@ -145,7 +163,7 @@ impl<'p> Types<'p> {
         }
     }
 
-    fn check_value(&self, value: &Value, ty: &Ty, pointer: &str, problems: &mut Problems) {
+    pub(super) fn check_value(&self, value: &Value, ty: &Ty, pointer: &str, problems: &mut Problems) {
         // INVARIANT: inputs and the types of tools live and stay where they are as long as `self` borrows them; the one type that is
         // made for a check is no type of a container.
         let key = (std::ptr::from_ref(value).addr(), std::ptr::from_ref(ty).addr());

@@ -1,7 +1,9 @@
 //! Tests of validation: plans against a small catalog.
 
+mod flow;
+
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::id::{Digest, SkillName};
@@ -75,7 +77,10 @@ fn a_valid_plan_runs_in_order_and_resolves() {
     let order: Vec<&str> = valid.steps().map(|step| step.id.as_str()).collect();
     assert_eq!(order, ["read", "sum", "log", "add"]);
     let step = valid.step_by_id(&id("add")).unwrap();
-    assert_eq!((step.index, step.dependencies, step.tool.name.to_string()), (3, &[0, 1][..], "csv.add".to_owned()));
+    assert_eq!(
+        (step.index, step.dependencies, step.call().unwrap().tool.name.to_string()),
+        (3, &[0, 1][..], "csv.add".to_owned())
+    );
 
     let mut outputs = Outputs::new();
     let read = valid.step_by_id(&id("read")).unwrap();
@@ -154,7 +159,7 @@ fn each_mistake_has_a_code_a_place_and_a_hint() {
             step(json!({"id": "a", "tool": "csv.read", "input": {"path": "{{steps.a}}"}})),
             "self-reference",
             "/steps/1/input/path",
-            "a step's input can hold outputs of other steps only",
+            "a step can use outputs of other steps only",
         ),
         (
             json!({"steps": [read], "skills": {"other": {"path": "o.wasm"}}}),
