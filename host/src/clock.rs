@@ -46,6 +46,20 @@ pub fn entropy() -> Result<[u8; 16], std::io::Error> {
     Ok(bytes)
 }
 
+/// A time since 1970 as `2026-01-31T12:00:00.123456Z` (RFC 3339 in UTC, always six decimals): sorts as text.
+#[must_use]
+pub fn rfc3339(since: Duration) -> String {
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{}.{:06}Z", time.strftime("%Y-%m-%dT%H:%M:%S"), since.subsec_micros())
+}
+
+/// The time now as [`rfc3339`] writes it.
+#[must_use]
+pub fn utc_now() -> String {
+    rfc3339(since_epoch())
+}
+
 /// The time now as `20260131T120000.123456Z`: sorts by time, names folders. To the microsecond, so that runs of one second sort too.
 #[must_use]
 pub fn utc_compact() -> String {

@@ -75,6 +75,24 @@ pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
 pub const DRIFT_FINDINGS_MAX: usize = 200_000;
 /// Fields that a drift names.
 pub const DRIFT_FIELDS_MAX: usize = 20;
+// ---- the index of runs ----
+
+/// Steps that can be undone, over all runs: the journals of older ones are let go, with a notice.
+pub const UNDO_STEPS_MAX: usize = 100;
+/// An event as the index keeps it. Inputs and outputs may have many megabytes; those are in the trace alone.
+pub const INDEX_EVENT_BYTES_MAX: usize = 64 << 10;
+/// A request for approval as JSON: what a person is shown and a webhook is sent.
+pub const APPROVAL_REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Completed steps of one fingerprint that are offered for reuse: the newest is nearly always the one.
+pub const REUSABLE_MAX: usize = 16;
+/// How long one waits for another process that writes the index. Its transactions take milliseconds.
+pub const INDEX_BUSY_MS: u64 = 10_000;
+/// How long one waits for a run's lock: those that look whether it is held take it for an instant.
+pub const RUN_LOCK_WAIT_MS: u64 = 200;
+/// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.
+pub const INDEX_QUEUE_MAX: usize = 256;
+/// Events of one transaction while the index is built again: bounds the memory, whatever the length of a trace.
+pub const REINDEX_ROWS_MAX: usize = 1_000;
 
 // ---- components ----
 

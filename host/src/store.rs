@@ -1,8 +1,12 @@
 //! The runs on disk: a folder for each, complete after every step, readable after `kill -9`, and self-contained, so that it can be copied
 //! to another machine and replayed there. A seam: what is behind it may change, plain Rust types are in front of it.
 //!
+//! [`index`] is the database over them, [`lock`] says who may act in a run or a directory.
+//!
 //! Files are for their owner alone (0600, folders 0700): a trace holds what the tools saw.
 
+pub mod index;
+pub mod lock;
 mod run_dir;
 
 use std::fs::{self, File, OpenOptions};
@@ -17,9 +21,11 @@ use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
 pub use run_dir::{Phase, Place, RunDir};
+pub use index::{Index, IndexError, IndexWriter};
+pub use lock::{LockError, RunLock, WorkspaceLock};
 
 /// The folder of runs below the state folder.
-const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 /// The folder of components that runs share, below the state folder.
 pub(crate) const COMPONENTS: &str = "components";
 /// How often a new run's folder is tried under another name.
@@ -66,6 +72,12 @@ pub enum StoreError {
         /// What was looked for and found.
         message: String,
     },
+    /// The index could not be used.
+    #[error(transparent)]
+    Index(#[from] index::IndexError),
+    /// Somebody else acts in a run or a directory.
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
     /// A run's folder lacks a file that it must have.
     #[error("`{path}` is not a run's folder: it has no `{missing}`")]
     NotARun {
@@ -88,6 +100,8 @@ impl StoreError {
                 Some("free some space, or choose another state folder with `--state`".to_owned())
             }
             Self::NoSuchRun { .. } => Some("`host runs` lists the runs there are".to_owned()),
+            Self::Index(error) => error.hint(),
+            Self::Lock(error) => Some(error.hint()),
             Self::Io { .. } | Self::NotARun { .. } => None,
         }
     }

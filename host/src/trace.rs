@@ -97,6 +97,24 @@ pub trait TraceSource: Any + Send {
     fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError>;
 }
 
+/// Hands `read` the line of one event outside of any chain: `hash` and `prev` mean nothing in it.
+///
+/// # Errors
+///
+/// [`TraceError::Event`] when readers would refuse the event.
+pub(crate) fn spelled<T>(
+    seq: u64,
+    event: &event::Event,
+    read: impl FnOnce(&line::Line<'_>) -> T,
+) -> Result<T, TraceError> {
+    let mut bytes = Vec::new();
+    encode::event(&mut bytes, seq, &encode::FIRST_PREV, event);
+    let refused = |what: &str| TraceError::Event { seq, line: seq.saturating_add(1), what: what.to_owned() };
+    let text = String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))?;
+    let index = line::Index::of(&text).map_err(|fault| refused(fault.what))?;
+    Ok(read(&line::Line::new(&text, &index)))
+}
+
 /// The last event as messages name it.
 fn place(last: Option<u64>) -> String {
     last.map_or_else(|| "its beginning".to_owned(), |seq| format!("event {seq}"))

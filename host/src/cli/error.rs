@@ -15,7 +15,7 @@ use crate::report::json as report_json;
 use crate::report::{Pending, Report, StepReport};
 use crate::sandbox::SandboxError;
 use crate::skills::builtin;
-use crate::store::StoreError;
+use crate::store::{IndexError, StoreError};
 use crate::trace::TraceError;
 
 /// Why a command did not succeed. It has one kind, and a cause for each thing that is wrong.
@@ -364,11 +364,31 @@ impl From<TraceError> for Error {
     }
 }
 
+const fn of_index(error: &IndexError) -> Exit {
+    match error {
+        IndexError::Newer { .. }
+        | IndexError::NoSuchRun { .. }
+        | IndexError::NoSuchStep { .. }
+        | IndexError::Transition { .. }
+        | IndexError::NotAsked { .. }
+        | IndexError::Decided { .. }
+        | IndexError::Expired { .. }
+        | IndexError::TooLong { .. } => Exit::Request,
+        IndexError::Sqlite { .. }
+        | IndexError::Io { .. }
+        | IndexError::Busy { .. }
+        | IndexError::Damaged { .. }
+        | IndexError::Stopped => Exit::Internal,
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::NoSuchRun { .. } | StoreError::NotARun { .. } => Exit::Request,
-            StoreError::Io { .. } => Exit::Internal,
+            StoreError::Index(error) => of_index(error),
+            StoreError::Lock(error) if error.is_held() => Exit::Request,
+            StoreError::Io { .. } | StoreError::Lock(_) => Exit::Internal,
         };
         let hint = error.hint();
         let error = Self::new(kind, chain(&error));

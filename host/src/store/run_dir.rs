@@ -6,13 +6,14 @@
 //! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
 //! components/    each component and its skill.toml, by digest
 //! place.json     where the run took place: for whoever goes on with it on this machine
+//! lock           locked by whoever acts in the run
 //! ```
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{StoreError, create_file, create_folder, create_new_file, failed};
 use crate::canonical;
@@ -201,6 +202,24 @@ impl RunDir {
             lines.push(b'\n');
         }
         self.renew(&self.path.join(TIMING), &lines)
+    }
+
+    /// What the wall clock said; nothing where the run did not end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read.
+    pub fn timing(&self) -> Result<Vec<Phase>, StoreError> {
+        let path = self.path.join(TIMING);
+        if !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let phase = |line: &str| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let what = line.get("what")?.as_str()?.to_owned();
+            Some(Phase { what, duration_us: line.get("duration_us")?.as_u64()? })
+        };
+        Ok(self.text(&path)?.lines().filter_map(phase).collect())
     }
 
     /// The plan that was run.

@@ -326,6 +326,28 @@ impl<'a> Line<'a> {
         self.raw(Member::Result)
     }
 
+    /// The step that the event is about, where it is about one.
+    #[must_use]
+    pub fn step(&self) -> Option<&'a str> {
+        self.raw(Member::Step).and_then(unquoted)
+    }
+
+    /// The tool that the event names, where it names one.
+    #[must_use]
+    pub fn tool(&self) -> Option<&'a str> {
+        self.raw(Member::Tool).and_then(unquoted)
+    }
+
+    /// The line without `hash` and `prev`: what the event says, and nothing of where in the chain it stands but its number.
+    #[must_use]
+    pub fn content(&self) -> String {
+        let (before, behind) = self.around_hash();
+        // `prev` never stands first: it goes with the comma before it.
+        let prev = format!(",\"prev\":\"{}\"", self.prev_hex());
+        let (left, right) = behind.split_once(&prev).unwrap_or((behind, ""));
+        [before, left, right].concat()
+    }
+
     pub(super) fn hash_hex(&self) -> &'a str {
         self.raw(Member::Hash).and_then(unquoted).unwrap_or_default()
     }
