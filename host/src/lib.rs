@@ -49,6 +49,7 @@ pub mod report;
 // L3: the pipeline and its facade.
 pub mod host;
 pub mod lab;
+pub mod notify;
 pub mod observe;
 pub mod replay;
 pub mod run;

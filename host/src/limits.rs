@@ -253,6 +253,19 @@ pub const BETWEEN_BYTES_MS_MAX: u64 = 60_000;
 /// A request from its start to the end of its response: also ends a peer that drips.
 pub const REQUEST_MS_MAX: u64 = 600_000;
 
+// ---- approvals ----
+
+/// Seconds until a request for approval expires: thirty days. A person who has not answered by then has forgotten it.
+pub const APPROVAL_EXPIRES_S_MAX: u64 = 30 * 24 * 60 * 60;
+/// A key that messages are signed with: what can be guessed signs nothing.
+pub const SIGNING_KEY_BYTES_MIN: usize = 16;
+/// A webhook from looking its name up to the head of its answer: the run waits for it, and a service that takes messages answers at once.
+pub const WEBHOOK_MS_MAX: u64 = 10_000;
+/// The body of a webhook: what services take in one message. Where values would make it longer they are left out.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 256 << 10;
+/// A text of a webhook, such as its message: a person reads it.
+pub const WEBHOOK_TEXT_BYTES_MAX: usize = 4 << 10;
+
 // ---- trace ----
 
 /// Byte payloads up to this size are written into the event; larger ones go to the blob store and appear as digest and length.

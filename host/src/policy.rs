@@ -26,7 +26,7 @@ use crate::id::Digest;
 use crate::limits::StepLimits;
 
 pub use annotations::Hints;
-pub use approval::{ApprovalAnswer, ApprovalRequest, Approve};
+pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve};
 pub use budget::{Exhausted, RunBudget, Spent};
 pub use decide::{
     AuthorizedPlan, AuthorizedStep, Caller, Decision, Denial, DenyReason, Permission, StepRequest, Why, authorize,
@@ -58,6 +58,8 @@ pub struct Policy {
     pub secrets: BTreeMap<String, SecretDeclaration>,
     /// `[network]`: how names are looked up and servers are trusted.
     pub network: NetworkSettings,
+    /// `[approval]`: who is told of what waits for a person.
+    pub approval: ApprovalSettings,
     /// `rules`: who may call what. Where there are none, a grant alone decides.
     pub rules: Option<Arc<RuleSet>>,
     /// `[roles]`: the roles of each principal, for the rules.

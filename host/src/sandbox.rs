@@ -21,7 +21,7 @@ mod wire;
 
 pub use cancel::CancelToken;
 pub use directories::Directories;
-pub(crate) use egress::Reach;
+pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub use program::{Links, Program};

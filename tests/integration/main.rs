@@ -23,3 +23,4 @@ mod secrets;
 mod skills_lock;
 mod validation;
 mod verifier;
+mod webhooks;

@@ -12,6 +12,7 @@ pub mod test_host;
 pub mod trace;
 pub mod tree;
 
+pub use dns::Dns;
 pub use guest::Guest;
 pub use plan::{plan, policy, step};
 pub use server::Server;

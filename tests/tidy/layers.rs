@@ -22,7 +22,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["skill", "plan", "validate", "policy", "trace"],
     &["sandbox", "store", "report"],
-    &["observe", "skills", "host", "run", "replay", "lab"],
+    &["observe", "notify", "skills", "host", "run", "replay", "lab"],
     &["cli"],
 ];
 

@@ -3,6 +3,12 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
+use crate::notify::{Operator, SigningKey};
+use crate::problem::Problem;
+
+const WEBHOOK: &str = "HOST_APPROVAL_WEBHOOK";
+const KEY: &str = "HOST_APPROVAL_SECRET";
+
 /// The environment of one call of the program.
 #[derive(Debug, Clone, Default)]
 pub struct Env {
@@ -10,6 +16,9 @@ pub struct Env {
     pub state: Option<OsString>,
     /// `HOST_POLICY`: the policy where `--policy` is not given.
     pub policy: Option<OsString>,
+    /// `HOST_APPROVAL_WEBHOOK`: the URL that is told of what waits for a person where neither plan nor policy names one. Who messages are
+    /// from is signed with `HOST_APPROVAL_SECRET`, which is looked at when the first is sent.
+    pub approval_webhook: Option<OsString>,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Whether stdin is a terminal.
@@ -33,6 +42,7 @@ impl Env {
         Self {
             state: var("HOST_STATE"),
             policy: var("HOST_POLICY"),
+            approval_webhook: var(WEBHOOK),
             no_color: var("NO_COLOR").is_some() || dumb,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -40,6 +50,23 @@ impl Env {
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
             secrets: Some(|name| std::env::var_os(name)),
         }
+    }
+
+    /// What the environment says of webhooks.
+    ///
+    /// # Errors
+    ///
+    /// Where `HOST_APPROVAL_SECRET` is no key, or `HOST_APPROVAL_WEBHOOK` no text.
+    pub fn operator(&self) -> Result<Operator, Problem> {
+        let bad = |variable: &str, message: String, hint: &str| {
+            Problem::new("bad-environment", "", format!("`{variable}`: {message}")).with_hint(hint)
+        };
+        let webhook = self.approval_webhook.as_ref().map(|url| {
+            url.to_str().map(str::to_owned).ok_or_else(|| bad(WEBHOOK, "it is not UTF-8".to_owned(), "give it a url"))
+        });
+        let key = self.secret(KEY).filter(|key| !key.is_empty()).map(SigningKey::new).transpose();
+        let key = key.map_err(|error| bad(KEY, error.to_string(), "use a long random one, or unset it"))?;
+        Ok(Operator { webhook: webhook.transpose()?, key })
     }
 
     /// The value of a variable that holds a secret, as its bytes.

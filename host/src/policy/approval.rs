@@ -6,9 +6,21 @@ use serde_json::Value;
 
 use crate::id::{StepId, ToolName};
 use crate::limits;
+use crate::policy::network::NetworkRule;
 use crate::policy::principal::Principal;
 use crate::policy::{Approval, Grant};
 use crate::skill::Risk;
+
+/// `[approval]`: who is told that a run waits for a person, and for how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ApprovalSettings {
+    /// `webhook`: the URL that is told where the plan's step names none.
+    pub webhook: Option<String>,
+    /// `expires_in_s`: how long a request is open where the plan's step does not say less.
+    pub expires_in_s: Option<u64>,
+    /// `network`: which URLs of plans may be told. The first rule that allows one applies alone.
+    pub network: Vec<NetworkRule>,
+}
 
 /// What an approver is asked.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
 
+mod approval;
 mod network;
 mod secrets;
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
 use crate::policy::{
-    Access, Approval, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random, RuleSet, RunBudget,
-    SCHEMA, WORKSPACE,
+    Access, Approval, ApprovalSettings, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random,
+    RuleSet, RunBudget, SCHEMA, WORKSPACE,
 };
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
@@ -58,7 +59,7 @@ impl Policy {
     pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let keys = ["schema", "limits", "run", "rules", "roles", "network", "secrets", "grant"];
+        let keys = ["schema", "limits", "run", "rules", "roles", "network", "approval", "secrets", "grant"];
         let root = reader.root(&document, &keys);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
@@ -67,6 +68,8 @@ impl Policy {
         let network = root.get("network").map(|node| network::read_settings(&mut reader, &node)).unwrap_or_default();
         let declared = root.get("secrets").map(|node| secrets::read_declarations(&mut reader, &node));
         let mut used = secrets::References::default();
+        let approval =
+            root.get("approval").map(|node| approval::read(&mut reader, &node, &mut used)).unwrap_or_default();
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits, &mut used));
         let secrets = used.check(&mut reader, declared.unwrap_or_default());
         let named = root.get("rules").and_then(|node| read_rules_name(&mut reader, &node));
@@ -95,7 +98,8 @@ impl Policy {
         };
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
-            Ok(Self { limits, run, grants, rules, roles, secrets, network, digest: Digest::of(text.as_bytes()) })
+            let digest = Digest::of(text.as_bytes());
+            Ok(Self { limits, run, grants, rules, roles, secrets, network, approval, digest })
         } else {
             Err(problems)
         }
@@ -110,6 +114,7 @@ impl Policy {
             grants: Vec::new(),
             secrets: BTreeMap::new(),
             network: NetworkSettings::default(),
+            approval: ApprovalSettings::default(),
             rules: None,
             roles: BTreeMap::new(),
             digest: Digest::of(b""),

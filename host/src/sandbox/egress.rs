@@ -6,6 +6,7 @@
 mod connect;
 mod exchange;
 mod outgoing;
+mod post;
 mod reach;
 mod resolve;
 mod scrub;
@@ -24,6 +25,7 @@ use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, WasiBody};
 use crate::limits;
 use crate::policy::network::{self, BadUrl, HOST_HEADERS, NetworkRule, Refused, Target};
 
+pub(crate) use post::{Post, PostError, post};
 pub(crate) use reach::Reach;
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use secrets::Secrets;
