@@ -255,8 +255,6 @@ pub const REQUEST_MS_MAX: u64 = 600_000;
 
 // ---- approvals ----
 
-/// Seconds until a request for approval expires: thirty days. A person who has not answered by then has forgotten it.
-pub const APPROVAL_EXPIRES_S_MAX: u64 = 30 * 24 * 60 * 60;
 /// A key that messages are signed with: what can be guessed signs nothing.
 pub const SIGNING_KEY_BYTES_MIN: usize = 16;
 /// A webhook from looking its name up to the head of its answer: the run waits for it, and a service that takes messages answers at once.
