@@ -5,6 +5,7 @@
 
 mod call;
 mod check;
+mod decide;
 mod completions;
 mod demo;
 mod env;
@@ -19,6 +20,7 @@ mod policy;
 mod policy_init;
 mod policy_lab;
 mod progress;
+mod recover;
 mod replay;
 mod reply;
 mod run;
@@ -33,6 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::Durability;
 use crate::clock::Stopwatch;
 pub use env::Env;
 use error::Error;
@@ -67,9 +70,30 @@ pub(crate) struct Global {
     /// Says nothing on stderr but errors
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// What survives a power failure: everything that a step means, or what was on the disk some time before
+    #[arg(long, value_name = "HOW", global = true, default_value = "full")]
+    durability: DurabilityChoice,
     /// Says more
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
+}
+
+/// What survives a power failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DurabilityChoice {
+    /// Everything that a step means, before the next one begins
+    Full,
+    /// A state as it was some time before; a killed process loses nothing
+    Buffered,
+}
+
+impl From<DurabilityChoice> for Durability {
+    fn from(choice: DurabilityChoice) -> Self {
+        match choice {
+            DurabilityChoice::Full => Self::Full,
+            DurabilityChoice::Buffered => Self::Buffered,
+        }
+    }
 }
 
 /// When to use colours.
@@ -89,6 +113,9 @@ enum Command {
     Check(check::Check),
     Call(call::Call),
     Inspect(inspect::Inspect),
+    Approve(decide::Approve),
+    Reject(decide::Reject),
+    Recover(recover::Recover),
     Replay(replay::Replay),
     #[command(subcommand)]
     Trace(trace::Trace),
@@ -107,6 +134,9 @@ impl Command {
             Self::Check(command) => command.execute(session),
             Self::Call(command) => command.execute(session),
             Self::Inspect(command) => command.execute(session),
+            Self::Approve(command) => command.execute(session),
+            Self::Reject(command) => command.execute(session),
+            Self::Recover(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
-use crate::journal::Durability;
+use crate::notify::Operator;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
 use crate::policy::explain::Explanation;
@@ -35,6 +36,7 @@ pub struct SkillHost {
     pub(crate) pauses: bool,
     pub(crate) durability: Durability,
     pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) operator: Operator,
     pub(crate) workspace: PathBuf,
     pub(crate) store: RunStore,
     pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
@@ -131,6 +133,7 @@ pub struct SkillHostBuilder {
     pauses: bool,
     durability: Durability,
     policy_file: Option<PathBuf>,
+    operator: Operator,
     workspace: PathBuf,
     state: PathBuf,
     skills: BTreeMap<SkillName, SkillBytes>,
@@ -149,6 +152,7 @@ impl Default for SkillHostBuilder {
             pauses: false,
             durability: Durability::Full,
             policy_file: None,
+            operator: Operator::default(),
             workspace: PathBuf::from("workspace"),
             state: PathBuf::from(".skillhost"),
             skills: BTreeMap::new(),
@@ -187,6 +191,13 @@ impl SkillHostBuilder {
     #[must_use]
     pub const fn pauses(mut self, pauses: bool) -> Self {
         self.pauses = pauses;
+        self
+    }
+
+    /// Who is told that a run waits where neither plan nor policy says it, and what messages are signed with.
+    #[must_use]
+    pub fn operator(mut self, operator: Operator) -> Self {
+        self.operator = operator;
         self
     }
 
@@ -264,6 +275,7 @@ impl SkillHostBuilder {
             pauses: self.pauses,
             durability: self.durability,
             policy_file: self.policy_file,
+            operator: self.operator,
             workspace: self.workspace,
             store: RunStore::at(self.state),
             skills: self.skills,
@@ -322,6 +334,15 @@ impl SkillHost {
     /// [`Error`] where it has ended, had not begun, or where plan, policy or components are not those that it began with.
     pub fn go_on(&self, run: RunDir, options: &GoOnOptions) -> Result<Report, Error> {
         detached(|| run::go_on(self, run, options))
+    }
+
+    /// Whether [`Self::go_on`] would go on with a run: it has begun and not ended, and the policy is the one that it began with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::go_on`].
+    pub fn check_may_go_on(&self, run: &RunDir) -> Result<(), Error> {
+        run::may_go_on(self, run).map(drop)
     }
 
     /// Validates a plan and nothing else: no guest code runs, nothing is written but compiled components.

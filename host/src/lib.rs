@@ -23,9 +23,9 @@
 pub mod canonical;
 pub mod clock;
 pub mod document;
+pub mod durability;
 mod guest_path;
 pub mod id;
-pub mod journal;
 pub mod json;
 pub mod limits;
 pub mod outcome;
@@ -59,6 +59,7 @@ pub mod skills;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use durability::Durability;
 pub use host::{Error, GoOnOptions, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};

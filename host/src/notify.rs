@@ -19,6 +19,7 @@ use crate::policy::network::{HostPattern, NetworkRule, PathPattern, Target};
 use crate::sandbox::{Post, PostError, Reach, Resolve, Secrets, post};
 
 pub use body::ApprovalNotice;
+pub(crate) use body::redacted;
 pub use sign::{BadKey, SigningKey};
 
 /// The header of the signature: `sha256=` and the hexadecimal HMAC-SHA256 of the body.

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::id::{StepId, ToolName};
+use crate::notify::Delivery;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::problem::Problem;
 
@@ -64,7 +65,14 @@ pub enum HostEvent<'a> {
         /// Wall time in microseconds.
         duration_us: u64,
     },
-    /// The run ended.
+    /// Somebody was told, or should have been, that the run waits.
+    Notified {
+        /// The step.
+        step: &'a StepId,
+        /// What became of it.
+        delivery: &'a Delivery,
+    },
+    /// The run ended, or waits.
     RunEnd {
         /// How.
         outcome: RunOutcome,

@@ -22,6 +22,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::id::Digest;
 use crate::limits::StepLimits;
 
@@ -106,6 +108,27 @@ impl Grant {
             approval: None,
             limits: StepLimits::DEFAULT,
         }
+    }
+}
+
+impl Grant {
+    /// What a guest can see of the grant, as JSON: two grants of the same give a tool the same. Limits and approval are not in it; they decide
+    /// whether a call ends, not what it gives.
+    pub(crate) fn identity(&self) -> Value {
+        let filesystem =
+            self.filesystem.iter().map(|Preopen { host, guest, access }| json!([host, guest, access.name()]));
+        let network = self.network.iter().map(NetworkRule::identity);
+        let env = self.env.iter().map(|(name, value)| match value {
+            EnvValue::Text(text) => json!([name, text]),
+            EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
+        });
+        json!({
+            "clocks": self.clocks.name(),
+            "env": env.collect::<Vec<_>>(),
+            "filesystem": filesystem.collect::<Vec<_>>(),
+            "network": network.collect::<Vec<_>>(),
+            "random": self.random.name(),
+        })
     }
 }
 

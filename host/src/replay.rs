@@ -306,8 +306,10 @@ impl StepLog for Replaying {
         let divergence = match self.take()? {
             Some((seq, Event::StepBegin(mut recorded))) => {
                 if replaced {
-                    recorded.skill = begin.skill;
+                    (recorded.skill, recorded.key) = (begin.skill, begin.key);
                 }
+                // Older traces do not say it.
+                recorded.key = recorded.key.or(begin.key);
                 difference(seq, &Event::StepBegin(recorded), &Event::StepBegin(begin.clone()))
             }
             Some((seq, recorded)) => difference(seq, &recorded, &Event::StepBegin(begin.clone())),

@@ -3,7 +3,9 @@
 
 mod approval;
 mod attempt;
+mod facts;
 mod go_on;
+mod ledger;
 mod log;
 mod prepare;
 mod steps;
@@ -18,19 +20,21 @@ use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::policy::Denial;
 use crate::problem::Problem;
-use crate::report::Report;
+use crate::report::{Pending, Report};
 use crate::sandbox::{CancelToken, Directories, Reach};
-use crate::store::{Phase, Place, RunDir};
+use crate::store::index::RunStatus;
+use crate::store::{Phase, Place, RunDir, RunLock, StoreError};
 use crate::trace::blob::BlobStore;
 use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
-pub(crate) use go_on::go_on;
+pub(crate) use go_on::{go_on, may_go_on};
 pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};
 pub use prepare::Checked;
 pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
 pub(crate) use steps::{Done, Steps};
 
+use ledger::Ledger;
 use log::Recording;
 use prepare::{create_workspace, open_reach, prepare};
 
@@ -39,6 +43,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     let mut phases = Phases::default();
     let reach = open_reach(host)?;
     let folder = host.store.create_run()?;
+    let lock = RunLock::acquire(folder.path()).map_err(StoreError::from)?;
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
@@ -55,7 +60,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     phases.done("load and validate");
 
     let recorder = Recorder::create(&folder.trace(), Some(BlobStore::new(folder.blobs())))?;
-    let log = Recording::new(recorder, host.durability);
+    let log = Recording::new(host, recorder, Ledger::begin(host, &folder, lock, None)?);
     let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
     run.drive(document, &prepared, reach, &options.cancel)
 }
@@ -129,19 +134,24 @@ impl Run<'_> {
     }
 
     fn note(&mut self, event: &Event) -> Result<(), Error> {
-        match self.log.note(event) {
-            Ok(()) => Ok(()),
-            Err(Halt::Error(error)) => Err(error),
-            Err(Halt::Diverged(divergence)) => Err(Error::Changed { step: None, what: divergence.what }),
+        settle(self.log.note(event))
+    }
+
+    /// The run waits.
+    fn pause(&mut self, pending: Option<&Pending>) {
+        let what = pending.map(|pending| format!("step `{}` waits for approval", pending.step)).unwrap_or_default();
+        if let Some(ledger) = self.log.ledger() {
+            ledger.status(RunStatus::Paused, &what);
         }
     }
 
     fn finish(mut self, prepared: &Prepared, done: Done) -> Result<Report, Error> {
         let Done { outcome, output, steps, begun, denial, would_deny, pending, rollback, .. } = done;
-        if outcome != RunOutcome::Paused {
-            self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?;
+        match outcome {
+            RunOutcome::Paused => self.pause(pending.as_ref()),
+            _ => self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?,
         }
-        self.log.recorder()?.sync()?;
+        settle(self.log.commit())?;
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });
@@ -165,6 +175,15 @@ impl Run<'_> {
         };
         self.folder.keep_timing(&timing(&report))?;
         Ok(report)
+    }
+}
+
+/// A record that is not what this run makes is no divergence of a replay: the run cannot go on.
+fn settle<T>(went: Go<T>) -> Result<T, Error> {
+    match went {
+        Ok(done) => Ok(done),
+        Err(Halt::Error(error)) => Err(error),
+        Err(Halt::Diverged(divergence)) => Err(Error::Changed { step: None, what: divergence.what }),
     }
 }
 

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::outcome::RunOutcome;
+use crate::trace::committed::committed;
 use crate::trace::event::{Event, Kind};
 use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
-pub use run_dir::{Phase, Place, RunDir};
 pub use index::{Index, IndexError, IndexWriter};
 pub use lock::{LockError, RunLock, WorkspaceLock};
+pub use run_dir::{Phase, Place, RunDir};
 
 /// The folder of runs below the state folder.
 pub(crate) const RUNS: &str = "runs";
@@ -174,6 +175,31 @@ impl RunStore {
         }
         ids.sort_unstable_by(|a, b| b.cmp(a));
         Ok(ids)
+    }
+
+    /// The runs that somebody began, that have not ended, that do not wait for approval and in which nobody acts: they were stopped by a
+    /// crash. The oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::list`], and what a trace says that cannot be read.
+    pub fn stopped(&self) -> Result<Vec<RunDir>, StoreError> {
+        let mut stopped = Vec::new();
+        for id in self.ids()?.into_iter().rev() {
+            let path = self.state.join(RUNS).join(&id);
+            let Ok(run) = RunDir::open(&path) else { continue };
+            if matches!(last_event(&run.trace()), Ok(Some(Event::RunEnd { .. }))) || RunLock::is_held(&path) {
+                continue;
+            }
+            // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
+            if let Ok(Some(settled)) = committed(&run.trace())
+                && !settled.has_ended
+                && !settled.is_asking
+            {
+                stopped.push(run);
+            }
+        }
+        Ok(stopped)
     }
 
     /// The run whose id begins with `prefix`; `last` is the newest.

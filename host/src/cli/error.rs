@@ -72,6 +72,11 @@ impl Error {
         Self::new(Exit::Request, message).hint("see `host --help`").detail("usage", usage)
     }
 
+    /// A request that cannot be met.
+    pub(crate) fn request(message: impl Into<String>) -> Self {
+        Self::new(Exit::Request, message)
+    }
+
     /// A document that is wrong.
     pub(crate) fn document(name: &str, problems: Vec<Problem>) -> Self {
         let mut error = Self::problems(Exit::Request, problems);

@@ -8,7 +8,7 @@ use crate::cli::env::Env;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::reply::Reply;
-use crate::cli::{ColorChoice, Global};
+use crate::cli::{ColorChoice, DurabilityChoice, Global};
 use crate::clock::Stopwatch;
 use crate::report::human::{Look, Tone, harmless};
 
@@ -52,7 +52,9 @@ impl Output {
 
     /// For a command line that could not be read.
     pub(crate) fn for_usage(env: &Env, json: bool) -> Self {
-        let global = Global { state: None, json, color: ColorChoice::Auto, quiet: false, verbose: false };
+        let durability = DurabilityChoice::Full;
+        let global =
+            Global { state: None, json, color: ColorChoice::Auto, durability, quiet: false, verbose: false };
         Self::new(&global, env)
     }
 

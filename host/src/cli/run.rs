@@ -11,7 +11,8 @@ use crate::cli::progress::Progress;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session};
 use crate::report::{Report, human, json};
-use crate::{PlanDocument, RunOptions, SkillHostBuilder};
+use crate::store::RunDir;
+use crate::{GoOnOptions, PlanDocument, RunOptions, SkillHost, SkillHostBuilder};
 
 /// Runs a plan: validates all of it, asks the policy, runs each step in a fresh sandbox, records a trace
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(crate) struct Run {
     /// The same with a text as it is
     #[arg(long = "input-text", value_name = "K=TEXT", value_parser = text_pair)]
     input_text: Vec<(String, Value)>,
-    /// Asks on the terminal where a step needs approval; otherwise such a step is denied
+    /// Asks on the terminal where a step needs approval; otherwise the run waits for `host approve`
     #[arg(long)]
     interactive: bool,
     /// Enforces nothing: records what the policy would have denied and runs it all the same, without folders where no grant gives any
@@ -79,6 +80,21 @@ pub(crate) fn run(
             "log only: the policy was asked and not enforced; it would have denied {count} of the steps"
         ));
     }
+    let mut failure = Error::of_report(&report);
+    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
+        && report.outcome == crate::outcome::RunOutcome::Cancelled
+    {
+        failure.kind = exit;
+    }
+    Ok((report, failure))
+}
+
+/// Goes on with a run, with progress on stderr; Ctrl-C cancels it.
+pub(crate) fn go_on(session: &Session, host: SkillHost, run: RunDir) -> Result<(Report, Option<Error>), Error> {
+    let options = GoOnOptions::default();
+    let interrupt = Interrupt::cancels(&options.cancel);
+    let report = host.go_on(run, &options)?;
+    session.warn(&report);
     let mut failure = Error::of_report(&report);
     if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
         && report.outcome == crate::outcome::RunOutcome::Cancelled

@@ -18,10 +18,14 @@ use crate::policy::Principal;
 use crate::problem::Problem;
 use crate::report::Report;
 use crate::skills::SkillBytes;
-use crate::{PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
+use crate::store::RunDir;
+use crate::{Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
 pub(crate) const DEFAULT_POLICY: &str = "policies/default.toml";
+
+/// What `{workspace}` means where nothing is said.
+const DEFAULT_WORKSPACE: &str = "workspace";
 
 /// One call of the program.
 #[derive(Debug)]
@@ -51,10 +55,21 @@ pub(crate) struct HostArgs {
     #[arg(long = "as", value_name = "PRINCIPAL", default_value = "user:local")]
     pub(crate) principal: Principal,
     /// The folder that `{workspace}` means in the policy
-    #[arg(long, value_name = "DIR", default_value = "workspace")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_WORKSPACE)]
     pub(crate) workspace: PathBuf,
     #[command(flatten)]
     pub(crate) skills: SkillArgs,
+}
+
+/// Options of the commands that go on with a run.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct GoOnArgs {
+    /// What tools may touch [default: the file that the run began with]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The folder that `{workspace}` means in the policy [default: the one that the run began with]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
@@ -96,6 +111,11 @@ impl Session {
         state.or_else(|| self.env.state.as_ref().map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(".skillhost"))
     }
 
+    /// What survives a power failure.
+    pub(crate) fn durability(&self) -> Durability {
+        self.global.durability.into()
+    }
+
     /// A host that grants nothing.
     pub(crate) fn builder(&self, skills: &SkillArgs) -> SkillHostBuilder {
         let mut builder = SkillHost::builder().state(self.state());
@@ -126,10 +146,34 @@ impl Session {
     /// The same with the values of the policy's secrets, which may run what is granted.
     pub(crate) fn running_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
         let (name, policy) = self.policy(args.policy.as_deref())?;
+        let builder = self.builder(&args.skills).principal(args.principal.clone()).workspace(&args.workspace);
+        self.acting(builder, &name, policy)
+    }
+
+    /// A host that goes on with a run: its policy as it is today, its workspace.
+    pub(crate) fn continuing_builder(&self, run: &RunDir, args: &GoOnArgs) -> Result<SkillHostBuilder, Error> {
+        let place = run.place()?;
+        let file = args.policy.clone().or_else(|| place.as_ref().and_then(|place| place.policy.clone()));
+        let (name, policy) = self.policy(file.as_deref())?;
+        let workspace = args.workspace.clone().or_else(|| place.map(|place| place.workspace));
+        let workspace = workspace.unwrap_or_else(|| PathBuf::from(DEFAULT_WORKSPACE));
+        self.acting(self.builder(&SkillArgs::default()).workspace(workspace), &name, policy)
+    }
+
+    /// A host that may run what its policy grants.
+    fn acting(&self, builder: SkillHostBuilder, name: &str, policy: PolicyDocument) -> Result<SkillHostBuilder, Error> {
         let secrets = Secrets::read(&policy.policy, |variable| self.env.secret(variable));
-        let secrets = secrets.map_err(|problems| Error::document(&name, problems))?;
-        let builder = self.builder(&args.skills).policy(policy).principal(args.principal.clone());
-        Ok(builder.secrets(secrets).workspace(&args.workspace))
+        let secrets = secrets.map_err(|problems| Error::document(name, problems))?;
+        let operator = self.env.operator().map_err(|problem| Error::problems(Exit::Request, vec![problem]))?;
+        let file = (!policy.text.is_empty()).then(|| PathBuf::from(name));
+        let durability = self.global.durability.into();
+        Ok(builder
+            .policy(policy)
+            .policy_file(file)
+            .secrets(secrets)
+            .operator(operator)
+            .durability(durability)
+            .pauses(true))
     }
 
     /// The policy that applies, with its name.

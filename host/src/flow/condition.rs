@@ -164,7 +164,10 @@ mod tests {
             reason("{{steps.count.total}}", json!(3), json!(5)),
             "`steps.count.total` is 3, and `more_than` 5 is asked"
         );
-        assert_eq!(reason("n {{inputs.n}}", json!("n 3"), json!(5)), "the value is \"n 3\", and `more_than` 5 is asked");
+        assert_eq!(
+            reason("n {{inputs.n}}", json!("n 3"), json!(5)),
+            "the value is \"n 3\", and `more_than` 5 is asked"
+        );
         let long = reason("{{steps.a}}", json!("x".repeat(1000)), json!(1));
         assert!(long.chars().count() < 150, "{long}");
     }

@@ -96,7 +96,7 @@ fn cut(text: &str) -> &str {
 }
 
 /// The value without what stands under a sensitive name. Recursion is bounded by the depth that readers accept.
-fn redacted(value: &Value) -> Value {
+pub(crate) fn redacted(value: &Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.iter().map(redacted).collect()),
         Value::Object(members) => {

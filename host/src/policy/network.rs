@@ -60,6 +60,22 @@ pub struct NetworkRule {
     pub secrets: BTreeSet<String>,
 }
 
+impl NetworkRule {
+    /// Everything that the rule says, for telling whether it is another one. Of header values their debug form: no secret is in it.
+    pub(crate) fn identity(&self) -> serde_json::Value {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let headers: BTreeMap<&String, String> =
+            self.headers.iter().map(|(name, value)| (name, format!("{value:?}"))).collect();
+        serde_json::json!({
+            "addresses": addresses,
+            "headers": headers,
+            "methods": self.methods,
+            "secrets": self.secrets,
+            "url": self.to_string(),
+        })
+    }
+}
+
 /// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {

@@ -1,18 +1,26 @@
 //! Asking somebody: the one who is there now, the one whose answer is recorded, or the one who will answer later.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
+use super::ledger::Ledger;
 use super::log::{Go, Next, StepLog};
 use super::steps::{SoFar, Steps};
 use super::turn::{Permitted, Turned};
 use crate::canonical;
+use crate::clock;
 use crate::host::Error;
 use crate::id::{Digest, ToolName};
+use crate::notify::{ApprovalNotice, Via, Webhook, redacted};
+use crate::observe::HostEvent;
 use crate::outcome::Outcome;
 use crate::plan::ApproveStep;
 use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Grant, Permission};
 use crate::report::{Pending, StepReport};
 use crate::sandbox::Divergence;
+use crate::skill::Risk;
+use crate::store::index;
 use crate::trace::event::{ApprovalEvent, Event, Flow};
 use crate::trace::flow::ApprovalRequested;
 use crate::validate::{Call, Question, ValidStep};
@@ -62,7 +70,10 @@ impl Steps<'_> {
             reasons: &permission.reasons,
         };
         let subject = self.subject(&request, Some(call.skill.digest));
-        Ok(match self.ask(&request, subject, (String::new(), Map::new()), log)? {
+        let context = Map::new();
+        let asking =
+            Asking { request: &request, subject, message: "", context: &context, webhook: None, expires_in_s: None };
+        Ok(match self.ask(&asking, log)? {
             Asked::Answered(answer) if answer.approved => Permitted::Yes(permission),
             Asked::Answered(answer) => Permitted::No(Box::new(Denial::rejected(&request, &answer))),
             Asked::Waits(pending) => Permitted::Waits(pending),
@@ -94,7 +105,9 @@ impl Steps<'_> {
             reasons: &[],
         };
         let subject = self.subject(&request, None);
-        Ok(match self.ask(&request, subject, (message, context), log)? {
+        let (webhook, expires_in_s) = (approve.webhook_url.as_deref(), approve.expires_in_s);
+        let asking = Asking { request: &request, subject, message: &message, context: &context, webhook, expires_in_s };
+        Ok(match self.ask(&asking, log)? {
             Asked::Answered(answer) if answer.approved => {
                 let output = json!({ "by": answer.by, "reason": answer.reason });
                 report.outcome = Some(Outcome::Completed { output: output.clone() });
@@ -122,20 +135,15 @@ impl Steps<'_> {
     }
 
     /// Asks, or takes the answer from where it is.
-    pub(super) fn ask(
-        &self,
-        request: &ApprovalRequest<'_>,
-        subject: Digest,
-        (message, context): (String, Map<String, Value>),
-        log: &mut dyn StepLog,
-    ) -> Go<Asked> {
+    pub(super) fn ask(&self, question: &Asking<'_>, log: &mut dyn StepLog) -> Go<Asked> {
+        let Asking { request, subject, message, context, .. } = *question;
         let answered = |answer| Event::Approval(approval_event(request, answer));
         let asked = Flow::ApprovalRequest(ApprovalRequested {
             tool: (!request.tool.is_approve()).then(|| request.tool.clone()),
             needs_approval: request.needed_by.to_vec(),
             subject,
-            message: message.clone(),
-            context,
+            message: message.to_owned(),
+            context: context.clone(),
         });
         let asked = asked.of(request.step);
         let mut is_asked = false;
@@ -157,9 +165,10 @@ impl Steps<'_> {
                 },
                 Next::Live => {
                     let approver = self.host.approver.as_deref().filter(|_| !is_asked);
-                    let answer = match approver {
-                        Some(approver) => Some(approver.approve(request).bounded()),
-                        None => self.decision(request, subject),
+                    let answer = match (approver, log.ledger()) {
+                        (Some(approver), _) => Some(approver.approve(request).bounded()),
+                        (None, Some(ledger)) => ledger.answer(request.step.as_str(), subject)?,
+                        (None, None) => None,
                     };
                     if let Some(answer) = answer {
                         log.note(&answered(answer.clone()))?;
@@ -168,8 +177,8 @@ impl Steps<'_> {
                     }
                     if !is_asked {
                         log.note(&asked)?;
-                        log.commit()?;
                     }
+                    self.wait_for(question, !is_asked, log)?;
                     break;
                 }
                 Next::End => break,
@@ -180,13 +189,99 @@ impl Steps<'_> {
             tool: request.tool.clone(),
             needs_approval: request.needed_by.to_vec(),
             subject,
-            message,
+            message: message.to_owned(),
         }))
     }
 
-    /// The answer that somebody gave since the run was paused.
-    fn decision(&self, _request: &ApprovalRequest<'_>, _subject: Digest) -> Option<ApprovalAnswer> {
-        None
+    /// Puts the question where people find it, and tells them the first time.
+    fn wait_for(&self, question: &Asking<'_>, is_new: bool, log: &mut dyn StepLog) -> Go<()> {
+        log.commit()?;
+        let Some(ledger) = log.ledger() else { return Ok(()) };
+        let settings = &self.host.policy.policy.approval;
+        let expires_in = question.expires_in_s.or(settings.expires_in_s).map(Duration::from_secs);
+        let step = question.request.step.as_str();
+        // A run that was killed right here asks again; the index knows whether it did.
+        ledger.ask(step, question.subject, canonical::to_string(&question.shown()), expires_in)?;
+        if is_new
+            && let Some(webhook) = Webhook::choose(question.webhook, &self.host.policy.policy, &self.host.operator)
+        {
+            self.tell(&webhook, question, expires_in, ledger)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, webhook: &Webhook, question: &Asking<'_>, expires_in: Option<Duration>, ledger: &Ledger) -> Go<()> {
+        let Asking { request, message, context, .. } = question;
+        let now = clock::since_epoch();
+        let expires_at = expires_in.map(|time| clock::rfc3339(now + time));
+        let run = ledger.run();
+        let (approve, reject) = (format!("host approve {run} --by NAME"), format!("host reject {run} --by NAME"));
+        let tool = (!request.tool.is_approve()).then(|| request.tool.to_string());
+        let description = self.checked.plan.plan().steps.iter().find(|step| step.id == *request.step);
+        let body = ApprovalNotice {
+            run,
+            plan: &self.checked.plan.plan().name,
+            step: request.step.as_str(),
+            message,
+            context: &Value::Object((*context).clone()),
+            tool: tool.as_deref(),
+            input: request.input,
+            risk: request.risk.map(Risk::name),
+            description: description.and_then(|step| step.description.as_deref()),
+            requested_at: &clock::rfc3339(now),
+            expires_at: expires_at.as_deref(),
+            approve: &approve,
+            reject: &reject,
+            approve_url: None,
+            reject_url: None,
+        };
+        let (secrets, resolver) = (self.host.secrets.clone(), self.host.resolver.clone());
+        let via = Via { policy: &self.host.policy.policy, secrets, resolver };
+        let delivery = webhook.deliver(&via, body.to_bytes());
+        self.host.observers.tell(HostEvent::Notified { step: request.step, delivery: &delivery });
+        let (status, error) = match &delivery.status {
+            Ok(status) => (Some(*status), None),
+            Err(why) => (None, Some(why.clone())),
+        };
+        let step = request.step.to_string();
+        // Whether it arrived changes nothing: the run waits.
+        Ok(ledger.delivered(index::Delivery { run: run.to_owned(), step, url: delivery.to, status, error })?)
+    }
+}
+
+/// What somebody is asked.
+pub(super) struct Asking<'q> {
+    pub(super) request: &'q ApprovalRequest<'q>,
+    /// What an answer is bound to.
+    pub(super) subject: Digest,
+    /// What the plan says and shows; nothing where it is the policy that asks.
+    pub(super) message: &'q str,
+    pub(super) context: &'q Map<String, Value>,
+    /// Whom the plan wants to be told.
+    pub(super) webhook: Option<&'q str>,
+    /// How long the plan waits.
+    pub(super) expires_in_s: Option<u64>,
+}
+
+impl Asking<'_> {
+    /// What a person is shown who decides later: values with sensitive names are not in it.
+    fn shown(&self) -> Value {
+        let ApprovalRequest { step, tool, input, principal, grant_index, risk, needed_by, rules, reasons, .. } =
+            self.request;
+        json!({
+            "context": redacted(&Value::Object(self.context.clone())),
+            "grant": grant_index,
+            "input": redacted(input),
+            "message": self.message,
+            "needed_by": needed_by,
+            "principal": principal.to_string(),
+            "reasons": reasons,
+            "risk": risk.map(Risk::name),
+            "rules": rules,
+            "step": step,
+            "subject": self.subject,
+            "tool": tool,
+        })
     }
 }
 

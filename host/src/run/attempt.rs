@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::log::{Go, StepLog, Turn};
 use super::micros;
 use super::steps::{SoFar, Steps};
+use crate::canonical;
 use crate::clock::Stopwatch;
 use crate::flow::contract::{self, Drift};
-use crate::id::StepId;
+use crate::id::{Digest, StepId};
 use crate::limits::StepLimits;
 use crate::observe::HostEvent;
 use crate::outcome::Outcome;
@@ -59,6 +60,7 @@ impl Steps<'_> {
             attempt: number,
             skill: call.skill.digest,
             input: input.clone(),
+            key: (!compensates).then(|| self.key(step, call, input, grant)),
             compensates,
             grant: grant_index as u64,
             rules,
@@ -119,6 +121,21 @@ impl Steps<'_> {
             report.stderr = invoked.stderr;
         }
         Ok(end.outcome)
+    }
+
+    /// What identifies a call: where it is equal, and the files that it reads are, its result is.
+    pub(super) fn key(&self, step: &StepId, call: Call<'_>, input: &Value, grant: &Grant) -> Digest {
+        let plan = self.checked.plan.plan();
+        let identity = json!({
+            "component": call.skill.digest,
+            "grant": grant.identity(),
+            "input": Digest::of(&canonical::to_vec(input)),
+            "seed": plan.seed,
+            "start_time": plan.start_time,
+            "step": step,
+            "tool": call.tool.name,
+        });
+        Digest::of(&canonical::to_vec(&identity))
     }
 
     /// What stands behind an end that is known.

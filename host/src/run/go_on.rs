@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ledger::Ledger;
 use super::log::Recording;
 use super::prepare::{Given, open_reach, prepare_with};
 use super::{Phases, Run};
@@ -10,27 +11,35 @@ use crate::host::{Error, GoOnOptions, SkillHost};
 use crate::observe::HostEvent;
 use crate::report::Report;
 use crate::skills::{SkillBytes, SkillLoader};
-use crate::store::RunDir;
+use crate::store::{RunDir, RunLock, StoreError};
 use crate::trace::blob::BlobStore;
-use crate::trace::committed::committed;
+use crate::trace::committed::{Committed, committed};
 use crate::trace::recorder::Recorder;
 use crate::trace::replay::ReplayReader;
+
+/// What is settled of a run that may go on.
+pub(crate) fn may_go_on(host: &SkillHost, folder: &RunDir) -> Result<Committed, Error> {
+    let run = || folder.id().to_owned();
+    let Some(settled) = committed(&folder.trace())? else { return Err(Error::NotBegun { run: run() }) };
+    if settled.has_ended {
+        return Err(Error::HasEnded { run: run() });
+    }
+    let policy = &host.policy.policy;
+    if settled.header.policy != policy.digest
+        || settled.header.rules != policy.rules.as_ref().map(|rules| rules.digest())
+    {
+        return Err(Error::PolicyChanged { run: run() });
+    }
+    Ok(settled)
+}
 
 /// Goes on with a run.
 pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> Result<Report, Error> {
     let mut phases = Phases::default();
+    let lock = RunLock::acquire(folder.path()).map_err(StoreError::from)?;
     let reach = open_reach(host)?;
-    let Some(settled) = committed(&folder.trace())? else {
-        return Err(Error::NotBegun { run: folder.id().to_owned() });
-    };
-    if settled.has_ended {
-        return Err(Error::HasEnded { run: folder.id().to_owned() });
-    }
-    let header = &settled.header;
-    let policy = &host.policy.policy;
-    if header.policy != policy.digest || header.rules != policy.rules.as_ref().map(|rules| rules.digest()) {
-        return Err(Error::PolicyChanged { run: folder.id().to_owned() });
-    }
+    let settled = may_go_on(host, &folder)?;
+    let (header, policy) = (&settled.header, &host.policy.policy);
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     let document = folder.plan_document()?;
     let engine = host.engine()?;
@@ -51,7 +60,8 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
 
     let kept = (settled.bytes, settled.events, settled.head);
     let recorder = Recorder::resume(&folder.trace(), Some(BlobStore::new(folder.blobs())), kept)?;
-    let log = Recording::after(ReplayReader::open(folder.path())?, recorder, host.durability);
+    let ledger = Ledger::go_on(host, &folder, lock)?;
+    let log = Recording::after(ReplayReader::open(folder.path())?, host, recorder, ledger);
     let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
     run.drive(&document, &prepared, reach, &options.cancel)
 }

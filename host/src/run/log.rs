@@ -5,9 +5,11 @@ use std::any::Any;
 
 use serde_json::Value;
 
+use super::ledger::{self, Ledger};
 use crate::canonical;
-use crate::host::Error;
-use crate::journal::Durability;
+use crate::durability::Durability;
+use crate::host::{Error, SkillHost};
+use crate::observe::Observers;
 use crate::sandbox::Divergence;
 use crate::sandbox::tape::Tape;
 use crate::trace::event::{Event, StepBegin, StepEnd};
@@ -70,6 +72,10 @@ pub(crate) trait StepLog {
     fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()>;
     /// Everything noted so far is to survive whatever happens to this process.
     fn commit(&mut self) -> Go<()>;
+    /// Where the index learns of the run; `None` in a replay.
+    fn ledger(&mut self) -> Option<&mut Ledger> {
+        None
+    }
 }
 
 impl dyn StepLog + '_ {
@@ -95,7 +101,9 @@ pub(crate) struct Recording {
     known: Option<Box<ReplayReader>>,
     /// `None` while a step has it.
     recorder: Option<Box<Recorder>>,
+    ledger: Ledger,
     durability: Durability,
+    observers: Observers,
 }
 
 /// The recorder is with the step that runs; it comes back with the step's end.
@@ -105,13 +113,22 @@ fn lost() -> Error {
 
 impl Recording {
     /// The log of a new run.
-    pub(crate) fn new(recorder: Recorder, durability: Durability) -> Self {
-        Self { known: None, recorder: Some(Box::new(recorder)), durability }
+    pub(crate) fn new(host: &SkillHost, recorder: Recorder, ledger: Ledger) -> Self {
+        let (durability, observers) = (host.durability, host.observers.clone());
+        Self { known: None, recorder: Some(Box::new(recorder)), ledger, durability, observers }
     }
 
     /// The log of a run that goes on behind `known`.
-    pub(crate) fn after(known: ReplayReader, recorder: Recorder, durability: Durability) -> Self {
-        Self { known: Some(Box::new(known)), ..Self::new(recorder, durability) }
+    pub(crate) fn after(known: ReplayReader, host: &SkillHost, recorder: Recorder, ledger: Ledger) -> Self {
+        Self { known: Some(Box::new(known)), ..Self::new(host, recorder, ledger) }
+    }
+
+    /// Appends an event.
+    fn append(&mut self, event: &Event) -> Result<(), Error> {
+        let recorder = self.recorder()?;
+        let seq = recorder.append(event)?;
+        let (_, hash) = recorder.head();
+        self.ledger.event(seq, hash, event)
     }
 
     /// The recorder, between steps.
@@ -140,7 +157,7 @@ impl Recording {
 impl StepLog for Recording {
     fn note(&mut self, event: &Event) -> Go<()> {
         if !self.is_known(event)? {
-            self.recorder()?.append(event)?;
+            self.append(event)?;
         }
         Ok(())
     }
@@ -164,7 +181,7 @@ impl StepLog for Recording {
                 _ => Err(unfinished().into()),
             };
         }
-        self.recorder()?.append(&event)?;
+        self.append(&event)?;
         Ok(Turn::Run(Tape::Record(self.recorder.take().ok_or_else(lost)?)))
     }
 
@@ -176,11 +193,17 @@ impl StepLog for Recording {
     }
 
     fn commit(&mut self) -> Go<()> {
+        // The index is written on its own thread while the trace is synced.
+        let ticket = self.ledger.commit();
         match self.durability {
             Durability::Full => self.recorder()?.sync()?,
             Durability::Buffered => self.recorder()?.flush()?,
         }
-        Ok(())
+        Ok(ledger::wait(ticket, &self.observers)?)
+    }
+
+    fn ledger(&mut self) -> Option<&mut Ledger> {
+        Some(&mut self.ledger)
     }
 }
 

@@ -50,15 +50,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
 /// Statements that are kept compiled: more than there are.
 const STATEMENTS_KEPT: usize = 64;
 
-/// What survives a power failure.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Everything that was committed.
-    #[default]
-    Full,
-    /// A state as it was some time before; after a crash of the process alone, everything.
-    Buffered,
-}
+pub use crate::durability::Durability;
 
 /// The index over all runs. May be sent to another thread; threads that share one state folder open it once each.
 #[derive(Debug)]

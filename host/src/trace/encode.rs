@@ -206,6 +206,9 @@ fn step_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &StepBegin) -
     out.truncate(line.hash_at + HASH_MEMBER_BYTES);
     out.extend_from_slice(b"\"input\":");
     write_value(out, &begun.input);
+    if let Some(key) = begun.key {
+        digest(out, "key", key);
+    }
     text(out, "kind", "step-begin");
     member(out, "limits");
     let limits = begun.limits.entries().into_iter().map(|(name, limit)| (name.to_owned(), Value::from(limit)));

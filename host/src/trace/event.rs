@@ -246,6 +246,8 @@ pub struct StepBegin {
     pub skill: Digest,
     /// The resolved input.
     pub input: Value,
+    /// What identifies the call: component, tool, input, grant, and what seeded bytes come from. `None` in older traces.
+    pub key: Option<Digest>,
     /// Whether it takes back what the step did, after the run failed.
     pub compensates: bool,
     /// The index of the grant that applies.

@@ -29,6 +29,7 @@ pub(super) enum Member {
     Host,
     Input,
     Inputs,
+    Key,
     Kind,
     Limits,
     LogOnly,
@@ -63,7 +64,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 39;
+    const COUNT: usize = 40;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -73,6 +74,7 @@ impl Member {
         "host",
         "input",
         "inputs",
+        "key",
         "kind",
         "limits",
         "log_only",
@@ -149,7 +151,7 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
         ),
         Kind::StepBegin => (
             &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
-            &[M::Role, M::Rules],
+            &[M::Key, M::Role, M::Rules],
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
         Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], &[M::Fuel]),
@@ -400,6 +402,7 @@ impl<'a> Line<'a> {
                 attempt: self.json(Member::Attempt)?,
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
+                key: self.raw(Member::Key).map(|_| self.parsed(Member::Key)).transpose()?,
                 compensates: match self.raw(Member::Role).map(|role| unquoted(role)) {
                     None => false,
                     Some(Some(COMPENSATION)) => true,

@@ -36,6 +36,7 @@ pub(crate) fn begin(step: &str, input: Value) -> Event {
         attempt: 1,
         skill: Digest::of(b"csv"),
         input,
+        key: Some(Digest::of(b"key")),
         compensates: false,
         grant: 0,
         rules: vec!["readers".to_owned()],

@@ -1,6 +1,5 @@
 //! Tests of validation: plans against a small catalog.
 
-
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -11,6 +11,7 @@ use super::status::{RunStatus, StepStatus};
 use super::undo::{self, UndoStep};
 use super::{Index, IndexError};
 use crate::clock;
+use crate::id::Digest;
 
 /// A run that begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,6 +128,16 @@ pub(super) fn commit(db: Db<'_>, run: &str, rows: &[Row], at: Option<&str>) -> R
     Ok(Committed { undo_dropped: if changed { undo::drop_oldest(db)? } else { Vec::new() } })
 }
 
+fn put_key(db: Db<'_>, run: &str, step: &str, key: Option<Digest>) -> Result<(), IndexError> {
+    let Some(key) = key else { return Ok(()) };
+    db.execute(
+        "UPDATE steps SET fingerprint = ?3 WHERE run = ?1 AND \
+         position = (SELECT max(position) FROM steps WHERE run = ?1 AND step = ?2)",
+        params![run, step, key.to_string()],
+    )
+    .map(drop)
+}
+
 fn current<'a>(db: Db<'_>, run: &'a str) -> Result<Current<'a>, IndexError> {
     let found = db.one("SELECT status, events FROM runs WHERE id = ?1", [run], |row| {
         Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get::<_, i64>(1)?))
@@ -171,8 +182,13 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
                 become_status(db, current, RunStatus::Running, "")?;
             }
         }
-        Change::Begin { attempt } => {
+        Change::Begin { attempt, key } => {
             insert_step(db, run, step, tool.as_deref(), *attempt, StepStatus::Running, Some(seq), None, None)?;
+            put_key(db, run, step, *key)?;
+        }
+        Change::Settled(status, key) => {
+            insert_step(db, run, step, tool.as_deref(), 1, *status, Some(seq), Some(seq), at)?;
+            put_key(db, run, step, *key)?;
         }
         Change::Denied => {
             insert_step(db, run, step, tool.as_deref(), 1, StepStatus::Denied, Some(seq), Some(seq), at)?;

@@ -7,7 +7,7 @@ use crate::canonical;
 use crate::id::Digest;
 use crate::limits;
 use crate::outcome::{Outcome, RunOutcome};
-use crate::trace::event::Event;
+use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::{TraceError, spelled};
 
 /// One part of a commit.
@@ -45,11 +45,27 @@ pub struct EventRow {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     Nothing,
-    Header { plan_name: String, plan: Digest, policy: Digest, principal: String },
-    Begin { attempt: u32 },
-    End { status: StepStatus, fuel: Option<u64>, calls: u64 },
+    Header {
+        plan_name: String,
+        plan: Digest,
+        policy: Digest,
+        principal: String,
+    },
+    Begin {
+        attempt: u32,
+        key: Option<Digest>,
+    },
+    /// A step has what it is without having begun.
+    Settled(StepStatus, Option<Digest>),
+    End {
+        status: StepStatus,
+        fuel: Option<u64>,
+        calls: u64,
+    },
     Denied,
-    RunEnd { outcome: RunOutcome },
+    RunEnd {
+        outcome: RunOutcome,
+    },
 }
 
 /// What the trace does not say of a step. Whatever is `None` stays as it is.
@@ -113,7 +129,11 @@ fn change(event: &Event) -> Change {
             policy: header.policy,
             principal: header.principal.to_string(),
         },
-        Event::StepBegin(begun) => Change::Begin { attempt: begun.attempt },
+        Event::StepBegin(begun) => Change::Begin { attempt: begun.attempt, key: begun.key },
+        Event::Flow(FlowEvent { flow: Flow::Skipped(_), .. }) => Change::Settled(StepStatus::Skipped, None),
+        Event::Flow(FlowEvent { flow: Flow::Reused(reused), .. }) => {
+            Change::Settled(StepStatus::Reused, Some(reused.fingerprint))
+        }
         Event::StepEnd(ended) => Change::End { status: (&ended.outcome).into(), fuel: ended.fuel, calls: ended.calls },
         Event::Denied(_) => Change::Denied,
         Event::RunEnd { outcome, .. } => Change::RunEnd { outcome: *outcome },

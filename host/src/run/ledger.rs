@@ -1,0 +1,132 @@
+//! What the index of all runs learns of one, step by step: everything that a step means in one transaction, which is under way while the
+//! trace is synced. The trace is the truth; the index is built again from it where the two could differ.
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::host::{Error, SkillHost};
+use crate::id::Digest;
+use crate::observe::{HostEvent, Observers};
+use crate::policy::ApprovalAnswer;
+use crate::store::index::{ApprovalRequest, ApprovalState, Delivery, NewRun, Row, RunStatus, StepFacts, Ticket};
+use crate::store::{Index, IndexError, IndexWriter, RunDir, RunLock};
+use crate::trace::event::Event;
+
+/// The index as one run writes it. Holds the run's lock: whoever has a ledger is the one who acts in the run.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    writer: IndexWriter,
+    run: String,
+    rows: Vec<Row>,
+    _lock: RunLock,
+}
+
+impl Ledger {
+    /// For a run that begins.
+    pub(crate) fn begin(
+        host: &SkillHost,
+        folder: &RunDir,
+        lock: RunLock,
+        resumed: Option<&str>,
+    ) -> Result<Self, Error> {
+        let mut index = Index::open(host.store.state(), host.durability)?;
+        index.begin_run(&NewRun { id: folder.id().to_owned(), resumed_from: resumed.map(str::to_owned) })?;
+        Self::start(index, folder, lock)
+    }
+
+    /// For a run that goes on: what the index knows of it is built again from what is settled of its trace.
+    pub(crate) fn go_on(host: &SkillHost, folder: &RunDir, lock: RunLock) -> Result<Self, Error> {
+        let mut index = Index::open(host.store.state(), host.durability)?;
+        index.reindex_run(&host.store, folder.id(), &super::facts::of_run)?;
+        index.set_status(folder.id(), RunStatus::Running, "")?;
+        Self::start(index, folder, lock)
+    }
+
+    fn start(index: Index, folder: &RunDir, lock: RunLock) -> Result<Self, Error> {
+        Ok(Self { writer: IndexWriter::start(index)?, run: folder.id().to_owned(), rows: Vec::new(), _lock: lock })
+    }
+
+    /// The run's id.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Takes note of an event of the trace.
+    pub(crate) fn event(&mut self, seq: u64, hash: Digest, event: &Event) -> Result<(), Error> {
+        self.rows.extend(Row::events([&(seq, hash, event.clone())])?);
+        Ok(())
+    }
+
+    /// Takes note of what the trace does not say of a step.
+    pub(crate) fn fact(&mut self, facts: StepFacts) {
+        self.rows.push(Row::Step(facts));
+    }
+
+    /// Takes note of what the run is now.
+    pub(crate) fn status(&mut self, status: RunStatus, reason: &str) {
+        self.rows.push(Row::Status { status, reason: reason.to_owned() });
+    }
+
+    /// Begins to commit everything that was noted.
+    pub(crate) fn commit(&mut self) -> Option<Ticket> {
+        let rows = std::mem::take(&mut self.rows);
+        (!rows.is_empty()).then(|| self.writer.commit(&self.run, rows))
+    }
+
+    /// Asks for approval.
+    pub(crate) fn ask(
+        &self,
+        step: &str,
+        subject: Digest,
+        request: String,
+        expires_in: Option<Duration>,
+    ) -> Result<(), Error> {
+        let expires_at = expires_in.map(|time| clock::since_epoch() + time);
+        let asked = ApprovalRequest { run: self.run.clone(), step: step.to_owned(), subject, request, expires_at };
+        self.writer.with(move |index| index.request_approval(&asked))??;
+        Ok(())
+    }
+
+    /// What became of a request: `None` where nobody has answered and it has not expired.
+    pub(crate) fn answer(&self, step: &str, subject: Digest) -> Result<Option<ApprovalAnswer>, Error> {
+        let run = self.run.clone();
+        let now = clock::since_epoch();
+        let approvals = self.writer.with(move |index| {
+            index.expire_approvals(now)?;
+            index.approvals(&run)
+        })??;
+        let found = approvals.into_iter().find(|approval| approval.step == step && approval.subject == subject);
+        Ok(found.and_then(|approval| {
+            let by = approval.decided_by.unwrap_or_default();
+            match approval.state {
+                ApprovalState::Pending => None,
+                ApprovalState::Approved => Some(ApprovalAnswer::approve(by, approval.reason)),
+                ApprovalState::Rejected => Some(ApprovalAnswer::reject(by, approval.reason)),
+                ApprovalState::Expired => Some(ApprovalAnswer::reject("nobody", "nobody answered in time")),
+                ApprovalState::Invalid => Some(ApprovalAnswer::reject("nobody", approval.reason)),
+            }
+        }))
+    }
+
+    /// Notes that somebody was told.
+    pub(crate) fn delivered(&self, delivery: Delivery) -> Result<(), Error> {
+        Ok(self.writer.with(move |index| index.record_delivery(&delivery))??)
+    }
+}
+
+/// Waits for a commit, and tells what had to be let go for it.
+pub(crate) fn wait(ticket: Option<Ticket>, observers: &Observers) -> Result<(), Error> {
+    let Some(ticket) = ticket else { return Ok(()) };
+    let committed = ticket.wait()?;
+    for dropped in committed.undo_dropped {
+        let message = format!("step `{}` of run {} can no longer be undone: newer ones can", dropped.step, dropped.run);
+        observers.tell(HostEvent::Warning { message: &message });
+    }
+    Ok(())
+}
+
+impl From<IndexError> for Error {
+    fn from(error: IndexError) -> Self {
+        Self::Store(error.into())
+    }
+}
