@@ -36,6 +36,7 @@ pub mod types;
 pub mod skill;
 pub mod plan;
 pub mod validate;
+pub mod flow;
 pub mod policy;
 pub mod trace;
 

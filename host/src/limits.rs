@@ -70,6 +70,9 @@ pub const SCHEMA_PARTS_MAX: usize = 2_000;
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Characters of an output that did not meet its contract which are shown and recorded.
 pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
+/// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
+/// schema does not allow it.
+pub const DRIFT_FINDINGS_MAX: usize = 200_000;
 /// Fields that a drift names.
 pub const DRIFT_FIELDS_MAX: usize = 20;
 
@@ -353,6 +356,19 @@ pub struct LimitsDocument {
     /// See [`StepLimits::trace_bytes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_bytes: Option<u64>,
+}
+
+impl LimitsDocument {
+    /// A document that says nothing.
+    pub const NONE: Self = Self {
+        fuel: None,
+        deadline_ms: None,
+        memory_bytes: None,
+        output_bytes: None,
+        stdio_bytes: None,
+        host_calls: None,
+        trace_bytes: None,
+    };
 }
 
 /// Which bound a step hit. [`Self::name`] is its spelling in traces, policies and messages.

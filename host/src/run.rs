@@ -1,6 +1,7 @@
 //! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded.
 
 mod prepare;
+mod request;
 mod steps;
 
 use serde_json::{Map, Value};
@@ -52,7 +53,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
         Stage::Denied { ref denials, .. } => run.denied(&prepared, denials.clone()),
         Stage::Ready { ref checked, ref authorized, ref would_deny } => {
             create_workspace(host, authorized)?;
-            let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
+            let grants = authorized.calls().map(|call| call.grant.as_ref());
             let directories = Directories::open(grants, &host.workspace)?;
             let steps = Steps::new(host, &prepared, checked, authorized, directories, reach, &options.cancel)?;
             host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });

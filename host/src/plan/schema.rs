@@ -46,6 +46,7 @@ pub struct OutputSchema(Arc<Compiled>);
 struct Compiled {
     document: Value,
     validator: Validator,
+    parts: usize,
 }
 
 impl fmt::Debug for OutputSchema {
@@ -79,11 +80,12 @@ impl OutputSchema {
         }
         let mut walk = Walk { document, parts: 0, open: BTreeSet::new() };
         let sound = refuse_identity(document, "").and_then(|()| walk.schema(document, ""));
+        let parts = walk.parts;
         sound.map_err(|Fault { at, message, hint }| wrong(at, message, hint))?;
         let patterns = PatternOptions::regex().size_limit(limits::SCHEMA_PATTERN_BYTES_MAX);
         let built = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns).build(document);
         match built {
-            Ok(validator) => Ok(Self(Arc::new(Compiled { document: document.clone(), validator }))),
+            Ok(validator) => Ok(Self(Arc::new(Compiled { document: document.clone(), validator, parts }))),
             Err(error) => {
                 let message = format!("it is not a JSON Schema: {}", shown(&error.to_string()));
                 let at = error.instance_path().as_str().to_owned();
@@ -100,6 +102,11 @@ impl OutputSchema {
     #[must_use]
     pub fn document(&self) -> &Value {
         &self.0.document
+    }
+
+    /// Its parts, with references written out.
+    pub(crate) fn parts(&self) -> usize {
+        self.0.parts
     }
 
     pub(crate) fn validator(&self) -> &Validator {

@@ -159,6 +159,11 @@ impl Template {
         found
     }
 
+    /// Whether it is one reference and nothing else.
+    pub(crate) const fn is_reference(&self) -> bool {
+        matches!(self.root, Node::Whole(_))
+    }
+
     pub(crate) const fn root(&self) -> &Node {
         &self.root
     }

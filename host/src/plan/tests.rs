@@ -66,10 +66,11 @@ steps:
 }
 
 #[test]
-fn the_documented_plan_is_one() {
+fn the_documented_plans_are_plans() {
     let page = include_str!("../../../docs/plan-format.md");
-    let example = page.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(Plan::from_json(example.as_bytes()).unwrap().steps.len(), 3);
+    let examples = page.split("```json").skip(1).filter_map(|rest| rest.split("```").next());
+    let steps = examples.map(|example| Plan::from_json(example.as_bytes()).unwrap().steps.len());
+    assert_eq!(steps.collect::<Vec<_>>(), [3, 4]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::id::{Digest, SkillName};
 use crate::limits::StepLimits;
 use crate::observe::HostEvent;
 use crate::outcome::{Outcome, RunOutcome};
+use crate::plan::OnFailure;
 use crate::policy::{
     ApprovalAnswer, ApprovalRequest, Approve, AuthorizedPlan, AuthorizedStep, Denial, Exhausted, Permission, Principal,
     Spent,
@@ -196,6 +197,11 @@ impl<'a> Steps<'a> {
             let changes = step.retry.is_some() || step.expect.is_some() || step.compensation.is_some();
             step.call().is_some() && step.when.is_empty() && !changes
         };
+        let plan = checked.plan.plan();
+        if plan.on_failure != OnFailure::Stop || plan.deadline_ms.is_some() || !plan.compensate.is_empty() {
+            let what = "the plan asks for `on_failure`, `deadline_ms` or `compensate`, which this version does not run";
+            return Err(Error::Unsupported { what: what.to_owned() });
+        }
         if let Some(step) = checked.plan.steps().find(|step| !is_plain(step)) {
             let what = format!("step `{}` asks for what this version does not run", step.id);
             return Err(Error::Unsupported { what });

@@ -1,7 +1,9 @@
 //! Tests of validation: plans against a small catalog.
 
+mod flow;
+
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::id::{Digest, SkillName};
