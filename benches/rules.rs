@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use skillhost::id::{Digest, StepId, ToolName};
 use skillhost::limits::LimitsDocument;
-use skillhost::policy::{Caller, Policy, Principal, StepRequest, authorize};
+use skillhost::policy::{Caller, Demands, Policy, Principal, StepRequest, authorize};
 use skillhost::skill::{Annotations, Export, Metadata, Risk, Skill, Tool, ToolResult};
 use skillhost::types::Ty;
 
@@ -64,12 +64,14 @@ impl Check {
             plan: Digest::of(b"plan"),
             has_approver: false,
             input: &input,
+            compensations: &[],
         };
         let requests = self.steps.iter().map(|(step, tool, index)| StepRequest {
             step,
             tool,
             limits: &self.limits,
             skill: &self.skills[*index],
+            demands: Demands::default(),
         });
         let plan = authorize(&self.policy, &caller, requests).unwrap();
         assert_eq!(plan.steps().len(), self.steps.len());

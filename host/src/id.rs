@@ -171,6 +171,13 @@ names! {
     StepId, "step id";
 }
 
+impl StepId {
+    /// What stands in for a step's id where the call at `index` of those that end a rollback is meant: `compensate-0` and so on.
+    pub(crate) fn of_compensation(index: usize) -> Self {
+        Self(format!("compensate-{index}"))
+    }
+}
+
 /// The name of a tool as a plan writes it: `skill.function`, or `skill.interface.function` for a function inside an exported
 /// interface. Kebab-case as in WIT; compared exactly.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

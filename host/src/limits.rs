@@ -73,6 +73,8 @@ pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
 /// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
 /// schema does not allow it.
 pub const DRIFT_FINDINGS_MAX: usize = 200_000;
+/// Lines that say what a rollback left to do by hand.
+pub const ROLLBACK_LEFT_MAX: usize = 1_000;
 /// Fields that a drift names.
 pub const DRIFT_FIELDS_MAX: usize = 20;
 // ---- the index of runs ----
@@ -385,6 +387,19 @@ pub struct LimitsDocument {
     /// See [`StepLimits::trace_bytes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_bytes: Option<u64>,
+}
+
+impl LimitsDocument {
+    /// A document that says nothing.
+    pub const NONE: Self = Self {
+        fuel: None,
+        deadline_ms: None,
+        memory_bytes: None,
+        output_bytes: None,
+        stdio_bytes: None,
+        host_calls: None,
+        trace_bytes: None,
+    };
 }
 
 /// Which bound a step hit. [`Self::name`] is its spelling in traces, policies and messages.

@@ -7,6 +7,7 @@ pub mod annotations;
 pub mod approval;
 pub mod budget;
 pub mod decide;
+pub mod denial;
 pub mod document;
 pub mod explain;
 pub mod needs;
@@ -31,9 +32,10 @@ pub use annotations::Hints;
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve};
 pub use budget::{Exhausted, RunBudget, Spent};
 pub use decide::{
-    AuthorizedPlan, AuthorizedStep, Caller, Decision, Denial, DenyReason, Permission, StepRequest, Why, authorize,
-    authorize_logged, decide,
+    AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
+    authorize, authorize_logged, decide,
 };
+pub use denial::{Denial, Why};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
 pub use network::{NetworkRule, NetworkSettings};

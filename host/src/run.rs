@@ -8,7 +8,10 @@ mod go_on;
 mod ledger;
 mod log;
 mod prepare;
+mod request;
+mod rollback;
 mod steps;
+mod transaction;
 mod turn;
 
 use serde_json::{Map, Value};
@@ -102,7 +105,7 @@ impl Run<'_> {
             Stage::Denied { denials, .. } => self.denied(prepared, denials.clone()),
             Stage::Ready { checked, authorized, would_deny } => {
                 create_workspace(self.host, authorized)?;
-                let grants = authorized.steps().iter().map(|step| step.grant.as_ref());
+                let grants = authorized.calls().map(|call| call.grant.as_ref());
                 let directories = Directories::open(grants, &self.host.workspace)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });

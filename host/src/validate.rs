@@ -371,4 +371,4 @@ fn check_call(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

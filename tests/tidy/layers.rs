@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 5] = [
         "toml_text",
         "guest_path",
     ],
-    &["skill", "plan", "validate", "policy", "trace"],
+    &["skill", "plan", "validate", "flow", "policy", "trace"],
     &["sandbox", "store", "report"],
     &["observe", "notify", "skills", "host", "run", "replay", "lab"],
     &["cli"],

@@ -53,8 +53,7 @@ impl Output {
     /// For a command line that could not be read.
     pub(crate) fn for_usage(env: &Env, json: bool) -> Self {
         let durability = DurabilityChoice::Full;
-        let global =
-            Global { state: None, json, color: ColorChoice::Auto, durability, quiet: false, verbose: false };
+        let global = Global { state: None, json, color: ColorChoice::Auto, durability, quiet: false, verbose: false };
         Self::new(&global, env)
     }
 

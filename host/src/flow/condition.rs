@@ -105,8 +105,11 @@ mod tests {
     use super::*;
     use crate::plan::template::Template;
     use crate::problem::Problems;
+    use crate::validate::tests::{catalog, id, plan};
+    use crate::validate::validate;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::sync::Arc;
 
     fn condition(value: &str, comparison: Comparison) -> Condition {
         let mut problems = Problems::default();
@@ -170,6 +173,35 @@ mod tests {
         );
         let long = reason("{{steps.a}}", json!("x".repeat(1000)), json!(1));
         assert!(long.chars().count() < 150, "{long}");
+    }
+
+    #[test]
+    fn a_step_runs_where_its_conditions_hold_and_its_references_ran() {
+        let document = json!({
+            "steps": [
+                {"id": "read", "tool": "csv.read", "input": {"path": "x"}},
+                {"id": "sum", "tool": "csv.sum", "input": {"text": "{{steps.read}}"},
+                    "when": [{"value": "{{steps.read}}", "is_not": ""}, {"value": "{{inputs.n}}", "more_than": 5}]},
+                {"id": "uses", "tool": "csv.read", "input": {"path": "{{steps.sum.total}}.csv"}},
+                {"id": "after", "tool": "csv.read", "input": {"path": "x"}, "depends_on": ["sum"]}],
+            "inputs": {"n": 3}, "output": {"total": "{{steps.sum.total}}", "text": "t {{steps.uses}}", "read": "{{steps.read}}"}});
+        let valid = validate(plan(&document), &catalog()).unwrap();
+        let turn =
+            |step: &str, outputs: &Outputs| turn(&valid, &valid.step_by_id(&id(step)).unwrap(), outputs).unwrap();
+        let mut outputs = Outputs::new();
+        assert_eq!(turn("read", &outputs), Turn::Run);
+        outputs.insert(id("read"), Arc::new(json!("text")));
+        let reason = "`inputs.n` is 3, and `more_than` 5 is asked".to_owned();
+        assert_eq!(turn("sum", &outputs), Turn::Skip { reason });
+        let reason = "it refers to `steps.sum`, which was skipped".to_owned();
+        assert_eq!(turn("uses", &outputs), Turn::Skip { reason });
+        assert_eq!(turn("after", &outputs), Turn::Run);
+        // What was skipped is null in what the run gives back.
+        outputs.insert(id("after"), Arc::new(json!("x")));
+        assert_eq!(valid.resolve_output(&outputs).unwrap(), json!({"total": null, "text": "t null", "read": "text"}));
+        outputs.insert(id("read"), Arc::new(json!("")));
+        let reason = "`steps.read` is \"\", and `is_not` \"\" is asked".to_owned();
+        assert_eq!(turn("sum", &outputs), Turn::Skip { reason });
     }
 
     proptest! {

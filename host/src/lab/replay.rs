@@ -16,7 +16,8 @@ use crate::limits::{self, LimitKind, LimitsDocument, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::network::{self, Target};
 use crate::policy::{
-    Access, Caller, Clocks, Decision, Exhausted, Grant, Policy, Preopen, Random, Spent, StepRequest, authorize, decide,
+    Access, Caller, Clocks, Decision, Demands, Exhausted, Grant, Policy, Preopen, Random, Spent, StepRequest,
+    authorize, decide,
 };
 
 /// What the other policy changes.
@@ -191,8 +192,10 @@ fn allows<'p>(
         plan: header.plan,
         has_approver: true,
         input: &input,
+        compensations: &[],
     };
-    let request = StepRequest { step, tool, limits: &LimitsDocument::default(), skill };
+    let limits = &LimitsDocument::NONE;
+    let request = StepRequest { step, tool, limits, skill, demands: Demands::default() };
     match authorize(policy, &caller, [request]) {
         Err(denials) => Err(denials.into_iter().next().map(|denial| denial.reason).unwrap_or_default()),
         Ok(plan) => {

@@ -24,7 +24,7 @@ fn with_step(key: &str, value: Value) -> Value {
 }
 
 /// A plan of one step that approves.
-fn approving(approve: Value) -> Value {
+fn approving(approve: &Value) -> Value {
     with("steps", json!([{"id": "a", "approve": approve}]))
 }
 
@@ -66,10 +66,11 @@ steps:
 }
 
 #[test]
-fn the_documented_plan_is_one() {
+fn the_documented_plans_are_plans() {
     let page = include_str!("../../../docs/plan-format.md");
-    let example = page.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(Plan::from_json(example.as_bytes()).unwrap().steps.len(), 3);
+    let examples = page.split("```json").skip(1).filter_map(|rest| rest.split("```").next());
+    let steps = examples.map(|example| Plan::from_json(example.as_bytes()).unwrap().steps.len());
+    assert_eq!(steps.collect::<Vec<_>>(), [3, 4]);
 }
 
 #[test]
@@ -188,22 +189,22 @@ fn each_mistake_has_a_code_and_a_place() {
             "/steps/0/expect/schema/$ref",
         ),
         (with_step("approve", json!({"message": "m"})), "ambiguous-step", "/steps/0/approve"),
-        (approving(json!("m")), "wrong-type", "/steps/0/approve"),
-        (approving(json!({})), "missing-key", "/steps/0/approve/message"),
-        (approving(json!({"message": 1})), "wrong-type", "/steps/0/approve/message"),
-        (approving(json!({"message": " "})), "empty-message", "/steps/0/approve/message"),
-        (approving(json!({"message": "{{x}}"})), "bad-template", "/steps/0/approve/message"),
-        (approving(json!({"message": "m", "context": "x"})), "wrong-type", "/steps/0/approve/context"),
-        (approving(json!({"message": "m", "by": "x"})), "unknown-key", "/steps/0/approve/by"),
-        (approving(json!({"message": "m", "expires_in_s": 0})), "out-of-range", "/steps/0/approve/expires_in_s"),
+        (approving(&json!("m")), "wrong-type", "/steps/0/approve"),
+        (approving(&json!({})), "missing-key", "/steps/0/approve/message"),
+        (approving(&json!({"message": 1})), "wrong-type", "/steps/0/approve/message"),
+        (approving(&json!({"message": " "})), "empty-message", "/steps/0/approve/message"),
+        (approving(&json!({"message": "{{x}}"})), "bad-template", "/steps/0/approve/message"),
+        (approving(&json!({"message": "m", "context": "x"})), "wrong-type", "/steps/0/approve/context"),
+        (approving(&json!({"message": "m", "by": "x"})), "unknown-key", "/steps/0/approve/by"),
+        (approving(&json!({"message": "m", "expires_in_s": 0})), "out-of-range", "/steps/0/approve/expires_in_s"),
         (
-            approving(json!({"message": "m", "expires_in_s": 2_592_001})),
+            approving(&json!({"message": "m", "expires_in_s": 2_592_001})),
             "out-of-range",
             "/steps/0/approve/expires_in_s",
         ),
-        (approving(json!({"message": "m", "webhook_url": "hooks"})), "bad-url", "/steps/0/approve/webhook_url"),
-        (approving(json!({"message": "m", "webhook_url": "file:///x"})), "bad-url", "/steps/0/approve/webhook_url"),
-        (approving(json!({"message": "m", "webhook_url": "http://u@h/"})), "bad-url", "/steps/0/approve/webhook_url"),
+        (approving(&json!({"message": "m", "webhook_url": "hooks"})), "bad-url", "/steps/0/approve/webhook_url"),
+        (approving(&json!({"message": "m", "webhook_url": "file:///x"})), "bad-url", "/steps/0/approve/webhook_url"),
+        (approving(&json!({"message": "m", "webhook_url": "http://u@h/"})), "bad-url", "/steps/0/approve/webhook_url"),
     ] {
         assert_eq!(problems(&document), [(code.to_owned(), pointer.to_owned())], "{document}");
     }
@@ -221,7 +222,7 @@ fn a_step_that_approves_has_nothing_of_a_call() {
         ("reuse", json!(true)),
         ("irreversible", json!(false)),
     ] {
-        let mut document = approving(json!({"message": "go on?"}));
+        let mut document = approving(&json!({"message": "go on?"}));
         document["steps"][0][key] = value;
         assert_eq!(problems(&document), [("misplaced-key".to_owned(), format!("/steps/0/{key}"))]);
     }

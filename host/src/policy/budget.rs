@@ -13,20 +13,29 @@ pub struct RunBudget {
     pub host_calls: Option<u64>,
     /// Milliseconds from the first step's begin.
     pub deadline_ms: Option<u64>,
+    /// Attempts of a step, the first included: the ceiling of every `retry` of a plan. See [`Self::attempts_ceiling`].
+    pub attempts: Option<u64>,
 }
 
 impl RunBudget {
     /// The keys of `[run]` with the most that each may be.
-    pub const KEYS: [(&'static str, u64); 4] = [
+    pub const KEYS: [(&'static str, u64); 5] = [
         ("steps", limits::STEPS_MAX as u64),
         ("fuel", limits::FUEL_MAX),
         ("host_calls", limits::RUN_HOST_CALLS_MAX),
         ("deadline_ms", limits::RUN_DEADLINE_MS_MAX),
+        ("attempts", limits::ATTEMPTS_MAX as u64),
     ];
+
+    /// The attempts that a step may have: one where the policy says nothing.
+    #[must_use]
+    pub fn attempts_ceiling(&self) -> u32 {
+        self.attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(1)
+    }
 
     /// Each budget that is set, as (key, amount).
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = [self.steps, self.fuel, self.host_calls, self.deadline_ms];
+        let all = [self.steps, self.fuel, self.host_calls, self.deadline_ms, self.attempts];
         Self::KEYS.into_iter().zip(all).filter_map(|((key, _), amount)| Some((key, amount?)))
     }
 
@@ -36,6 +45,7 @@ impl RunBudget {
             "fuel" => &mut self.fuel,
             "host_calls" => &mut self.host_calls,
             "deadline_ms" => &mut self.deadline_ms,
+            "attempts" => &mut self.attempts,
             _ => return None,
         })
     }
@@ -124,9 +134,18 @@ mod tests {
     #[test]
     fn the_budget_is_read_from_run() {
         let policy = |run: &str| Policy::parse(&format!("schema = \"skillhost.policy/1\"\n[run]\n{run}\n"));
-        let all = policy("steps = 3\nfuel = 1000\nhost_calls = 20\ndeadline_ms = 5000").unwrap().run;
-        assert_eq!(all, RunBudget { steps: Some(3), fuel: Some(1000), host_calls: Some(20), deadline_ms: Some(5000) });
-        assert_eq!(all.entries().count(), 4);
+        let all = policy("steps = 3\nfuel = 1000\nhost_calls = 20\ndeadline_ms = 5000\nattempts = 3").unwrap().run;
+        assert_eq!(
+            all,
+            RunBudget {
+                steps: Some(3),
+                fuel: Some(1000),
+                host_calls: Some(20),
+                deadline_ms: Some(5000),
+                attempts: Some(3)
+            }
+        );
+        assert_eq!(all.entries().count(), 5);
         assert_eq!(policy("").unwrap().run, RunBudget::default());
         for (key, max) in RunBudget::KEYS {
             assert!(policy(&format!("{key} = {max}")).is_ok(), "{key}");

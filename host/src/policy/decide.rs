@@ -1,7 +1,7 @@
 //! The decision for a step: the first grant that names its tool applies alone; where the policy has rules, one has to permit the call and
 //! none may forbid it. Decides for all steps before the first runs, except where rules read an input that only an earlier step gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,11 +9,10 @@ use serde_json::Value;
 use crate::id::{Digest, StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
 use crate::policy::approval::needed_by;
-use crate::policy::needs::{self, Missing};
+use crate::policy::denial::Refusal;
+use crate::policy::needs;
 use crate::policy::rules::court::{Call, Court, Verdict};
-use crate::policy::{
-    Approval, ApprovalAnswer, ApprovalRequest, Exhausted, Grant, Pattern, Policy, Principal, RunBudget,
-};
+use crate::policy::{Approval, Denial, Exhausted, Grant, Pattern, Policy, Principal, RunBudget, Why};
 use crate::skill::{Need, Skill, Tool};
 
 /// What the policy says of one tool.
@@ -58,6 +57,30 @@ pub struct StepRequest<'a> {
     pub limits: &'a LimitsDocument,
     /// The skill that has the tool.
     pub skill: &'a Skill,
+    /// What it asks for beyond one call of the tool.
+    pub demands: Demands<'a>,
+}
+
+/// What a step asks for beyond one call of its tool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demands<'a> {
+    /// Attempts, the first included, where it may be tried again.
+    pub attempts: Option<u32>,
+    /// Whether a failed run is rolled back, and neither does the step say how it is undone nor that it need not be.
+    pub must_leave_nothing: bool,
+    /// The call that undoes it.
+    pub compensation: Option<CallRequest<'a>>,
+}
+
+/// What the policy is asked for a call that undoes something.
+#[derive(Debug, Clone, Copy)]
+pub struct CallRequest<'a> {
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// The skill that has the tool.
+    pub skill: &'a Skill,
+    /// Its input, where that is known before anything runs.
+    pub input: Option<&'a Value>,
 }
 
 /// Who asks, and for which plan.
@@ -73,113 +96,13 @@ pub struct Caller<'a> {
     pub has_approver: bool,
     /// The input of a step where no earlier step has to run for it. Called only where rules read it.
     pub input: &'a dyn Fn(&StepId) -> Option<Value>,
+    /// The calls that end a rollback of the plan. Denials name them as the steps `compensate-0`, `compensate-1` and so on.
+    pub compensations: &'a [CallRequest<'a>],
 }
 
 impl std::fmt::Debug for Caller<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Caller").field("principal", self.principal).finish_non_exhaustive()
-    }
-}
-
-/// The kinds of reasons for which a step does not run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// No grant names the tool.
-    NotGranted,
-    /// The grant that names the tool gives less than it needs.
-    NeedsMissing,
-    /// A rule forbids the call.
-    Forbidden,
-    /// No rule permits the call.
-    NotPermitted,
-    /// A rule cannot be evaluated for the call.
-    RuleError,
-    /// It needs approval, and nobody can be asked.
-    ApprovalRequired,
-    /// It needed approval, and the answer was no.
-    Rejected,
-    /// Nothing is left of a budget of the run.
-    Budget,
-}
-
-impl Why {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::NotGranted,
-        Self::NeedsMissing,
-        Self::Forbidden,
-        Self::NotPermitted,
-        Self::RuleError,
-        Self::ApprovalRequired,
-        Self::Rejected,
-        Self::Budget,
-    ];
-
-    /// Its name in traces and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotGranted => "not-granted",
-            Self::NeedsMissing => "needs-missing",
-            Self::Forbidden => "forbidden",
-            Self::NotPermitted => "not-permitted",
-            Self::RuleError => "rule-error",
-            Self::ApprovalRequired => "approval-required",
-            Self::Rejected => "rejected",
-            Self::Budget => "budget",
-        }
-    }
-
-    /// The one of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|why| why.name() == name)
-    }
-}
-
-/// Why a call may not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) why: Why,
-    /// The ids of the rules that decided.
-    pub(crate) rules: Vec<String>,
-    pub(crate) reason: String,
-    pub(crate) hint: String,
-    /// Why approval is needed, where that is what is missing.
-    pub(crate) needs_approval: Vec<String>,
-    /// What the grant does not give, where that is why.
-    pub(crate) missing: Box<[Missing]>,
-}
-
-impl Refusal {
-    /// A refusal that is about neither approval nor something that is missing.
-    pub(crate) fn new(why: Why, rules: Vec<String>, reason: String, hint: String) -> Self {
-        Self { why, rules, reason, hint, needs_approval: Vec::new(), missing: Box::default() }
-    }
-
-    /// No grant names the tool.
-    pub(crate) fn not_granted(reason: String, hint: String) -> Self {
-        Self::new(Why::NotGranted, Vec::new(), reason, hint)
-    }
-
-    /// The grant gives less than the tool needs.
-    pub(crate) fn incomplete(grant_index: usize, tool: &ToolName, missing: Vec<Missing>) -> Self {
-        let (reason, hint) = (needs::reason(grant_index, tool, &missing), needs::hint(grant_index, &missing));
-        Self { missing: missing.into(), ..Self::new(Why::NeedsMissing, Vec::new(), reason, hint) }
-    }
-
-    /// Rules that cannot be evaluated.
-    pub(crate) fn broken(rules: Vec<String>, reason: String) -> Self {
-        let hint =
-            "a call is denied where a rule about it cannot be evaluated: mend the rule, or narrow its scope".to_owned();
-        Self::new(Why::RuleError, rules, reason, hint)
-    }
-
-    /// The denial of a step.
-    pub(crate) fn of_step(self, step: &StepId, tool: &ToolName) -> Box<Denial> {
-        let Self { why, rules, reason, hint, needs_approval, missing } = self;
-        let (step, tool) = (step.clone(), tool.clone());
-        Box::new(Denial { step, tool, why, rules, reason, hint, needs_approval, missing: missing.into_vec() })
     }
 }
 
@@ -194,68 +117,12 @@ pub struct Permission {
     pub needs_approval: Vec<String>,
 }
 
-/// A step that is not allowed, with the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    /// The step.
-    pub step: StepId,
-    /// Its tool.
-    pub tool: ToolName,
-    /// The kind of reason.
-    pub why: Why,
-    /// The ids of the rules that decided; empty where none did.
-    pub rules: Vec<String>,
-    /// Why approval is needed, where that is what is missing.
-    pub needs_approval: Vec<String>,
-    /// Why: lower case, no final period.
-    pub reason: String,
-    /// What to add to the policy.
-    pub hint: String,
-    /// What the grant that names the tool does not give; empty where no grant names it.
-    pub missing: Vec<Missing>,
-}
-
-impl Denial {
-    /// The denial of a step whose approval was refused.
-    pub(crate) fn rejected(request: &ApprovalRequest<'_>, answer: &ApprovalAnswer) -> Self {
-        let reason = match answer.reason.as_str() {
-            "" => format!("rejected by {}", answer.by),
-            reason => format!("rejected by {}: {reason}", answer.by),
-        };
-        Self {
-            step: request.step.clone(),
-            tool: request.tool.clone(),
-            why: Why::Rejected,
-            rules: request.rules.to_vec(),
-            needs_approval: request.needed_by.to_vec(),
-            reason,
-            hint: "the step and those after it did not run; run the plan again to be asked again".to_owned(),
-            missing: Vec::new(),
-        }
-    }
-}
-
-impl Denial {
-    /// The denial of a step for which nothing is left of the run's budget.
-    pub(crate) fn over_budget(step: &StepId, tool: &ToolName, exhausted: Exhausted) -> Self {
-        let (reason, hint) = (exhausted.reason(), exhausted.hint());
-        Self {
-            step: step.clone(),
-            tool: tool.clone(),
-            why: Why::Budget,
-            rules: Vec::new(),
-            needs_approval: Vec::new(),
-            reason,
-            hint,
-            missing: Vec::new(),
-        }
-    }
-}
-
 /// A valid plan whose every step is allowed. Made by [`authorize`] and [`authorize_logged`] alone.
 #[derive(Debug, Clone)]
 pub struct AuthorizedPlan {
     steps: Vec<AuthorizedStep>,
+    by_id: BTreeMap<StepId, usize>,
+    compensations: Vec<AuthorizedStep>,
     budget: RunBudget,
     is_log_only: bool,
     court: Option<Arc<Court>>,
@@ -269,6 +136,8 @@ pub struct AuthorizedPlan {
     reason = "`non_exhaustive` would not keep the other modules of this crate from making one"
 )]
 pub struct AuthorizedStep {
+    /// The step.
+    pub step: StepId,
     /// The index of the grant.
     pub grant_index: usize,
     /// The grant.
@@ -277,16 +146,36 @@ pub struct AuthorizedStep {
     pub limits: StepLimits,
     /// What permits it; `None` where that depends on an input that an earlier step gives.
     pub permission: Option<Permission>,
+    /// What the call that undoes the step was granted.
+    pub compensation: Option<Box<Self>>,
     /// Keeps others from making one.
     #[expect(dead_code, reason = "a private field is what makes the type's construction private")]
     sealed: (),
 }
 
 impl AuthorizedPlan {
-    /// The steps in the plan's order.
+    /// The steps that call a tool, in the plan's order of execution.
     #[must_use]
     pub fn steps(&self) -> &[AuthorizedStep] {
         &self.steps
+    }
+
+    /// What a step was granted; `None` where it calls no tool.
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&AuthorizedStep> {
+        self.by_id.get(id).and_then(|&index| self.steps.get(index))
+    }
+
+    /// What the calls that end a rollback were granted, in their order.
+    #[must_use]
+    pub fn compensations(&self) -> &[AuthorizedStep] {
+        &self.compensations
+    }
+
+    /// All that may be called: the steps, what undoes them, and what ends a rollback.
+    pub fn calls(&self) -> impl Iterator<Item = &AuthorizedStep> {
+        let of_steps = self.steps.iter().flat_map(|step| std::iter::once(step).chain(step.compensation.as_deref()));
+        of_steps.chain(&self.compensations)
     }
 
     /// What all steps together may use.
@@ -437,12 +326,26 @@ pub fn authorize_logged<'a>(
 ) -> Result<(AuthorizedPlan, Vec<Denial>), Vec<Denial>> {
     let steps: Vec<StepRequest<'a>> = steps.into_iter().collect();
     let (plan, denials) = judge(policy, caller, &steps, true);
-    let cannot_link = |denial: &Denial| {
-        let mut both = steps.iter().zip(&plan.steps).filter(|(request, _)| *request.step == denial.step);
-        both.any(|(request, step)| {
-            step.grant.network.is_empty() && request.skill.imports.iter().any(|import| import.needs == Need::Network)
-        })
-    };
+    // A component that imports a network cannot be linked without one.
+    let networked = |skill: &Skill| skill.imports.iter().any(|import| import.needs == Need::Network);
+    let mut unlinkable: BTreeSet<(&StepId, &ToolName)> = BTreeSet::new();
+    for (request, step) in steps.iter().zip(&plan.steps) {
+        if step.grant.network.is_empty() && networked(request.skill) {
+            unlinkable.insert((request.step, request.tool));
+        }
+        if let (Some(call), Some(granted)) = (request.demands.compensation, &step.compensation)
+            && granted.grant.network.is_empty()
+            && networked(call.skill)
+        {
+            unlinkable.insert((request.step, call.tool));
+        }
+    }
+    for (call, granted) in caller.compensations.iter().zip(&plan.compensations) {
+        if granted.grant.network.is_empty() && networked(call.skill) {
+            unlinkable.insert((&granted.step, call.tool));
+        }
+    }
+    let cannot_link = |denial: &Denial| unlinkable.contains(&(&denial.step, &denial.tool));
     let (kept, lifted): (Vec<Denial>, Vec<Denial>) =
         denials.into_iter().partition(|denial| denial.why == Why::Budget || cannot_link(denial));
     if kept.is_empty() { Ok((plan, lifted)) } else { Err(kept) }
@@ -455,35 +358,104 @@ fn judge(
     steps: &[StepRequest<'_>],
     is_log_only: bool,
 ) -> (AuthorizedPlan, Vec<Denial>) {
-    let court = court(policy, caller, steps);
-    let nothing = Grant { limits: policy.limits, ..Grant::empty() };
-    let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
-    let (mut authorized, mut denials) = (Vec::with_capacity(steps.len()), Vec::new());
+    let mut judge =
+        Judge { policy, caller, court: court(policy, caller, steps), shared: BTreeMap::new(), denials: Vec::new() };
+    let mut authorized: Vec<AuthorizedStep> = Vec::with_capacity(steps.len());
     for (position, request) in steps.iter().enumerate() {
+        let mut step = judge.call(request, None);
+        if let Some(amount) = policy.run.steps.filter(|amount| position as u64 >= *amount) {
+            judge.denials.push(Denial::over_budget(request.step, request.tool, Exhausted { key: "steps", amount }));
+        }
+        if let Err(refusal) = demands_met(policy, request, (step.grant_index, &step.grant)) {
+            judge.denials.push(*refusal.of_step(request.step, request.tool));
+        }
+        let compensation = request.demands.compensation;
+        step.compensation = compensation.map(|call| Box::new(judge.undo(request.step, call)));
+        authorized.push(step);
+    }
+    let last =
+        caller.compensations.iter().enumerate().map(|(index, call)| judge.undo(&StepId::of_compensation(index), *call));
+    let compensations = last.collect();
+    let by_id = authorized.iter().enumerate().map(|(index, step)| (step.step.clone(), index)).collect();
+    let Judge { court, denials, .. } = judge;
+    let plan = AuthorizedPlan {
+        steps: authorized,
+        by_id,
+        compensations,
+        budget: policy.run,
+        is_log_only,
+        court: court.ok().flatten().map(Arc::new),
+        has_approver: caller.has_approver,
+    };
+    (plan, denials)
+}
+
+struct Judge<'a> {
+    policy: &'a Policy,
+    caller: &'a Caller<'a>,
+    court: Result<Option<Court>, Refusal>,
+    /// Grants by index, so that steps share them.
+    shared: BTreeMap<usize, Arc<Grant>>,
+    denials: Vec<Denial>,
+}
+
+impl Judge<'_> {
+    /// What a call has; `input` where it is not that of the step. Its denial is added to the others.
+    fn call(&mut self, request: &StepRequest<'_>, input: Option<&dyn Fn() -> Option<Value>>) -> AuthorizedStep {
+        let policy = self.policy;
         let allowed = granted(policy, request).and_then(|(index, grant)| {
-            let court = court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
-            Ok((index, grant, settle(court.as_ref(), caller, request, (index, grant))?))
+            let court = self.court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
+            let own = || (self.caller.input)(request.step);
+            let permission = settle_with(court.as_ref(), self.caller, request, (index, grant), input.unwrap_or(&own))?;
+            Ok((index, grant, permission))
         });
+        let nothing = Grant { limits: policy.limits, ..Grant::empty() };
         let (index, grant, permission) = match allowed {
             Ok(allowed) => allowed,
             Err(denial) => {
-                denials.push(*denial);
+                self.denials.push(*denial);
                 match decide(policy, request.tool) {
                     Decision::Allow { index, grant } => (index, grant, Some(Permission::default())),
                     Decision::Deny { .. } => (policy.grants.len(), &nothing, Some(Permission::default())),
                 }
             }
         };
-        if let Some(amount) = policy.run.steps.filter(|amount| position as u64 >= *amount) {
-            denials.push(Denial::over_budget(request.step, request.tool, Exhausted { key: "steps", amount }));
-        }
-        let grant = Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
+        let grant = Arc::clone(self.shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
         let limits = grant.limits.tightened(request.limits);
-        authorized.push(AuthorizedStep { grant_index: index, grant, limits, permission, sealed: () });
+        let step = request.step.clone();
+        AuthorizedStep { step, grant_index: index, grant, limits, permission, compensation: None, sealed: () }
     }
-    let court = court.ok().flatten().map(Arc::new);
-    let has_approver = caller.has_approver;
-    (AuthorizedPlan { steps: authorized, budget: policy.run, is_log_only, court, has_approver }, denials)
+
+    /// What a call that undoes something has. The limits of a step are about its own tool.
+    fn undo(&mut self, step: &StepId, call: CallRequest<'_>) -> AuthorizedStep {
+        let request = call.of_step(step);
+        self.call(&request, Some(&|| call.input.cloned()))
+    }
+}
+
+impl<'a> CallRequest<'a> {
+    pub(super) fn of_step(self, step: &'a StepId) -> StepRequest<'a> {
+        const NO_LIMITS: &LimitsDocument = &LimitsDocument::NONE;
+        StepRequest { step, tool: self.tool, limits: NO_LIMITS, skill: self.skill, demands: Demands::default() }
+    }
+}
+
+/// Whether a step under a grant may have what it asks for beyond one call.
+pub(super) fn demands_met(
+    policy: &Policy,
+    request: &StepRequest<'_>,
+    (index, grant): (usize, &Grant),
+) -> Result<(), Refusal> {
+    let Demands { attempts, must_leave_nothing, .. } = request.demands;
+    let ceiling = policy.run.attempts_ceiling();
+    if let Some(attempts) = attempts.filter(|attempts| *attempts > ceiling) {
+        return Err(Refusal::too_many_attempts(attempts, ceiling));
+    }
+    let may_send = request.skill.imports.iter().any(|import| import.needs == Need::Network);
+    match grant.network.iter().find(|rule| rule.may_write()) {
+        Some(rule) if must_leave_nothing && may_send => Err(Refusal::irreversible(index, rule)),
+        _ => Ok(()),
+    }
 }
 
 /// The grant under which a step may run, as far as grants go.
@@ -504,22 +476,28 @@ pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Resu
 pub(super) fn court(policy: &Policy, caller: &Caller<'_>, steps: &[StepRequest<'_>]) -> Result<Option<Court>, Refusal> {
     let Some(rules) = &policy.rules else { return Ok(None) };
     let roles = policy.roles.get(caller.principal).map(Vec::as_slice).unwrap_or_default();
-    let tools = steps.iter().filter_map(|request| Some((request.skill.tool(request.tool.function())?, request.skill)));
+    let of_steps = steps.iter().flat_map(|request| {
+        let undoing = request.demands.compensation.map(|call| (call.tool, call.skill));
+        std::iter::once((request.tool, request.skill)).chain(undoing)
+    });
+    let called = of_steps.chain(caller.compensations.iter().map(|call| (call.tool, call.skill)));
+    let tools = called.filter_map(|(tool, skill)| Some((skill.tool(tool.function())?, skill)));
     let court = Court::new(rules, caller.principal, roles, (caller.plan_name, caller.plan), tools);
     court.map(Some).map_err(|error| Refusal::broken(Vec::new(), format!("the rules cannot be used: {error}")))
 }
 
-/// What permits a step before anything ran; `None` where that cannot be said yet.
-pub(super) fn settle(
+/// What permits a call before anything ran; `None` where that cannot be said yet. Its input is asked for only where rules read it.
+pub(super) fn settle_with(
     court: Option<&Court>,
     caller: &Caller<'_>,
     request: &StepRequest<'_>,
     (index, grant): (usize, &Grant),
+    input: &dyn Fn() -> Option<Value>,
 ) -> Result<Option<Permission>, Box<Denial>> {
     let StepRequest { step, tool: name, skill, .. } = *request;
     // A valid plan names tools that their skills have; without one there are no annotations to look at.
     let Some(tool) = skill.tool(name.function()) else { return Ok(Some(Permission::default())) };
-    let input = if court.is_some_and(|court| court.reads_input(name)) { (caller.input)(step) } else { None };
+    let input = if court.is_some_and(|court| court.reads_input(name)) { input() } else { None };
     let call = Call { step, attempt: 1, tool, grant, input: input.as_ref() };
     permit(court, index, &call, caller.has_approver).map_err(|refusal| refusal.of_step(step, name))
 }

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::decide::{Refusal, court, settle};
+use crate::policy::decide::{court, demands_met, settle_with};
+use crate::policy::denial::Refusal;
 use crate::policy::needs::{Missing, missing};
 use crate::policy::{
-    Caller, Clocks, Decision, Denial, EnvValue, Grant, Hints, NetworkRule, Permission, Policy, Preopen, Random,
-    StepRequest, Why, decide,
+    CallRequest, Caller, Clocks, Decision, Demands, Denial, EnvValue, Grant, Hints, NetworkRule, Permission, Policy,
+    Preopen, Random, StepRequest, Why, decide,
 };
 use crate::skill::{Need, Skill};
 
@@ -19,8 +20,10 @@ use crate::skill::{Need, Skill};
 pub struct Explanation {
     /// The step.
     pub step: StepId,
-    /// Its tool.
+    /// Its tool, or the one that undoes it.
     pub tool: ToolName,
+    /// Whether it is about the call that undoes the step, or one that ends a rollback.
+    pub is_compensation: bool,
     /// What the policy says.
     pub verdict: Verdict,
 }
@@ -75,31 +78,69 @@ pub struct Allowed {
 pub fn explain<'a>(
     policy: &Policy,
     caller: &Caller<'_>,
-    steps: impl IntoIterator<Item = (&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)>,
+    steps: impl IntoIterator<Item = ExplainedStep<'a>>,
 ) -> Vec<Explanation> {
     let steps: Vec<_> = steps.into_iter().collect();
-    let known = |(step, tool, limits, skill): &(&'a StepId, &'a ToolName, &'a LimitsDocument, Option<&'a Skill>)| {
-        Some(StepRequest { step, tool, limits, skill: (*skill)? })
-    };
-    let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(known).collect();
+    let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(ExplainedStep::request).collect();
     let court = court(policy, caller, &requests);
-    let explained = steps.iter().map(|entry| {
-        let (step, tool, limits, skill) = *entry;
-        let mut verdict = verdict(policy, tool, limits, skill);
-        if let (Verdict::Allowed(allowed), Some(request)) = (&mut verdict, known(entry)) {
-            let grant = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant));
-            let settled = court
-                .as_ref()
-                .map_err(|refusal| refusal.clone().of_step(step, tool))
-                .and_then(|court| grant.map_or(Ok(None), |grant| settle(court.as_ref(), caller, &request, grant)));
-            match settled {
-                Ok(permission) => allowed.permission = permission,
-                Err(denial) => verdict = (*denial).into(),
-            }
+    let settled = |request: &StepRequest<'_>, input: &dyn Fn() -> Option<Value>, verdict: &mut Verdict| {
+        let Verdict::Allowed(allowed) = &mut *verdict else { return };
+        let Some(grant) = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant)) else {
+            return;
+        };
+        let settled = court
+            .as_ref()
+            .map_err(|refusal| refusal.clone().of_step(request.step, request.tool))
+            .and_then(|court| settle_with(court.as_ref(), caller, request, grant, input))
+            .and_then(|permission| {
+                let met = demands_met(policy, request, grant);
+                met.map(|()| permission).map_err(|refusal| refusal.of_step(request.step, request.tool))
+            });
+        match settled {
+            Ok(permission) => allowed.permission = permission,
+            Err(denial) => *verdict = (*denial).into(),
         }
-        Explanation { step: step.clone(), tool: tool.clone(), verdict }
-    });
-    explained.collect()
+    };
+    let undoing = |step: &StepId, call: &CallRequest<'_>| {
+        let mut verdict = verdict(policy, call.tool, &LimitsDocument::NONE, Some(call.skill));
+        settled(&call.of_step(step), &|| call.input.cloned(), &mut verdict);
+        Explanation { step: step.clone(), tool: call.tool.clone(), is_compensation: true, verdict }
+    };
+    let mut explained = Vec::with_capacity(steps.len());
+    for entry in &steps {
+        let ExplainedStep { step, tool, limits, skill, demands } = *entry;
+        let mut verdict = verdict(policy, tool, limits, skill);
+        if let Some(request) = entry.request() {
+            settled(&request, &|| (caller.input)(step), &mut verdict);
+        }
+        explained.push(Explanation { step: step.clone(), tool: tool.clone(), is_compensation: false, verdict });
+        explained.extend(demands.compensation.iter().map(|call| undoing(step, call)));
+    }
+    let last = caller.compensations.iter().enumerate();
+    explained.extend(last.map(|(index, call)| undoing(&StepId::of_compensation(index), call)));
+    explained
+}
+
+/// A step that is explained.
+#[derive(Debug, Clone, Copy)]
+pub struct ExplainedStep<'a> {
+    /// The step.
+    pub step: &'a StepId,
+    /// Its tool.
+    pub tool: &'a ToolName,
+    /// The step's own `limits`.
+    pub limits: &'a LimitsDocument,
+    /// The skill that has the tool, where it is known.
+    pub skill: Option<&'a Skill>,
+    /// What it asks for beyond one call of the tool.
+    pub demands: Demands<'a>,
+}
+
+impl<'a> ExplainedStep<'a> {
+    fn request(&self) -> Option<StepRequest<'a>> {
+        let Self { step, tool, limits, skill, demands } = *self;
+        Some(StepRequest { step, tool, limits, skill: skill?, demands })
+    }
 }
 
 impl From<Denial> for Verdict {
@@ -198,6 +239,9 @@ impl Explanation {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = json!({ "step": self.step.as_str(), "tool": self.tool.to_string() });
+        if let (true, Value::Object(members)) = (self.is_compensation, &mut value) {
+            members.insert("compensation".to_owned(), Value::Bool(true));
+        }
         if let (Value::Object(members), Value::Object(rest)) = (&mut value, self.verdict.to_json()) {
             members.extend(rest);
         }
@@ -251,10 +295,11 @@ impl Verdict {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let undoes = if self.is_compensation { " (compensation)" } else { "" };
         match &self.verdict {
-            Verdict::Denied { .. } => writeln!(f, "{}: {} is denied", self.step, self.tool)?,
+            Verdict::Denied { .. } => writeln!(f, "{}: {}{undoes} is denied", self.step, self.tool)?,
             Verdict::Allowed(allowed) => {
-                writeln!(f, "{}: {} is allowed by grant {}", self.step, self.tool, allowed.grant_index)?;
+                writeln!(f, "{}: {}{undoes} is allowed by grant {}", self.step, self.tool, allowed.grant_index)?;
             }
         }
         self.verdict.fmt(f)

@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
-use crate::sandbox::{Invocation, Links, RunDeadline};
+use crate::sandbox::{CancelToken, Invocation, Links, RunDeadline};
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
 use crate::trace::flow::Contract;
 use crate::validate::Call;
@@ -94,7 +94,10 @@ impl Steps<'_> {
             start_time: plan.start_time,
         };
         let program = self.program(&call.tool.name, Links::of(grant))?;
-        let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
+        // Taking back goes on although the run was cancelled.
+        let never = CancelToken::new();
+        let cancel = if compensates { &never } else { self.cancel };
+        let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, cancel))?;
         so_far.spent.add(invoked.fuel, invoked.calls);
         report.calls = invoked.calls;
         report.fuel = invoked.fuel;

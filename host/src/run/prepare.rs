@@ -10,10 +10,9 @@ use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{
-    Access, AuthorizedPlan, Caller, Denial, Policy, Principal, StepRequest, WORKSPACE, authorize, authorize_logged,
-};
+use crate::policy::{Access, AuthorizedPlan, Denial, Policy, Principal, WORKSPACE, authorize, authorize_logged};
 use crate::problem::{Problem, Problems};
+use crate::run::request::Asked;
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skills::{Loaded, SkillLoader};
@@ -56,27 +55,11 @@ pub struct Checked {
 
 impl Checked {
     pub(crate) fn explain(&self, policy: &Policy, principal: &Principal) -> Vec<Explanation> {
-        let steps = self.plan.steps().filter_map(|step| Some((step, step.call()?)));
+        let asked = Asked::of(&self.plan);
+        let (input, compensations) = (|step: &StepId| asked.known_input(step), asked.compensations());
         // Whether somebody can be asked is not known here; that somebody has to be is what is shown.
-        let input = known_input(&self.plan);
-        let caller = caller(&self.plan, principal, true, &input);
-        let steps = steps.map(|(step, call)| (step.id, &call.tool.name, step.limits, Some(call.skill.as_ref())));
-        explain(policy, &caller, steps)
+        explain(policy, &asked.caller(principal, true, &input, &compensations), asked.explained())
     }
-}
-
-/// The input of a step of `plan` where no step has to run for it.
-fn known_input(plan: &ValidPlan) -> impl Fn(&StepId) -> Option<Value> + '_ {
-    |id| plan.step_by_id(id).and_then(|step| plan.known_input(&step))
-}
-
-fn caller<'a>(
-    plan: &'a ValidPlan,
-    principal: &'a Principal,
-    has_approver: bool,
-    input: &'a dyn Fn(&StepId) -> Option<Value>,
-) -> Caller<'a> {
-    Caller { principal, plan_name: &plan.plan().name, plan: plan.plan().digest, has_approver, input }
 }
 
 /// A plan with its skills.
@@ -188,12 +171,10 @@ pub(crate) fn prepare_with(
         Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
     };
     let authorized = {
-        let input = known_input(&plan);
-        let requests = plan.steps().filter_map(|step| {
-            let call = step.call()?;
-            Some(StepRequest { step: step.id, tool: &call.tool.name, limits: step.limits, skill: call.skill })
-        });
-        let caller = caller(&plan, principal, has_approver && !log_only, &input);
+        let asked = Asked::of(&plan);
+        let (input, compensations) = (|step: &StepId| asked.known_input(step), asked.compensations());
+        let caller = asked.caller(principal, has_approver && !log_only, &input, &compensations);
+        let requests = asked.steps();
         if log_only {
             authorize_logged(policy, &caller, requests)
         } else {
@@ -256,7 +237,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
 /// Creates the workspace where a step may write into it, so that a first run needs no preparation. Happens after the plan was found valid
 /// and allowed, and never for another directory of a grant.
 pub(crate) fn create_workspace(host: &SkillHost, authorized: &AuthorizedPlan) -> Result<(), Error> {
-    let mut preopens = authorized.steps().iter().flat_map(|step| &step.grant.filesystem);
+    let mut preopens = authorized.calls().flat_map(|call| &call.grant.filesystem);
     if preopens.any(|preopen| preopen.host.starts_with(WORKSPACE) && preopen.access == Access::ReadWrite) {
         let path = host.workspace.clone();
         std::fs::create_dir_all(&path).map_err(|source| Error::Workspace { path, source })?;

@@ -1,7 +1,7 @@
 //! The steps of a plan, one after the other: each takes its turn, until one does not complete. What is live and what is taken from a record
 //! is the log's business alone, so that a run, its continuation and its replay take the same way through here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,13 +14,14 @@ use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
-use crate::policy::{AuthorizedPlan, Denial, Principal, Spent};
+use crate::plan::OnFailure;
+use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
 use crate::report::{Pending, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
 use crate::trace::event::{DeniedEvent, Event};
-use crate::validate::{Outputs, ValidStep};
+use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
 pub(crate) struct Steps<'a> {
@@ -109,8 +110,21 @@ impl<'a> Steps<'a> {
             runtime.enable_io();
         }
         let runtime = runtime.build().map_err(|error| SandboxError::Engine { message: error.to_string() })?;
-        let calls = checked.plan.steps().filter_map(|step| step.call()).zip(authorized.steps());
-        let wanted = calls.map(|(call, granted)| (call.tool.name.skill().clone(), Links::of(&granted.grant))).collect();
+        let plan = &checked.plan;
+        let mut wanted = BTreeSet::new();
+        let mut want = |call: Call<'_>, granted: &AuthorizedStep| {
+            wanted.insert((call.tool.name.skill().clone(), Links::of(&granted.grant)));
+        };
+        for granted in authorized.steps() {
+            let step = plan.step_by_id(&granted.step);
+            if let Some(call) = step.and_then(|step| step.call()) {
+                want(call, granted);
+            }
+            if let (Some(call), Some(granted)) = (step.and_then(|step| step.compensation), &granted.compensation) {
+                want(call, granted);
+            }
+        }
+        plan.compensations().zip(authorized.compensations()).for_each(|(call, granted)| want(call, granted));
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
         let engine: &SandboxEngine = &prepared.engine;
         let _ticking = engine.ticking();
@@ -172,10 +186,9 @@ impl<'a> Steps<'a> {
             self.lifted(denial, log, so_far)?;
         }
         let mut because = String::new();
-        let mut granted = self.authorized.steps().iter();
         for (position, step) in self.checked.plan.steps().enumerate() {
             // Only what calls a tool is granted something.
-            let authorized = step.call().and_then(|_| granted.next());
+            let authorized = self.authorized.step(step.id);
             *at = Some(step.id.clone());
             if self.is_cancelled_here(log)? {
                 done.outcome = RunOutcome::Cancelled;
@@ -205,7 +218,9 @@ impl<'a> Steps<'a> {
             }
         }
         *at = None;
-        let _ = because;
+        if done.outcome != RunOutcome::Completed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
+            self.roll_back(because, log, so_far, done)?;
+        }
         if done.outcome == RunOutcome::Completed {
             let output = self.checked.plan.resolve_output(&so_far.outputs);
             done.output = output.map_err(|problem| Error::Resolve(Box::new(problem)))?;

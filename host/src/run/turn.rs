@@ -188,7 +188,9 @@ impl Steps<'_> {
             Ok(limits) => limits,
             Err(exhausted) => return denied(exhausted),
         };
-        let Some(amount) = budget.deadline_ms else { return Ok(Ok((limits, None))) };
+        let of_plan = self.checked.plan.plan().deadline_ms;
+        let amount = [budget.deadline_ms, of_plan].into_iter().flatten().min();
+        let Some(amount) = amount else { return Ok(Ok((limits, None))) };
         let passed_ms = u64::try_from(so_far.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let is_over = match log.next()? {
             Next::Live => passed_ms >= amount,

@@ -112,7 +112,7 @@ pub struct Contract {
 }
 
 /// See [`Flow::Undone`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Undone {
     /// What was restored, by guest path.

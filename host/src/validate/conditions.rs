@@ -47,11 +47,9 @@ impl<'p> Types<'p> {
             }
             (Side::Type(ty), Side::Value(fixed)) => self.check_value(fixed, ty, operand.pointer(), problems),
             (Side::Value(fixed), Side::Type(ty)) => self.check_value(fixed, ty, value.pointer(), problems),
-            (Side::Type(left), Side::Type(right)) => {
-                if !are_comparable(left, right) {
-                    let message = format!("`{left:.80}` is never `{right:.80}`");
-                    mismatch(operand, message, "compare values of one type", problems);
-                }
+            (Side::Type(left), Side::Type(right)) if !are_comparable(left, right) => {
+                let message = format!("`{left:.80}` is never `{right:.80}`");
+                mismatch(operand, message, "compare values of one type", problems);
             }
             (Side::Type(ty), Side::Tree(tree)) => self.check_tree(tree, ty, operand, problems),
             (Side::Tree(tree), Side::Type(ty)) => self.check_tree(tree, ty, value, problems),

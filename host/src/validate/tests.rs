@@ -1,5 +1,7 @@
 //! Tests of validation: plans against a small catalog.
 
+mod flow;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +20,7 @@ fn tool(skill: &str, function: &str, params: &[(&str, Ty)], ok: Option<Ty>) -> (
     (function.to_owned(), tool)
 }
 
-fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     let name = SkillName::new("csv").unwrap();
     let option = |ty: Ty| Ty::Option(Box::new(ty));
     let summary = Ty::Record(vec![
@@ -45,7 +47,7 @@ fn catalog() -> Catalog {
     Catalog::from([(name, Arc::new(skill))])
 }
 
-fn plan(document: &Value) -> Plan {
+pub(crate) fn plan(document: &Value) -> Plan {
     let mut document = document.clone();
     document["schema"] = json!(crate::plan::SCHEMA);
     document["name"] = json!("p");
@@ -56,7 +58,7 @@ fn problems(document: &Value) -> Vec<Problem> {
     validate(plan(document), &catalog()).err().unwrap_or_default()
 }
 
-fn id(text: &str) -> StepId {
+pub(crate) fn id(text: &str) -> StepId {
     StepId::new(text).unwrap()
 }
 

@@ -112,13 +112,14 @@ fn authorize_gives_all_denials_or_every_step_with_its_limits() {
     let lower = LimitsDocument { fuel: Some(5), deadline_ms: Some(u64::MAX), ..LimitsDocument::default() };
 
     let skill = crate::policy::needs::tests::skill("", &[]);
-    let request = |step, tool, limits| StepRequest { step, tool, limits, skill: &skill };
+    let request = |step, tool, limits| StepRequest { step, tool, limits, skill: &skill, demands: Demands::default() };
     let caller = Caller {
         principal: &Principal::default(),
         plan_name: "p",
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        compensations: &[],
     };
 
     let plan = authorize(&policy, &caller, [request(&one, &good, &none), request(&two, &good, &lower)]).unwrap();
@@ -145,8 +146,9 @@ fn a_grant_that_lacks_what_the_tool_needs_denies_it_with_the_whole_list() {
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        compensations: &[],
     };
-    let request = StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill };
+    let request = StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill, demands: Demands::default() };
     let denials = authorize(&policy, &caller, [request]).unwrap_err();
     assert_eq!(denials.len(), 1);
     assert_eq!(denials[0].why, Why::NeedsMissing);
@@ -160,4 +162,110 @@ fn a_grant_that_lacks_what_the_tool_needs_denies_it_with_the_whole_list() {
         "{}",
         denials[0].hint
     );
+}
+
+/// A policy read from the lines behind its schema.
+fn read(lines: &str) -> Policy {
+    Policy::parse(&format!("schema = \"skillhost.policy/1\"\n{lines}")).unwrap()
+}
+
+const SENDS: &str = "[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\nnetwork = [{ url = \"https://api.example.com/\", methods = [\"GET\", \"POST\"] }]\n";
+
+fn denials(policy: &Policy, demands: Demands<'_>, last: &[CallRequest<'_>], skill: &Skill) -> Vec<Denial> {
+    let (step, tool) = (step("one"), tool("a.go"));
+    let caller = Caller {
+        principal: &Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: false,
+        input: &|_| None,
+        compensations: last,
+    };
+    let request = StepRequest { step: &step, tool: &tool, limits: &LimitsDocument::NONE, skill, demands };
+    let explained = crate::policy::explain::ExplainedStep {
+        step: &step,
+        tool: &tool,
+        limits: &LimitsDocument::NONE,
+        skill: Some(skill),
+        demands,
+    };
+    let denials = authorize(policy, &caller, [request]).err().unwrap_or_default();
+    // What explains says the same.
+    let explained: Vec<String> = crate::policy::explain(policy, &caller, [explained])
+        .into_iter()
+        .filter_map(|explanation| match explanation.verdict {
+            crate::policy::Verdict::Denied { reason, .. } => Some(reason),
+            crate::policy::Verdict::Allowed(_) => None,
+        })
+        .collect();
+    assert_eq!(explained, denials.iter().map(|denial| denial.reason.clone()).collect::<Vec<_>>());
+    denials
+}
+
+#[test]
+fn a_step_is_tried_as_often_as_the_policy_says() {
+    let skill = crate::policy::needs::tests::skill("", &[]);
+    let asked = |attempts| Demands { attempts: Some(attempts), ..Demands::default() };
+    let grant = "[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n";
+    let found = denials(&read(grant), asked(3), &[], &skill);
+    assert_eq!((found.len(), found[0].why), (1, Why::Budget));
+    assert_eq!(found[0].reason, "the step asks for 3 attempts, and the policy lets a step have 1");
+    assert!(found[0].hint.contains("`attempts = 3` into `[run]`"), "{}", found[0].hint);
+    let policy = read(&format!("[run]\nattempts = 3\n{grant}"));
+    assert_eq!(denials(&policy, asked(3), &[], &skill), []);
+    assert_eq!(denials(&policy, asked(4), &[], &skill).len(), 1);
+    assert_eq!(denials(&read(grant), Demands::default(), &[], &skill), []);
+}
+
+#[test]
+fn what_a_rollback_would_leave_behind_is_denied() {
+    let sends = crate::policy::needs::tests::skill("", &["wasi:http/outgoing-handler@0.2.3"]);
+    let demands = Demands { must_leave_nothing: true, ..Demands::default() };
+    let found = denials(&read(SENDS), demands, &[], &sends);
+    assert_eq!((found.len(), found[0].why), (1, Why::Irreversible));
+    assert!(found[0].reason.contains("nothing undoes what grant 0 lets the step send"), "{}", found[0].reason);
+    assert!(found[0].hint.contains("`compensate`") && found[0].hint.contains("\"irreversible\": true"));
+    assert_eq!(Why::from_name("irreversible"), Some(Why::Irreversible));
+    // Neither where the author accepts it, nor where only safe methods are granted, nor where the skill cannot send.
+    assert_eq!(denials(&read(SENDS), Demands::default(), &[], &sends), []);
+    let reads = SENDS.replace(", \"POST\"", "");
+    assert_eq!(denials(&read(&reads), demands, &[], &sends), []);
+    let pure = crate::policy::needs::tests::skill("", &[]);
+    assert_eq!(denials(&read(SENDS), demands, &[], &pure), []);
+}
+
+#[test]
+fn what_undoes_needs_a_grant_as_well() {
+    let skill = crate::policy::needs::tests::skill("", &[]);
+    let grant = "[[grant]]\nskills = [\"a\"]\ntools = [\"go\"]\n";
+    let undo = tool("a.undo");
+    let call = CallRequest { tool: &undo, skill: &skill, input: None };
+    let demands = Demands { compensation: Some(call), ..Demands::default() };
+    let found = denials(&read(grant), demands, &[call], &skill);
+    let places: Vec<(&str, String)> =
+        found.iter().map(|denial| (denial.step.as_str(), denial.tool.to_string())).collect();
+    assert_eq!(places, [("one", "a.undo".to_owned()), ("compensate-0", "a.undo".to_owned())]);
+    assert!(found.iter().all(|denial| denial.why == Why::NotGranted));
+
+    let policy = read(&format!("{grant}[[grant]]\nskills = [\"a\"]\ntools = [\"undo\"]\nclocks = \"real\"\n"));
+    assert_eq!(denials(&policy, demands, &[call], &skill), []);
+    let (one, go) = (step("one"), tool("a.go"));
+    let limits = LimitsDocument { fuel: Some(5), ..LimitsDocument::default() };
+    let request = StepRequest { step: &one, tool: &go, limits: &limits, skill: &skill, demands };
+    let compensations = [call];
+    let caller = Caller {
+        principal: &Principal::default(),
+        plan_name: "p",
+        plan: Digest::of(b"p"),
+        has_approver: false,
+        input: &|_| None,
+        compensations: &compensations,
+    };
+    let plan = authorize(&policy, &caller, [request]).unwrap();
+    let own = plan.step(&one).unwrap();
+    let undoing = own.compensation.as_ref().unwrap();
+    assert_eq!((own.grant_index, undoing.grant_index, plan.compensations()[0].grant_index), (0, 1, 1));
+    assert_eq!((own.limits.fuel, undoing.limits), (5, StepLimits::DEFAULT));
+    assert_eq!(plan.calls().count(), 3);
+    assert!(plan.step(&step("two")).is_none());
 }

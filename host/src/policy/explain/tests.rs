@@ -24,9 +24,11 @@ fn explain_one(policy: &str, skill: Option<&Skill>) -> Explanation {
         plan: Digest::of(b"p"),
         has_approver: true,
         input: &|_| None,
+        compensations: &[],
     };
-    explain(&policy, &caller, [(&step, &tool, &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() }, skill)])
-        .remove(0)
+    let limits = &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() };
+    let explained = ExplainedStep { step: &step, tool: &tool, limits, skill, demands: Demands::default() };
+    explain(&policy, &caller, [explained]).remove(0)
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::reads::Reads;
 use super::{Rule, RuleSet, SCHEMA, input};
 use crate::id::{Digest, StepId, ToolName};
-use crate::policy::decide::{Refusal, Why};
+use crate::policy::denial::{Refusal, Why};
 use crate::policy::principal::Principal;
 use crate::policy::{Access, Clocks, Grant, NetworkRule, Random};
 use crate::skill::{Risk, Skill, Tool};

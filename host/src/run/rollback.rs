@@ -1,0 +1,111 @@
+//! Taking back: the steps that completed, the last one first. First what the journal knows of files, then what the plan says of the rest;
+//! never both for the same effect. What cannot be taken back is listed and stops nothing.
+
+use super::attempt::Attempt;
+use super::log::{Go, StepLog};
+use super::steps::{Done, SoFar, Steps};
+use crate::host::Error;
+use crate::id::StepId;
+use crate::limits;
+use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::AuthorizedStep;
+use crate::report::{RollbackReport, StepReport};
+use crate::trace::event::Flow;
+use crate::trace::flow::Rollback;
+use crate::validate::{Call, ValidStep};
+
+impl Steps<'_> {
+    /// Takes back everything that completed.
+    pub(super) fn roll_back(
+        &self,
+        because: String,
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+        done: &mut Done,
+    ) -> Go<()> {
+        log.note(&Flow::Rollback(Rollback { because: because.clone() }).of_run())?;
+        log.commit()?;
+        let mut left = Vec::new();
+        let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
+        for position in std::mem::take(&mut so_far.completed).into_iter().rev() {
+            let (Some(step), Some(report)) = (steps.get(position), done.steps.get_mut(position)) else { continue };
+            self.take_back(step, report, log, so_far, &mut left)?;
+        }
+        let plan = &self.checked.plan;
+        for (index, (call, granted)) in plan.compensations().zip(self.authorized.compensations()).enumerate() {
+            let input = plan.resolve_last(index).map_err(|problem| Error::Resolve(Box::new(problem)))?;
+            let outcome = self.compensate(&granted.step, call, granted, input.unwrap_or_default(), log, so_far)?;
+            if !outcome.is_completed() {
+                left.push(format!("the plan's compensation {index} ({}) ended as {}", call.tool.name, outcome.name()));
+            }
+        }
+        left.truncate(limits::ROLLBACK_LEFT_MAX);
+        done.outcome = if left.is_empty() { RunOutcome::RolledBack } else { RunOutcome::RollbackIncomplete };
+        done.rollback = Some(RollbackReport { because, left });
+        Ok(())
+    }
+
+    fn take_back(
+        &self,
+        step: &ValidStep<'_>,
+        report: &mut StepReport,
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+        left: &mut Vec<String>,
+    ) -> Go<()> {
+        let undone = self.undo_completed(step, log)?;
+        let Some(authorized) = self.authorized.step(step.id) else { return Ok(()) };
+        if !undone.conflicts.is_empty() {
+            let paths = undone.conflicts.join(", ");
+            left.push(format!("step `{}` ({}): somebody else has changed {paths} since", step.id, report.tool));
+        }
+        report.undone = undone.conflicts.is_empty();
+        // What changed files and could reach nothing else is as it was.
+        let is_all = !undone.changes.is_empty() && authorized.grant.network.is_empty();
+        let (Some(call), Some(granted), false) = (step.compensation, &authorized.compensation, is_all) else {
+            return Ok(());
+        };
+        let input = self.checked.plan.resolve_compensation(step, &so_far.outputs);
+        let input = input.map_err(|problem| Error::Resolve(Box::new(problem)))?.unwrap_or_default();
+        let outcome = self.compensate(step.id, call, granted, input, log, so_far)?;
+        if !outcome.is_completed() {
+            report.undone = false;
+            left.push(format!("step `{}`: its compensation {} ended as {}", step.id, call.tool.name, outcome.name()));
+        }
+        Ok(())
+    }
+
+    /// Makes the call that takes something back.
+    fn compensate(
+        &self,
+        step: &StepId,
+        call: Call<'_>,
+        granted: &AuthorizedStep,
+        input: serde_json::Value,
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+    ) -> Go<Outcome> {
+        let permission = match self.authorized.permission(granted, step, 1, call.tool, &input) {
+            Ok(permission) => permission,
+            // A rule that reads the input forbids it: that is said by the list of what is left.
+            Err(denial) => return Ok(Outcome::Failed { error: denial.reason.into() }),
+        };
+        let attempt = Attempt {
+            step,
+            call,
+            number: 1,
+            compensates: true,
+            input: &input,
+            grant_index: granted.grant_index,
+            grant: &granted.grant,
+            rules: permission.rules,
+            limits: granted.limits,
+            run_deadline: None,
+            expect: None,
+        };
+        let mut report = StepReport::of(step.clone(), call.tool.name.clone());
+        let outcome = self.attempt(attempt, so_far, log, &mut report)?;
+        log.commit()?;
+        Ok(outcome)
+    }
+}
