@@ -73,6 +73,12 @@ pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
 /// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
 /// schema does not allow it.
 pub const DRIFT_FINDINGS_MAX: usize = 200_000;
+/// What a step that runs ahead of its turn may hold back of its host calls, in bytes. One that makes more runs again in its turn.
+pub const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// How many steps behind the one whose turn it is are looked at for one that may run ahead: looking costs, and those far behind wait anyway.
+pub const AHEAD_WINDOW: usize = 64;
+/// How often a run that waits for a step looks whether it was cancelled.
+pub const AHEAD_POLL_MS: u64 = 10;
 /// Lines that say what a rollback left to do by hand.
 pub const ROLLBACK_LEFT_MAX: usize = 1_000;
 /// Fields that a drift names.

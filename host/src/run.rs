@@ -1,6 +1,7 @@
 //! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded. A run that was stopped
 //! goes through the same stages, with what is recorded of it where it is recorded.
 
+mod ahead;
 mod approval;
 mod attempt;
 mod facts;

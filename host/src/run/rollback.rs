@@ -102,9 +102,10 @@ impl Steps<'_> {
             limits: granted.limits,
             run_deadline: None,
             expect: None,
+            position: usize::MAX,
         };
         let mut report = StepReport::of(step.clone(), call.tool.name.clone());
-        let outcome = self.attempt(attempt, so_far, log, &mut report)?;
+        let outcome = self.attempt(&attempt, so_far, log, &mut report)?;
         log.commit()?;
         Ok(outcome)
     }

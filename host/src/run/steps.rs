@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::ahead::{Ahead, Threads};
 use super::log::{Go, Halt, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::turn::Turned;
@@ -51,6 +52,12 @@ pub(super) struct SoFar {
     pub(super) completed: Vec<usize>,
     /// How many steps began, each attempt counted.
     pub(super) begun: u64,
+    /// The position of the step whose turn it is.
+    pub(super) position: usize,
+    /// What runs before its turn.
+    pub(super) ahead: Ahead,
+    /// Positions of steps that were begun ahead: each is once.
+    pub(super) tried: BTreeSet<usize>,
 }
 
 /// What became of the steps.
@@ -154,6 +161,9 @@ impl<'a> Steps<'a> {
             would_deny: Vec::new(),
             completed: Vec::new(),
             begun: 0,
+            position: 0,
+            ahead: Ahead::none(),
+            tried: BTreeSet::new(),
         };
         let steps = self.checked.plan.steps().map(|step| {
             StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
@@ -185,40 +195,18 @@ impl<'a> Steps<'a> {
             *at = Some(denial.step.clone());
             self.lifted(denial, log, so_far)?;
         }
-        let mut because = String::new();
-        for (position, step) in self.checked.plan.steps().enumerate() {
-            // Only what calls a tool is granted something.
-            let authorized = self.authorized.step(step.id);
-            *at = Some(step.id.clone());
-            if self.is_cancelled_here(log)? {
-                done.outcome = RunOutcome::Cancelled;
-                because = "the run was cancelled".to_owned();
-                break;
-            }
-            let Some(report) = done.steps.get_mut(position) else { continue };
-            match self.turn(&step, authorized, so_far, log, report)? {
-                Turned::Completed => so_far.completed.push(position),
-                Turned::Skipped(reason) => report.skipped = Some(reason),
-                Turned::Stopped { outcome, because: why } => {
-                    (done.outcome, because) = (outcome, why);
-                    break;
-                }
-                Turned::Denied(denial) => {
-                    because = format!("step `{}` is denied: {}", denial.step, denial.reason);
-                    done.outcome = RunOutcome::Denied;
-                    done.denial = Some(*denial);
-                    break;
-                }
-                Turned::Paused(pending) => {
-                    done.outcome = RunOutcome::Paused;
-                    report.awaits_approval = true;
-                    done.pending = Some(pending);
-                    return Ok(());
-                }
-            }
-        }
+        let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
+        let went = std::thread::scope(|scope| {
+            let mut threads = Threads { scope, handles: Vec::new() };
+            let went = self.each(&steps, log, so_far, done, at, &mut threads);
+            // What was done ahead of a turn that did not come does not count.
+            let discarded = self.discard_ahead(so_far);
+            went.and_then(|because| discarded.map(|()| because))
+        });
+        let because = went?;
         *at = None;
-        if done.outcome != RunOutcome::Completed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
+        let has_failed = !matches!(done.outcome, RunOutcome::Completed | RunOutcome::Paused);
+        if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
         }
         if done.outcome == RunOutcome::Completed {
@@ -226,6 +214,54 @@ impl<'a> Steps<'a> {
             done.output = output.map_err(|problem| Error::Resolve(Box::new(problem)))?;
         }
         Ok(())
+    }
+
+    /// Gives each step its turn, until one does not complete. Gives why the run ended, where it did.
+    fn each<'scope, 'env>(
+        &'env self,
+        steps: &'env [ValidStep<'env>],
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+        done: &mut Done,
+        at: &mut Option<StepId>,
+        threads: &mut Threads<'scope, 'env>,
+    ) -> Go<String> {
+        for (position, step) in steps.iter().enumerate() {
+            *at = Some(step.id.clone());
+            so_far.position = position;
+            if self.is_cancelled_here(log)? {
+                done.outcome = RunOutcome::Cancelled;
+                return Ok("the run was cancelled".to_owned());
+            }
+            if self.may_run_ahead() && log.is_live()? {
+                so_far.ahead.switch_on();
+                self.run_ahead(steps, position, so_far, threads)?;
+            }
+            // Only what calls a tool is granted something.
+            let authorized = self.authorized.step(step.id);
+            let Some(report) = done.steps.get_mut(position) else { continue };
+            match self.turn(step, authorized, so_far, log, report)? {
+                Turned::Completed => so_far.completed.push(position),
+                Turned::Skipped(reason) => report.skipped = Some(reason),
+                Turned::Stopped { outcome, because } => {
+                    done.outcome = outcome;
+                    return Ok(because);
+                }
+                Turned::Denied(denial) => {
+                    let because = format!("step `{}` is denied: {}", denial.step, denial.reason);
+                    done.outcome = RunOutcome::Denied;
+                    done.denial = Some(*denial);
+                    return Ok(because);
+                }
+                Turned::Paused(pending) => {
+                    done.outcome = RunOutcome::Paused;
+                    report.awaits_approval = true;
+                    done.pending = Some(pending);
+                    return Ok(String::new());
+                }
+            }
+        }
+        Ok(String::new())
     }
 
     /// Whether the run ends before the next step because somebody cancelled it.

@@ -112,8 +112,9 @@ impl Steps<'_> {
                 limits,
                 run_deadline,
                 expect: step.expect,
+                position: so_far.position,
             };
-            let outcome = self.attempt(attempt, so_far, log, report)?;
+            let outcome = self.attempt(&attempt, so_far, log, report)?;
             report.outcome = Some(outcome.clone());
             let retry = self.retry(step, number, &outcome);
             match (outcome, retry) {
