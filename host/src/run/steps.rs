@@ -2,13 +2,15 @@
 //! is the log's business alone, so that a run, its continuation and its replay take the same way through here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::ahead::{Ahead, Threads};
-use super::log::{Go, Halt, StepLog};
+use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
+use super::reuse::{Earlier, Library, Purpose};
 use super::turn::Turned;
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
@@ -21,7 +23,7 @@ use crate::report::{Pending, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
-use crate::trace::event::{DeniedEvent, Event};
+use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
@@ -39,6 +41,10 @@ pub(crate) struct Steps<'a> {
     pub(super) runtime: tokio::runtime::Runtime,
     _ticking: Ticking<'a>,
     pub(super) cancel: &'a CancelToken,
+    /// The run that this one continues.
+    pub(super) earlier: Option<Earlier>,
+    /// Where results of other runs are found, if they may be taken.
+    pub(super) library: Option<Library<'a>>,
 }
 
 /// What the steps before have left behind.
@@ -58,6 +64,8 @@ pub(super) struct SoFar {
     pub(super) ahead: Ahead,
     /// Positions of steps that were begun ahead: each is once.
     pub(super) tried: BTreeSet<usize>,
+    /// Journals of steps that did not run here, by position.
+    pub(super) journals: BTreeMap<usize, PathBuf>,
 }
 
 /// What became of the steps.
@@ -149,7 +157,15 @@ impl<'a> Steps<'a> {
             runtime,
             _ticking,
             cancel,
+            earlier: None,
+            library: None,
         })
+    }
+
+    /// Takes results from what was done before.
+    pub(crate) fn reusing(mut self, earlier: Option<Earlier>, library: Option<Library<'a>>) -> Self {
+        (self.earlier, self.library) = (earlier, library);
+        self
     }
 
     /// Runs the steps in order until one does not complete. `would_deny` is what was found before the first, where denials stop nothing.
@@ -164,6 +180,7 @@ impl<'a> Steps<'a> {
             position: 0,
             ahead: Ahead::none(),
             tried: BTreeSet::new(),
+            journals: BTreeMap::new(),
         };
         let steps = self.checked.plan.steps().map(|step| {
             StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
@@ -191,6 +208,14 @@ impl<'a> Steps<'a> {
         done: &mut Done,
         at: &mut Option<StepId>,
     ) -> Go<()> {
+        if let Some(earlier) = &self.earlier {
+            log.note(&earlier.event())?;
+        } else {
+            log.take(|event| match event {
+                Event::Flow(FlowEvent { flow: Flow::Continues(_), .. }) => Some(()),
+                _ => None,
+            })?;
+        }
         for denial in would_deny {
             *at = Some(denial.step.clone());
             self.lifted(denial, log, so_far)?;
@@ -206,7 +231,9 @@ impl<'a> Steps<'a> {
         let because = went?;
         *at = None;
         let has_failed = !matches!(done.outcome, RunOutcome::Completed | RunOutcome::Paused);
-        if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
+        if self.takes_back(log)? {
+            self.roll_back("it was asked for".to_owned(), log, so_far, done)?;
+        } else if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
         }
         if done.outcome == RunOutcome::Completed {
@@ -214,6 +241,29 @@ impl<'a> Steps<'a> {
             done.output = output.map_err(|problem| Error::Resolve(Box::new(problem)))?;
         }
         Ok(())
+    }
+
+    /// Whether a run that takes another one back has come to where that one ended.
+    fn ends_here(&self, step: &ValidStep<'_>, log: &mut dyn StepLog) -> Go<bool> {
+        Ok(match (&self.earlier, log.next()?) {
+            (Some(earlier), Next::Live) => earlier.purpose == Purpose::Rollback && !earlier.has(step.id),
+            (_, Next::Event(event)) => {
+                matches!(*event, Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether this run is there to take back what another one did.
+    fn takes_back(&self, log: &mut dyn StepLog) -> Go<bool> {
+        Ok(match log.next()? {
+            Next::Live => self.earlier.as_ref().is_some_and(|earlier| earlier.purpose == Purpose::Rollback),
+            Next::Event(event) => match *event {
+                Event::Flow(FlowEvent { flow: Flow::Rollback(rollback), .. }) => rollback.because == "it was asked for",
+                _ => false,
+            },
+            Next::End => false,
+        })
     }
 
     /// Gives each step its turn, until one does not complete. Gives why the run ended, where it did.
@@ -236,6 +286,9 @@ impl<'a> Steps<'a> {
             if self.may_run_ahead() && log.is_live()? {
                 so_far.ahead.switch_on();
                 self.run_ahead(steps, position, so_far, threads)?;
+            }
+            if self.ends_here(step, log)? {
+                return Ok(String::new());
             }
             // Only what calls a tool is granted something.
             let authorized = self.authorized.step(step.id);
@@ -267,11 +320,11 @@ impl<'a> Steps<'a> {
     /// Whether the run ends before the next step because somebody cancelled it.
     pub(super) fn is_cancelled_here(&self, log: &mut dyn StepLog) -> Go<bool> {
         Ok(match log.next()? {
-            super::log::Next::Live => self.cancel.is_cancelled(),
-            super::log::Next::Event(event) => {
+            Next::Live => self.cancel.is_cancelled(),
+            Next::Event(event) => {
                 matches!(*event, Event::RunEnd { outcome: RunOutcome::Cancelled, .. })
             }
-            super::log::Next::End => false,
+            Next::End => false,
         })
     }
 

@@ -89,6 +89,10 @@ impl Steps<'_> {
         report: &mut StepReport,
     ) -> Go<Turned> {
         let input = self.input(step, so_far)?;
+        let key = self.key(step.id, call, &input, &authorized.grant);
+        if self.reused(step, Some((call, &input)), (&call.tool.name, key), so_far, log, report)? {
+            return Ok(Turned::Completed);
+        }
         let mut number = 1;
         loop {
             let (limits, run_deadline) = match self.left((step, call), authorized, so_far, log)? {
