@@ -40,6 +40,8 @@ pub mod policy;
 pub mod trace;
 
 // L2: what acts, what keeps, what is told.
+#[cfg_attr(not(test), expect(dead_code, reason = "runs do not keep journals yet"))]
+pub mod journal;
 pub mod sandbox;
 pub mod store;
 pub mod report;

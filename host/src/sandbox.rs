@@ -17,6 +17,8 @@ mod program;
 mod stop;
 mod table;
 pub mod tape;
+#[cfg_attr(not(test), expect(dead_code, reason = "runs do not keep journals yet"))]
+mod undo;
 mod wire;
 
 pub use cancel::CancelToken;
@@ -25,3 +27,5 @@ pub(crate) use egress::Reach;
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub use program::{Links, Program};
+#[expect(unused_imports, reason = "runs do not keep journals yet")]
+pub(crate) use undo::Undo;

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 5] = [
         "guest_path",
     ],
     &["skill", "plan", "validate", "policy", "trace"],
-    &["sandbox", "store", "report"],
+    &["journal", "sandbox", "store", "report"],
     &["observe", "skills", "host", "run", "replay", "lab"],
     &["cli"],
 ];

@@ -283,6 +283,7 @@ impl From<SandboxError> for Error {
             SandboxError::NotGranted { .. } => Exit::Denied,
             SandboxError::Directory { .. } => Exit::Request,
             SandboxError::Input { .. } => Exit::Input,
+            SandboxError::Journal(_) => Exit::Internal,
             SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Exit::Internal,
         };
         let hint = error.hint();

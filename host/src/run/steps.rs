@@ -404,6 +404,7 @@ impl<'a> Steps<'a> {
             workspace: &self.host.workspace,
             directories: &self.directories,
             reach: self.reach.as_ref(),
+            undo: None,
             limits,
             run_deadline,
             plan: &plan.name,
