@@ -23,6 +23,7 @@ mod progress;
 mod recover;
 mod replay;
 mod reply;
+mod resume;
 mod run;
 mod runs;
 mod session;
@@ -116,6 +117,8 @@ enum Command {
     Approve(decide::Approve),
     Reject(decide::Reject),
     Recover(recover::Recover),
+    Resume(resume::Resume),
+    Rollback(resume::Rollback),
     Replay(replay::Replay),
     #[command(subcommand)]
     Trace(trace::Trace),
@@ -137,6 +140,8 @@ impl Command {
             Self::Approve(command) => command.execute(session),
             Self::Reject(command) => command.execute(session),
             Self::Recover(command) => command.execute(session),
+            Self::Resume(command) => command.execute(session),
+            Self::Rollback(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
+use crate::journal::JournalError;
 use crate::notify::Operator;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
@@ -497,6 +498,27 @@ pub enum Error {
         /// What, and for which step.
         what: String,
     },
+    /// A granted directory cannot be prepared for undo.
+    #[error("the granted directory `{guest}` cannot be prepared for undo")]
+    Directory {
+        /// Where the guest sees it.
+        guest: String,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The undo journals of a run cannot be read.
+    #[error("cannot read the undo journals `{path}`")]
+    Journals {
+        /// Their folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An undo journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

@@ -46,6 +46,7 @@ use ledger::Ledger;
 use log::Recording;
 use prepare::{create_workspace, open_reach, prepare};
 use reuse::{Earlier, Library};
+use transaction::Journals;
 
 /// Runs a plan.
 pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
@@ -153,7 +154,8 @@ impl Run<'_> {
                 let directories = Directories::open(grants, &self.host.workspace)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
-                let steps = steps.reusing(earlier, reuse.then_some(library));
+                let journals = Journals { run: self.folder.path().to_owned(), durability: self.host.durability };
+                let steps = steps.noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
                 let mut done = steps.run_all(would_deny, &mut self.log)?;
                 if let Some((step, divergence)) = done.divergence.take() {

@@ -167,6 +167,7 @@ impl Steps<'_> {
             reach: self.reach.as_ref(),
             limits,
             run_deadline,
+            undo: transaction.as_ref().map(Transaction::undo),
             plan: &plan.name,
             step,
             attempt: number,

@@ -68,6 +68,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     };
     phases.done("load and validate");
 
+    super::transaction::put_in_order(&folder, &settled.settled)?;
     let kept = (settled.bytes, settled.events, settled.head);
     let recorder = Recorder::resume(&folder.trace(), Some(BlobStore::new(folder.blobs())), kept)?;
     let ledger = Ledger::go_on(host, &folder, lock)?;

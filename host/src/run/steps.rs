@@ -11,6 +11,7 @@ use super::ahead::{Ahead, Threads};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
+use super::transaction::Journals;
 use super::turn::Turned;
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
@@ -45,6 +46,8 @@ pub(crate) struct Steps<'a> {
     pub(super) earlier: Option<Earlier>,
     /// Where results of other runs are found, if they may be taken.
     pub(super) library: Option<Library<'a>>,
+    /// Where what steps change is noted; `None` in a replay.
+    pub(super) journals: Option<Journals>,
 }
 
 /// What the steps before have left behind.
@@ -54,8 +57,8 @@ pub(super) struct SoFar {
     /// When the first step's turn came.
     pub(super) started: Stopwatch,
     pub(super) would_deny: Vec<Denial>,
-    /// Positions of the steps that completed, in that order.
-    pub(super) completed: Vec<usize>,
+    /// Positions of the steps that completed, in that order, with the attempt that did.
+    pub(super) completed: Vec<(usize, u32)>,
     /// How many steps began, each attempt counted.
     pub(super) begun: u64,
     /// The position of the step whose turn it is.
@@ -159,7 +162,14 @@ impl<'a> Steps<'a> {
             cancel,
             earlier: None,
             library: None,
+            journals: None,
         })
+    }
+
+    /// Notes what steps change.
+    pub(crate) fn noting(mut self, journals: Journals) -> Self {
+        self.journals = Some(journals);
+        self
     }
 
     /// Takes results from what was done before.
@@ -294,7 +304,7 @@ impl<'a> Steps<'a> {
             let authorized = self.authorized.step(step.id);
             let Some(report) = done.steps.get_mut(position) else { continue };
             match self.turn(step, authorized, so_far, log, report)? {
-                Turned::Completed => so_far.completed.push(position),
+                Turned::Completed => so_far.completed.push((position, report.attempts)),
                 Turned::Skipped(reason) => report.skipped = Some(reason),
                 Turned::Stopped { outcome, because } => {
                     done.outcome = outcome;
