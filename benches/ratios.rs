@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         verification(),
         memory(),
         index_commit("commit of a step to the index, full", Durability::Full, 2.5),
-        index_commit("commit of a step to the index, buffered", Durability::Buffered, 1.0),
+        index_commit("commit of a step to the index, buffered", Durability::Buffered, 2.0),
     ];
     let rows = rows.into_iter().chain(policy_check()).collect::<Vec<_>>();
     println!("{:<44} {:>14} {:>14} {:>8} {:>8}", "what", "ours", "floor", "ratio", "bound");

@@ -24,7 +24,7 @@ use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
 pub use index::{Index, IndexError, IndexWriter};
-pub use lock::{LockError, RunLock, WorkspaceLock};
+pub use lock::{Access, LockError, RunLock, WorkspaceLock};
 pub use overview::Overview;
 pub use run_dir::{Phase, RunDir};
 

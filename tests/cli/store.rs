@@ -50,6 +50,7 @@ fn runs_are_listed_by_status_with_and_without_an_index() {
         assert!(program.path(".skillhost/host.db").is_file());
     }
     // A damaged index is said, and the list is there all the same.
+    fs::remove_file(program.path(".skillhost/host.db-wal")).unwrap();
     program.write(".skillhost/host.db", "x".repeat(5_000));
     let ended = program.run(&["runs"]);
     assert!(ended.stderr.contains("recover --reindex") && ended.stdout.contains("completed"), "{}", ended.all());
