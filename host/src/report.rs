@@ -1,5 +1,6 @@
 //! What the user is told about a run: a value folded from what happened, and its renderings as text and JSON. Pure.
 
+pub mod audit;
 pub mod human;
 pub mod json;
 

@@ -5,8 +5,11 @@
 //!
 //! Files are for their owner alone (0600, folders 0700): a trace holds what the tools saw.
 
+pub mod audit;
+pub mod gc;
 pub mod index;
 pub mod lock;
+mod overview;
 mod run_dir;
 
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +27,9 @@ use crate::trace::{TRACE_FILE, TraceError};
 pub use index::{Index, IndexError, IndexWriter};
 pub use lock::{LockError, RunLock, WorkspaceLock};
 pub use run_dir::{Phase, Place, RunDir};
+pub use lock::{Access, LockError, RunLock, WorkspaceLock};
+pub use overview::Overview;
+pub use run_dir::{Phase, RunDir};
 
 /// The folder of runs below the state folder.
 pub(crate) const RUNS: &str = "runs";
