@@ -14,6 +14,7 @@ mod inspect;
 mod interactive;
 mod interrupt;
 mod output;
+mod plan;
 mod plan_source;
 mod policy;
 mod policy_init;
@@ -93,6 +94,8 @@ enum Command {
     #[command(subcommand)]
     Trace(trace::Trace),
     #[command(subcommand)]
+    Plan(plan::Plan),
+    #[command(subcommand)]
     Policy(policy::Policy),
     Runs(runs::Runs),
     Skills(skills::Skills),
@@ -109,6 +112,7 @@ impl Command {
             Self::Inspect(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
+            Self::Plan(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),
             Self::Runs(command) => command.execute(session),
             Self::Skills(command) => command.execute(session),

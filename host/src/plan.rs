@@ -5,6 +5,7 @@
 
 pub mod document;
 pub(crate) mod draft;
+pub mod import;
 pub mod source;
 pub mod template;
 
