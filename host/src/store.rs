@@ -25,11 +25,9 @@ use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
 pub use index::{Index, IndexError, IndexWriter};
-pub use lock::{LockError, RunLock, WorkspaceLock};
-pub use run_dir::{Phase, Place, RunDir};
 pub use lock::{Access, LockError, RunLock, WorkspaceLock};
 pub use overview::Overview;
-pub use run_dir::{Phase, RunDir};
+pub use run_dir::{Phase, Place, RunDir};
 
 /// The folder of runs below the state folder.
 pub(crate) const RUNS: &str = "runs";
