@@ -2,16 +2,19 @@
 //!
 //! Owns the folder `journal/<step>.<attempt>/` of a run: `records` ([`record`] says what is in it) and `pre-<n>`, the content of larger
 //! files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
-//! when it was itself interrupted, any number of times.
+//! when it was itself interrupted, any number of times. [`seal`] notes at the end of a step what it left, so that a later undo can tell
+//! whether somebody changed that since ([`conflict`]). [`claims`] is for steps that run at the same time.
 //!
 //! Never decides whether a guest may change something, and never reaches outside of the granted directories or through a link.
 
 mod before;
-mod changes;
+pub(crate) mod claims;
+mod conflict;
 mod place;
 mod record;
 mod restore;
 mod save;
+mod seal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -29,6 +32,12 @@ use place::Inode;
 pub(crate) use place::{Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
+pub(crate) use restore::Undone;
+pub(crate) use {
+    conflict::Conflict,
+    record::State,
+    seal::{ChangeKind, PathChange},
+};
 
 /// The records.
 const RECORDS: &str = "records";
@@ -79,6 +88,15 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    /// What a step left or what is there now cannot be read.
+    #[error("`{path}` cannot be read")]
+    Unread {
+        /// The guest path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Something cannot be put back.
     #[error("`{path}` cannot be put back")]
     Unrestored {
@@ -101,7 +119,7 @@ impl JournalError {
             Self::Root { .. } | Self::Unrestored { .. } => {
                 Some("mend what the error says and undo again: it goes on where it stopped".to_owned())
             }
-            Self::Full { .. } | Self::Unknown { .. } => None,
+            Self::Full { .. } | Self::Unknown { .. } | Self::Unread { .. } => None,
         }
     }
 }

@@ -90,6 +90,11 @@ impl Journal {
         self.records.contains(&Record::Reverted)
     }
 
+    /// Whether undoing was begun: what it has put back is then no conflict.
+    pub(crate) fn is_undone_in_part(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::Undone { .. }))
+    }
+
     /// The records that do not count, and the first that is undone.
     pub(super) fn progress(&self) -> (BTreeSet<usize>, usize) {
         let (mut refused, mut first) = (BTreeSet::new(), self.records.len());

@@ -221,3 +221,101 @@ fn peak_kib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().split(' ').next()?.parse().ok()
 }
+
+fn kinds(changes: Vec<PathChange>) -> Vec<(String, ChangeKind)> {
+    changes.into_iter().map(|change| (change.guest, change.kind)).collect()
+}
+
+#[test]
+fn what_a_step_changed_is_told_by_path() {
+    let case = Case::new();
+    for (name, content) in [("a", "one"), ("same", "same"), ("gone", "gone"), ("old", "old"), ("replaced", "1")] {
+        fs::write(case.path(name), content).unwrap();
+    }
+    let mut journal = case.journal("j", Durability::Full);
+    case.write(&mut journal, "a", b"two");
+    case.write(&mut journal, "same", b"same");
+    case.write(&mut journal, "new", b"new");
+    case.write(&mut journal, "brief", b"brief");
+    case.unlink(&mut journal, "brief");
+    case.unlink(&mut journal, "gone");
+    case.write(&mut journal, "temporary", b"2");
+    for (from, to) in [("old", "renamed"), ("temporary", "replaced")] {
+        let ticket = journal.before(Change::Rename { from: case.at(from), to: case.at(to) }).unwrap();
+        fs::rename(case.path(from), case.path(to)).unwrap();
+        journal.after(ticket, true, None).unwrap();
+    }
+    let expected = vec![
+        ("/w/a".to_owned(), ChangeKind::Modified),
+        ("/w/gone".to_owned(), ChangeKind::Removed),
+        ("/w/new".to_owned(), ChangeKind::Created),
+        ("/w/renamed".to_owned(), ChangeKind::Renamed { from: "/w/old".to_owned() }),
+        ("/w/replaced".to_owned(), ChangeKind::Modified),
+    ];
+    assert_eq!(kinds(journal.seal().unwrap()), expected);
+    let mut journal = case.open("j");
+    assert!(journal.is_sealed());
+    assert_eq!(kinds(journal.changes().unwrap()), expected);
+    assert_eq!(journal.conflicts().unwrap(), []);
+    journal.undo(None).unwrap();
+    assert_eq!((case.text("old").as_deref(), case.text("replaced").as_deref()), (Some("old"), Some("1")));
+    assert_eq!((case.text("new"), case.text("temporary")), (None, None));
+}
+
+#[test]
+fn what_was_changed_since_is_shown() {
+    let case = Case::new();
+    fs::write(case.path("a"), "one\ntwo\n").unwrap();
+    fs::write(case.path("binary"), [0, 1]).unwrap();
+    let mut journal = case.journal("j", Durability::Buffered);
+    case.write(&mut journal, "a", b"one\nTWO\n");
+    case.write(&mut journal, "binary", &[0, 2]);
+    case.write(&mut journal, "new", b"new\n");
+    journal.seal().unwrap();
+    fs::write(case.path("a"), "one\nTWO\nthree\n").unwrap();
+    fs::write(case.path("binary"), [0, 3]).unwrap();
+    fs::remove_file(case.path("new")).unwrap();
+    let conflicts = journal.conflicts().unwrap();
+    let what: Vec<(&str, &str)> = conflicts.iter().map(|one| (one.path.as_str(), one.what.as_str())).collect();
+    let changed = "it was changed since";
+    assert_eq!(what, [("/w/a", changed), ("/w/binary", changed), ("/w/new", "it was removed since")]);
+    let diff = conflicts[0].diff.as_deref().unwrap();
+    assert!(diff.contains("-TWO\n-three\n+two\n"), "{diff}");
+    assert_eq!((conflicts[1].diff.as_ref(), conflicts[2].diff.as_ref()), (None, None));
+}
+
+#[test]
+fn steps_are_undone_together_where_nobody_else_came_between() {
+    let case = Case::new();
+    fs::write(case.path("a"), "0").unwrap();
+    let steps: Vec<Journal> = (1..4)
+        .map(|step| {
+            let mut journal = case.journal(&step.to_string(), Durability::Buffered);
+            case.write(&mut journal, "a", step.to_string().as_bytes());
+            journal.seal().unwrap();
+            journal
+        })
+        .collect();
+    assert_eq!(Journal::conflicts_of(steps.iter().rev()).unwrap(), []);
+    assert_eq!(steps[0].conflicts().unwrap().len(), 1, "by itself it would undo the others");
+    for mut step in steps.into_iter().rev() {
+        assert_eq!(step.conflicts().unwrap(), []);
+        step.undo(None).unwrap();
+    }
+    assert_eq!(case.text("a").as_deref(), Some("0"));
+}
+
+#[test]
+fn a_removed_link_of_a_file_is_one_again_after_later_steps() {
+    use std::os::unix::fs::MetadataExt as _;
+    let case = Case::new();
+    fs::write(case.path("a"), "one").unwrap();
+    fs::hard_link(case.path("a"), case.path("b")).unwrap();
+    let mut journal = case.journal("j", Durability::Full);
+    case.unlink(&mut journal, "a");
+    journal.seal().unwrap();
+    assert_eq!(fs::metadata(case.path("b")).unwrap().nlink(), 1, "later steps see no name of the journal");
+    case.open("j").undo(None).unwrap();
+    let (a, b) = (fs::metadata(case.path("a")).unwrap(), fs::metadata(case.path("b")).unwrap());
+    assert_eq!((a.ino(), a.nlink()), (b.ino(), 2));
+}

@@ -10,7 +10,7 @@ use super::steps::Steps;
 use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
-use crate::journal::{Journal, Root};
+use crate::journal::{ChangeKind, Journal, PathChange, Root};
 use crate::policy::Access;
 use crate::sandbox::{CancelToken, Undo};
 use crate::store::RunDir;
@@ -68,7 +68,7 @@ impl Transaction {
 
     /// The attempt completed: what it changed stays. Gives how many paths that are.
     pub(super) fn keep(self) -> Result<(u64, Option<Self>), Error> {
-        let changed = self.undo.with(|journal| journal.changes().len() as u64);
+        let changed = self.undo.with(Journal::seal)?.len() as u64;
         Ok((changed, Some(self)))
     }
 
@@ -78,12 +78,23 @@ impl Transaction {
     }
 }
 
+/// Puts everything back. Gives what was changed, by guest path.
 fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
-    let changes = journal.changes().into_iter();
-    let changes =
-        changes.map(|change| UndoneChange { change: change.fate.name().to_owned(), path: change.path }).collect();
+    let mut changes: Vec<UndoneChange> = journal.changes()?.iter().map(undone).collect();
+    changes.sort();
     journal.undo(None)?;
     Ok(changes)
+}
+
+fn undone(change: &PathChange) -> UndoneChange {
+    let name = match change.kind {
+        ChangeKind::Created => "created",
+        ChangeKind::Modified => "modified",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Renamed { .. } => "renamed",
+        ChangeKind::Times => "times",
+    };
+    UndoneChange { change: name.to_owned(), path: change.guest.clone() }
 }
 
 /// The folder of the journal of an attempt.
@@ -124,7 +135,7 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
     // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.
     open.sort();
     for (_, _, path) in open.into_iter().rev() {
-        take_back(&mut Journal::open(&path)?)?;
+        Journal::open(&path)?.undo(None)?;
         std::fs::remove_dir_all(&path).map_err(failed)?;
     }
     Ok(())
@@ -160,8 +171,14 @@ impl Steps<'_> {
             return Ok(Undone::default());
         }
         let mut journal = Journal::open(&at).map_err(Error::from)?;
-        let undone = Undone { changes: take_back(&mut journal)?, conflicts: Vec::new() };
-        if !undone.changes.is_empty() {
+        let mut conflicts: Vec<String> = Vec::new();
+        // What was begun to be undone is no conflict with itself.
+        if !journal.is_undone_in_part() {
+            conflicts = journal.conflicts().map_err(Error::from)?.into_iter().map(|conflict| conflict.path).collect();
+        }
+        let changes = if conflicts.is_empty() { take_back(&mut journal)? } else { Vec::new() };
+        let undone = Undone { changes, conflicts };
+        if !undone.changes.is_empty() || !undone.conflicts.is_empty() {
             log.note(&Flow::Undone(undone.clone()).of(step.id))?;
             log.commit()?;
         }

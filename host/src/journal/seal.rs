@@ -1,0 +1,379 @@
+//! What a step left: noted when it has completed, for events, for a later undo and for those who ask whether it still is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags, fsync, openat, readlinkat, renameat};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+
+use super::before::held_in;
+use super::place::{Kind, Meta, Place, Roots, below, folder_below};
+use super::record::{Gone, Pre, Record, State};
+use super::restore::copy;
+use super::save::pre_name;
+use super::{Journal, JournalError};
+use crate::durability::Durability;
+use crate::id::Digest;
+
+/// How many states are in one frame.
+const STATES_IN_FRAME: usize = 500;
+/// What is read at one time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What became of one path, seen from before the step to after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathChange {
+    /// The path below its granted directory.
+    pub(crate) path: PathBuf,
+    /// The path as the guest knows it.
+    pub(crate) guest: String,
+    /// What became of it.
+    pub(crate) kind: ChangeKind,
+    /// What is there now.
+    pub(crate) state: State,
+}
+
+/// What became of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    /// It is new.
+    Created,
+    /// Its content is another.
+    Modified,
+    /// It is gone.
+    Removed,
+    /// It was there under another guest path.
+    Renamed {
+        /// That path.
+        from: String,
+    },
+    /// The guest set its times.
+    Times,
+}
+
+/// What was at a path before the step, as far as the journal needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Absent,
+    /// What the record of that number saved; `None` for what was renamed away.
+    Was(Option<usize>),
+}
+
+/// A path that the step touched, with those below it. What is renamed takes what is below with it.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// What was at this path.
+    pub(super) before: Option<Before>,
+    /// Where what is here now was before.
+    from: Option<Place>,
+    /// The record with the former content of what is here now.
+    pub(super) content: Option<usize>,
+    below: BTreeMap<OsString, Self>,
+}
+
+/// All paths that a step touched.
+#[derive(Debug, Default)]
+pub(super) struct Paths(BTreeMap<u32, Node>);
+
+impl Paths {
+    fn at(&mut self, place: &Place) -> &mut Node {
+        let root = self.0.entry(place.root).or_default();
+        place.path.iter().fold(root, |node, name| node.below.entry(name.to_owned()).or_default())
+    }
+
+    pub(super) fn get(&self, place: &Place) -> Option<&Node> {
+        place.path.iter().try_fold(self.0.get(&place.root)?, |node, name| node.below.get(name))
+    }
+
+    /// Every path that was touched itself, in order.
+    fn touched(&self) -> Vec<(Place, &Node)> {
+        let mut found = Vec::new();
+        let mut left: Vec<(Place, &Node)> =
+            self.0.iter().map(|(root, node)| (Place { root: *root, path: PathBuf::new() }, node)).collect();
+        while let Some((place, node)) = left.pop() {
+            let deeper = |(name, node)| (Place { root: place.root, path: place.path.join(name) }, node);
+            left.extend(node.below.iter().map(deeper));
+            if node.before.is_some() {
+                found.push((place, node));
+            }
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found
+    }
+
+    fn rename(&mut self, from: &Place, to: &Place) {
+        let moved = std::mem::take(self.at(from));
+        let origin = match (moved.from, moved.before) {
+            (Some(origin), _) => Some(origin),
+            // Made by this step.
+            (None, Some(Before::Absent)) => None,
+            (None, _) => Some(from.clone()),
+        };
+        self.at(from).before = moved.before.or(Some(Before::Was(None)));
+        let node = self.at(to);
+        node.before = node.before.or(Some(Before::Absent));
+        node.from = origin.filter(|origin| origin != to);
+        node.content = moved.content;
+        node.below = moved.below;
+    }
+}
+
+impl Journal {
+    /// Notes what the step left, durable: it has completed. Gives what changed.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`]: the step has not completed then.
+    pub(crate) fn seal(&mut self) -> Result<Vec<PathChange>, JournalError> {
+        let places: Vec<Place> = self.paths().touched().into_iter().map(|(place, _)| place).collect();
+        let sync = self.durability == Durability::Full;
+        let mut folders = BTreeSet::new();
+        let mut states = Vec::new();
+        for at in places {
+            let unread = |error: io::Error| self.unread(&at, error);
+            let state = self.roots.state(&at, sync).map_err(unread)?;
+            if sync {
+                folders.extend(at.parent());
+            }
+            states.push(Record::State { at, state });
+        }
+        for at in folders {
+            self.sync_folder(&at).map_err(|error| self.unread(&at, error.into()))?;
+        }
+        self.let_go()?;
+        for states in states.chunks(STATES_IN_FRAME) {
+            self.append_unsynced(&mut states.to_vec(), &[])?;
+        }
+        self.append(vec![Record::Sealed], &[])?;
+        self.changes()
+    }
+
+    /// Whether the step completed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.records.contains(&Record::Sealed)
+    }
+
+    /// What the step changed, by path: what it left where it completed, what there is now where it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] where a pre-image or a path cannot be read.
+    pub(crate) fn changes(&self) -> Result<Vec<PathChange>, JournalError> {
+        let paths = self.paths();
+        let touched = paths.touched();
+        let known = self.states();
+        let mut now = Vec::with_capacity(touched.len());
+        for (at, node) in touched {
+            let state = match known.get(&at) {
+                Some(state) => (*state).clone(),
+                None => self.roots.state(&at, false).map_err(|error| self.unread(&at, error))?,
+            };
+            now.push((at, node, state));
+        }
+        let is_there = |state: &State| *state != State::Absent;
+        let origins: BTreeSet<&Place> =
+            now.iter().filter(|(_, _, state)| is_there(state)).filter_map(|(_, node, _)| node.from.as_ref()).collect();
+        let mut changes = Vec::new();
+        for (at, node, state) in &now {
+            let kind = match (node.before, &node.from, is_there(state)) {
+                (_, Some(from), true) => ChangeKind::Renamed { from: self.roots.guest(from) },
+                (Some(Before::Was(_)), _, false) if !origins.contains(at) => ChangeKind::Removed,
+                (_, _, false) => continue,
+                (Some(Before::Was(Some(record))), None, true) => match self.same(record, state)? {
+                    None => ChangeKind::Times,
+                    Some(true) => continue,
+                    Some(false) => ChangeKind::Modified,
+                },
+                (Some(Before::Was(None)), None, true) => ChangeKind::Modified,
+                (_, None, true) => ChangeKind::Created,
+            };
+            let (path, guest) = (at.path.clone(), self.roots.guest(at));
+            changes.push(PathChange { path, guest, kind, state: state.clone() });
+        }
+        Ok(changes)
+    }
+
+    /// The paths that the step touched.
+    pub(super) fn paths(&self) -> Paths {
+        let (refused, _) = self.progress();
+        let mut paths = Paths::default();
+        for (index, record) in self.records.iter().enumerate().filter(|(index, _)| !refused.contains(index)) {
+            match record {
+                Record::Created { at } => {
+                    let node = paths.at(at);
+                    node.before = node.before.or(Some(Before::Absent));
+                    (node.from, node.content) = (None, None);
+                }
+                Record::Content { at, .. } => {
+                    let node = paths.at(at);
+                    node.before = node.before.or(Some(Before::Was(Some(index))));
+                    node.content = node.content.or(Some(index));
+                }
+                Record::Removed { at, .. } => {
+                    let node = paths.at(at);
+                    node.before = node.before.or(Some(Before::Was(Some(index))));
+                    (node.from, node.content) = (None, None);
+                }
+                Record::Times { at, asked: true, .. } => {
+                    let node = paths.at(at);
+                    node.before = node.before.or(Some(Before::Was(Some(index))));
+                }
+                Record::Renamed { from, to } => paths.rename(from, to),
+                _ => {}
+            }
+        }
+        paths
+    }
+
+    /// What was noted at the end of the step.
+    pub(super) fn states(&self) -> BTreeMap<&Place, &State> {
+        let state = |record| match record {
+            &Record::State { ref at, ref state } => Some((at, state)),
+            _ => None,
+        };
+        self.records.iter().filter_map(state).collect()
+    }
+
+    /// Whether a state is the one that a record saved; `None` where the record is of times alone.
+    fn same(&self, record: usize, state: &State) -> Result<Option<bool>, JournalError> {
+        let same = match (self.records.get(record), state) {
+            (Some(Record::Times { .. }), _) => return Ok(None),
+            (
+                Some(Record::Content { pre, len, .. } | Record::Removed { gone: Gone::File { pre, len, .. }, .. }),
+                State::File { len: now, sha256, .. },
+            ) => len == now && self.pre_digest(*pre, *len)? == *sha256,
+            (Some(Record::Removed { gone: Gone::Link { target, .. }, .. }), State::Link { target: now }) => {
+                target == now
+            }
+            (Some(Record::Removed { gone: Gone::Folder { mode, .. }, .. }), State::Folder { mode: now }) => mode == now,
+            _ => false,
+        };
+        Ok(Some(same))
+    }
+
+    /// The digest of a pre-image.
+    pub(super) fn pre_digest(&self, pre: Pre, len: u64) -> Result<Digest, JournalError> {
+        let digest = self.pre_image(pre).and_then(|(file, offset)| digest(&file, offset, len));
+        digest.map_err(|source| self.failed("read", source))
+    }
+
+    /// The file that has a pre-image, and where it begins.
+    pub(super) fn pre_image(&self, pre: Pre) -> io::Result<(File, u64)> {
+        match pre {
+            Pre::Inline { offset } => Ok((self.file.try_clone()?, offset)),
+            Pre::Copy { n } | Pre::Held { n, .. } => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Ok((openat(&*self.handle, pre_name(n), flags, Mode::empty())?.into(), 0))
+            }
+        }
+    }
+
+    /// Gives up the names of files that have others: later steps would count them. Their content is kept.
+    fn let_go(&mut self) -> Result<(), JournalError> {
+        let (refused, _) = self.progress();
+        let held: Vec<u32> = self
+            .records
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !refused.contains(index))
+            .filter_map(|(_, record)| held_in(record))
+            .map(|(n, _)| n)
+            .collect();
+        for n in held {
+            self.let_go_of(n).map_err(|source| self.failed("written", source))?;
+        }
+        self.held.clear();
+        Ok(())
+    }
+
+    fn let_go_of(&self, n: u32) -> io::Result<()> {
+        let name = pre_name(n);
+        let Some(meta) = Meta::at(&*self.handle, OsStr::new(&name))? else { return Ok(()) };
+        if meta.links <= 1 || meta.kind != Kind::File {
+            return Ok(());
+        }
+        let (held, _) = self.pre_image(Pre::Copy { n })?;
+        let new = format!("{name}.new");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(openat(&*self.handle, &new, flags, Mode::RUSR | Mode::WUSR)?);
+        copy(&held, 0, &file, meta.len)?;
+        if self.durability == Durability::Full {
+            file.sync_all()?;
+        }
+        renameat(&*self.handle, &new, &*self.handle, &name)?;
+        Ok(())
+    }
+
+    fn sync_folder(&self, at: &Place) -> Result<(), Errno> {
+        let Some(root) = self.roots.handle(at) else { return Ok(()) };
+        match folder_below(root, &at.path) {
+            Ok(folder) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                fsync(openat(&folder, ".", flags, Mode::empty())?)
+            }
+            // Removed since.
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn unread(&self, at: &Place, source: io::Error) -> JournalError {
+        JournalError::Unread { path: self.roots.guest(at), source }
+    }
+}
+
+impl Roots {
+    pub(super) fn handle(&self, at: &Place) -> Option<&File> {
+        let root = self.0.get(usize::try_from(at.root).ok()?)?;
+        Some(&root.handle)
+    }
+
+    /// What is at a place; `sync` also makes a file's content durable.
+    pub(super) fn state(&self, at: &Place, sync: bool) -> io::Result<State> {
+        let Some(root) = self.handle(at) else { return Ok(State::Absent) };
+        if at.path.as_os_str().is_empty() {
+            return Ok(State::Folder { mode: Meta::of(root)?.mode });
+        }
+        let Some((folder, name)) = below(root, &at.path)? else { return Ok(State::Absent) };
+        let Some(meta) = Meta::at(&folder, &name)? else { return Ok(State::Absent) };
+        Ok(match meta.kind {
+            Kind::Folder => State::Folder { mode: meta.mode },
+            Kind::Special => State::Special,
+            Kind::Link => {
+                let target = readlinkat(&folder, &name, Vec::new())?.into_bytes();
+                State::Link { target: PathBuf::from(OsString::from_vec(target)) }
+            }
+            Kind::File => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
+                let sha256 = digest(&file, 0, meta.len)?;
+                if sync {
+                    file.sync_all()?;
+                }
+                State::File { len: meta.len, mode: meta.mode, sha256 }
+            }
+        })
+    }
+}
+
+/// The digest of a part of a file, read in pieces.
+pub(super) fn digest(file: &File, offset: u64, len: u64) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
+    let mut at = 0;
+    while at < len {
+        let wanted = usize::try_from(len - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let piece = piece.get_mut(..wanted).unwrap_or_default();
+        file.read_exact_at(piece, offset + at)?;
+        hash.update(&*piece);
+        at += wanted as u64;
+    }
+    Ok(Digest::from_bytes(hash.finalize().into()))
+}
