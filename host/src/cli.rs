@@ -33,6 +33,7 @@ mod runs;
 mod session;
 mod skills;
 mod trace;
+mod undo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -123,6 +124,7 @@ enum Command {
     Recover(recover::Recover),
     Resume(resume::Resume),
     Rollback(resume::Rollback),
+    Undo(undo::Undo),
     Replay(replay::Replay),
     #[command(subcommand)]
     Trace(trace::Trace),
@@ -152,6 +154,7 @@ impl Command {
             Self::Recover(command) => command.execute(session),
             Self::Resume(command) => command.execute(session),
             Self::Rollback(command) => command.execute(session),
+            Self::Undo(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
             Self::Plan(command) => command.execute(session),

@@ -368,6 +368,17 @@ impl SkillHost {
         detached(|| run::continue_with(self, run, run::Purpose::Rollback, options))
     }
 
+    /// Takes back the last `count` steps that changed files, of whatever run of the state folder: by their journals alone. With `force` also
+    /// what somebody else has changed since.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingToUndo`] where there are not so many, [`Error::UndoConflicts`] where somebody has changed what would be restored. An
+    /// undo that failed keeps what it needs to be done again.
+    pub fn undo(&self, count: usize, force: bool) -> Result<Vec<run::UndoneStep>, Error> {
+        detached(|| run::undo(self, count, force))
+    }
+
     /// Validates a plan and nothing else: no guest code runs, nothing is written but compiled components.
     ///
     /// # Errors
@@ -516,6 +527,17 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// There are fewer steps than were to be undone.
+    #[error("{there} of the {asked} steps can be undone")]
+    NothingToUndo {
+        /// How many were to be.
+        asked: usize,
+        /// How many there are.
+        there: usize,
+    },
+    /// Somebody has changed since what would be restored.
+    #[error("somebody has changed since what would be restored: {}", .0.first().map(|conflict| conflict.path.as_str()).unwrap_or_default())]
+    UndoConflicts(Vec<run::UndoConflict>),
     /// An undo journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -101,6 +101,8 @@ pub const APPROVAL_REQUEST_BYTES_MAX: usize = 256 << 10;
 pub const REUSABLE_MAX: usize = 16;
 /// How long one waits for another process that writes the index. Its transactions take milliseconds.
 pub const INDEX_BUSY_MS: u64 = 10_000;
+/// How long a run waits for another one that works in the same directory. Longer runs are better told than waited for.
+pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
 /// How long one waits for a run's lock: those that look whether it is held take it for an instant.
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.

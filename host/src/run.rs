@@ -15,20 +15,25 @@ mod rollback;
 mod steps;
 mod transaction;
 mod turn;
+mod undo;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::clock::Stopwatch;
 use crate::host::{Error, GoOnOptions, RunOptions, SkillHost};
+use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
-use crate::policy::Denial;
+use crate::policy::{self, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
 use crate::report::{Pending, Report};
 use crate::sandbox::{CancelToken, Directories, Reach};
 use crate::store::index::RunStatus;
-use crate::store::{Phase, Place, RunDir, RunLock, StoreError};
+use crate::store::{Access, Phase, Place, RunDir, RunLock, StoreError, WorkspaceLock};
 use crate::trace::blob::BlobStore;
 use crate::trace::committed::committed;
 use crate::trace::event::{DeniedEvent, Event};
@@ -41,6 +46,8 @@ pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
 pub(crate) use steps::{Done, Steps};
 
 pub(crate) use reuse::Purpose;
+pub(crate) use undo::undo;
+pub use undo::{UndoConflict, UndoneStep};
 
 use ledger::Ledger;
 use log::Recording;
@@ -152,6 +159,12 @@ impl Run<'_> {
                 create_workspace(self.host, authorized)?;
                 let grants = authorized.calls().map(|call| call.grant.as_ref());
                 let directories = Directories::open(grants, &self.host.workspace)?;
+                // Of two runs in one directory neither would know what it has changed.
+                let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
+                let lockable = lockable(authorized, &self.host.workspace);
+                let locks =
+                    WorkspaceLock::acquire_all(lockable.iter().map(|(path, access)| (path.as_path(), *access)), wait);
+                let _locks = locks.map_err(StoreError::from)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
                 let journals = Journals { run: self.folder.path().to_owned(), durability: self.host.durability };
@@ -227,6 +240,16 @@ impl Run<'_> {
         self.folder.keep_timing(&timing(&report))?;
         Ok(report)
     }
+}
+
+/// The directories that a plan's calls work in, and how.
+fn lockable(authorized: &AuthorizedPlan, workspace: &Path) -> Vec<(PathBuf, Access)> {
+    let preopens = authorized.calls().flat_map(|call| &call.grant.filesystem);
+    let access = |preopen: &Preopen| match preopen.access {
+        policy::Access::ReadOnly => Access::Read,
+        policy::Access::ReadWrite => Access::ReadWrite,
+    };
+    preopens.map(|preopen| (preopen.resolve_host(workspace), access(preopen))).collect()
 }
 
 /// A record that is not what this run makes is no divergence of a replay: the run cannot go on.

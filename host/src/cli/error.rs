@@ -10,9 +10,10 @@ use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::problem::{Problem, suggestion};
-use crate::report::human::{Append as _, Look, Tone, harmless, thousands};
+use crate::report::human::{Append as _, Look, Tone, counted, harmless, thousands};
 use crate::report::json as report_json;
 use crate::report::{Pending, Report, StepReport};
+use crate::run::UndoConflict;
 use crate::sandbox::SandboxError;
 use crate::skills::builtin;
 use crate::store::{IndexError, StoreError};
@@ -160,6 +161,19 @@ impl Error {
             .hint(hint)
             .detail("step", step.as_str())
             .detail("tool", tool.to_string())
+    }
+
+    fn conflicts(conflicts: &[UndoConflict]) -> Self {
+        let mut lines = Vec::new();
+        for UndoConflict { path, what, diff } in conflicts {
+            lines.push(format!("{path}: {what}"));
+            lines.extend(diff.iter().flat_map(|diff| diff.lines().map(|line| format!("  {line}"))));
+        }
+        let paths: Vec<&str> = conflicts.iter().map(|conflict| conflict.path.as_str()).collect();
+        let message =
+            format!("{} changed by somebody else since; nothing was undone", counted(paths.len() as u64, "path"));
+        let hint = "look at what would be lost (from what is there to what would be restored), and say `--force`";
+        Self::new(Exit::Unexpected, message).lines(lines).hint(hint).detail("paths", json!(paths))
     }
 
     fn not_taken_back(report: &Report) -> Self {
@@ -320,6 +334,10 @@ impl From<host::Error> for Error {
             ),
             host::Error::Changed { .. } => Self::new(Exit::Diverged, chain(&error))
                 .hint("`host resume` makes a new run that takes over what is unchanged"),
+            host::Error::NothingToUndo { .. } => {
+                Self::new(Exit::Request, chain(&error)).hint("`host history` lists what can be undone")
+            }
+            host::Error::UndoConflicts(conflicts) => Self::conflicts(&conflicts),
             host::Error::Directory { .. } | host::Error::Journals { .. } => Self::new(Exit::Internal, chain(&error)),
             host::Error::Journal(ref journal) => {
                 let (hint, error) = (journal.hint(), Self::new(Exit::Internal, chain(&error)));

@@ -79,7 +79,7 @@ impl Transaction {
 }
 
 /// Puts everything back. Gives what was changed, by guest path.
-fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
+pub(super) fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
     let mut changes: Vec<UndoneChange> = journal.changes()?.iter().map(undone).collect();
     changes.sort();
     journal.undo(None)?;
