@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use host_benches::exchange::HttpFloor;
+use host_benches::index::Commits;
 use host_benches::rules::{Check, Plain};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
 use host_tests::Server;
@@ -15,6 +16,7 @@ use host_tests::server::ok;
 use serde_json::json;
 use skillhost::clock::Stopwatch;
 use skillhost::store::RunDir;
+use skillhost::store::index::Durability;
 use skillhost::trace::verify;
 use wasmtime::component::Val;
 
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         plan_size(),
         verification(),
         memory(),
+        index_commit("commit of a step to the index, full", Durability::Full, 2.5),
+        index_commit("commit of a step to the index, buffered", Durability::Buffered, 2.0),
     ];
     let rows = rows.into_iter().chain(policy_check()).collect::<Vec<_>>();
     println!("{:<44} {:>14} {:>14} {:>8} {:>8}", "what", "ours", "floor", "ratio", "bound");
@@ -144,6 +148,18 @@ fn policy_check() -> [Row; 2] {
     }
     let allowed = compared("policy check of a step", times.clone(), vec![5e-6], 1.0);
     [compared("policy check beside plain Cedar", times, floors, 1.0), allowed]
+}
+
+/// What one step means as a transaction of the index, through the thread that writes it, beside a bare append and fdatasync.
+fn index_commit(what: &str, durability: Durability, bound: f64) -> Row {
+    const COMMITS: usize = 40;
+    let mut commits = Commits::new(durability);
+    let (mut times, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        times.push(median((0..COMMITS).map(|_| commits.commit()).collect()));
+        floors.push(median((0..COMMITS).map(|_| commits.sync()).collect()));
+    }
+    compared(what, times, floors, bound)
 }
 
 /// The cost of one step in a plan of 10 000 beside one in a plan of 1 000: validation and overhead must not grow with the number.

@@ -3,6 +3,7 @@
 
 pub mod exchange;
 pub mod guests;
+pub mod index;
 pub mod rules;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 //! Owns arguments, the environment, exit codes and what is written to stdout and stderr. Data goes to stdout and everything else to
 //! stderr; with `--json`, stdout is exactly one JSON document, whatever happens.
 
+mod audit;
 mod call;
 mod check;
 mod decide;
@@ -11,6 +12,8 @@ mod demo;
 mod env;
 mod error;
 pub mod exit;
+mod gc;
+mod history;
 mod inspect;
 mod interactive;
 mod interrupt;
@@ -23,6 +26,7 @@ mod progress;
 mod recover;
 mod replay;
 mod reply;
+mod resume;
 mod run;
 mod runs;
 mod session;
@@ -116,12 +120,18 @@ enum Command {
     Approve(decide::Approve),
     Reject(decide::Reject),
     Recover(recover::Recover),
+    Resume(resume::Resume),
+    Rollback(resume::Rollback),
     Replay(replay::Replay),
     #[command(subcommand)]
     Trace(trace::Trace),
     #[command(subcommand)]
     Policy(policy::Policy),
     Runs(runs::Runs),
+    History(history::History),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    Gc(gc::Gc),
     Skills(skills::Skills),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -137,10 +147,15 @@ impl Command {
             Self::Approve(command) => command.execute(session),
             Self::Reject(command) => command.execute(session),
             Self::Recover(command) => command.execute(session),
+            Self::Resume(command) => command.execute(session),
+            Self::Rollback(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),
             Self::Runs(command) => command.execute(session),
+            Self::History(command) => command.execute(session),
+            Self::Audit(command) => command.execute(session),
+            Self::Gc(command) => command.execute(session),
             Self::Skills(command) => command.execute(session),
             Self::Demo(command) => command.execute(session),
             Self::Completions(command) => Ok(command.execute()),

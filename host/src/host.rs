@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
+use crate::journal::JournalError;
 use crate::notify::Operator;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
@@ -298,6 +299,9 @@ pub struct RunOptions {
     /// Whether denials of the policy are recorded and shown and stop nothing: no grant, missing needs, rules, approval. A step that no
     /// grant names runs with nothing: no folder, no network. Budgets, limits, folders and addresses hold as ever. Default: no.
     pub log_only: bool,
+    /// Whether results of other runs are taken for steps of the same component, tool, input and grant whose files are as they were. Only of
+    /// tools that say that they are read-only or idempotent, and where the plan says so. Default: no.
+    pub reuse: bool,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }
@@ -343,6 +347,25 @@ impl SkillHost {
     /// As [`Self::go_on`].
     pub fn check_may_go_on(&self, run: &RunDir) -> Result<(), Error> {
         run::may_go_on(self, run).map(drop)
+    }
+
+    /// Makes a new run of what did not complete in another one: what did is not done again, as long as plan, component, input, grant and files
+    /// of a step are what they were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where that run had not begun, or somebody acts in it.
+    pub fn resume(&self, run: &RunDir, options: &GoOnOptions) -> Result<Report, Error> {
+        detached(|| run::continue_with(self, run, run::Purpose::Resume, options))
+    }
+
+    /// Makes a new run that takes back what another one did: its files by their journal, the rest as the plan says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resume`]. What cannot be taken back is in the report.
+    pub fn roll_back(&self, run: &RunDir, options: &GoOnOptions) -> Result<Report, Error> {
+        detached(|| run::continue_with(self, run, run::Purpose::Rollback, options))
     }
 
     /// Validates a plan and nothing else: no guest code runs, nothing is written but compiled components.
@@ -475,6 +498,27 @@ pub enum Error {
         /// What, and for which step.
         what: String,
     },
+    /// A granted directory cannot be prepared for undo.
+    #[error("the granted directory `{guest}` cannot be prepared for undo")]
+    Directory {
+        /// Where the guest sees it.
+        guest: String,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The undo journals of a run cannot be read.
+    #[error("cannot read the undo journals `{path}`")]
+    Journals {
+        /// Their folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An undo journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

@@ -42,6 +42,7 @@ pub mod policy;
 pub mod trace;
 
 // L2: what acts, what keeps, what is told.
+pub mod journal;
 pub mod sandbox;
 pub mod store;
 pub mod report;

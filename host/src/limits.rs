@@ -73,6 +73,12 @@ pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
 /// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
 /// schema does not allow it.
 pub const DRIFT_FINDINGS_MAX: usize = 200_000;
+/// What a step that runs ahead of its turn may hold back of its host calls, in bytes. One that makes more runs again in its turn.
+pub const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// How many steps behind the one whose turn it is are looked at for one that may run ahead: looking costs, and those far behind wait anyway.
+pub const AHEAD_WINDOW: usize = 64;
+/// How often a run that waits for a step looks whether it was cancelled.
+pub const AHEAD_POLL_MS: u64 = 10;
 /// Lines that say what a rollback left to do by hand.
 pub const ROLLBACK_LEFT_MAX: usize = 1_000;
 /// Fields that a drift names.
@@ -178,6 +184,24 @@ pub const INSTANCES_MAX: usize = 100;
 pub const GUEST_STACK_BYTES: usize = 1 << 20;
 /// Stack of the fiber the guest runs on: the guest's own and what host functions need below it.
 pub const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
+/// Symbolic links that are followed on the way of one path: what operating systems follow.
+pub const LINKS_FOLLOWED_MAX: usize = 40;
+/// Records of a step's undo journal: about two for each file that it makes or changes. All of them are in memory while it is undone.
+pub const JOURNAL_RECORDS_MAX: usize = 250_000;
+/// Bytes of files that a step's undo journal keeps copies of. What shares its blocks with the file or is the file itself does not count.
+pub const JOURNAL_BYTES_MAX: u64 = 8 << 30;
+/// Content that is kept in the journal's own file, so that one sync makes it durable with its record; larger files are kept beside it.
+pub const JOURNAL_INLINE_BYTES_MAX: u64 = 64 << 10;
+/// A removed file of this size is kept under another name rather than copied.
+pub const JOURNAL_HELD_BYTES_MIN: u64 = 1 << 20;
+/// One frame of a journal: the records of one call with their bytes, or a part of what was noted at the end of the step.
+pub const JOURNAL_FRAME_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of each side of a conflict that are compared line by line; of larger files it is only said that they differ.
+pub const CONFLICT_TEXT_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of one conflict's difference: enough to see what it is about.
+pub const CONFLICT_DIFF_BYTES_MAX: usize = 16 << 10;
+/// Paths that a step's record of what it read holds. A step that read more cannot be answered from another run.
+pub const READS_MAX: usize = 100_000;
 /// Bytes of one structured log record of a guest.
 pub const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Frames of a guest's backtrace that are kept.
@@ -445,11 +469,13 @@ pub enum LimitKind {
     HttpFields,
     /// [`HTTP_UNSENT_BYTES_MAX`].
     HttpUnsent,
+    /// [`JOURNAL_RECORDS_MAX`] and [`JOURNAL_BYTES_MAX`].
+    Journal,
 }
 
 impl LimitKind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Fuel,
         Self::Deadline,
         Self::RunDeadline,
@@ -470,6 +496,7 @@ impl LimitKind {
         Self::HttpFieldBytes,
         Self::HttpFields,
         Self::HttpUnsent,
+        Self::Journal,
     ];
 
     /// The limit's name: its key in a policy's `limits` where [`Self::is_policy_key`].
@@ -496,6 +523,7 @@ impl LimitKind {
             Self::HttpFieldBytes => "http_field_bytes",
             Self::HttpFields => "http_fields",
             Self::HttpUnsent => "http_unsent_bytes",
+            Self::Journal => "journal",
         }
     }
 

@@ -65,6 +65,13 @@ pub enum HostEvent<'a> {
         /// Wall time in microseconds.
         duration_us: u64,
     },
+    /// A recorded result of a step cannot be taken: the step runs again.
+    NotReused {
+        /// The step.
+        step: &'a StepId,
+        /// Why: lower case, no final period.
+        why: &'a str,
+    },
     /// Somebody was told, or should have been, that the run waits.
     Notified {
         /// The step.

@@ -114,6 +114,13 @@ impl Grant {
 }
 
 impl Grant {
+    /// Whether a guest may send requests that change something at their server: methods that RFC 9110 does not call safe.
+    #[must_use]
+    pub fn may_send_unsafe(&self) -> bool {
+        const SAFE: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
+        self.network.iter().flat_map(|rule| &rule.methods).any(|method| !SAFE.contains(&method.as_str()))
+    }
+
     /// What a guest can see of the grant, as JSON: two grants of the same give a tool the same. Limits and approval are not in it; they decide
     /// whether a call ends, not what it gives.
     pub(crate) fn identity(&self) -> Value {

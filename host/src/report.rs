@@ -1,5 +1,6 @@
 //! What the user is told about a run: a value folded from what happened, and its renderings as text and JSON. Pure.
 
+pub mod audit;
 pub mod human;
 pub mod json;
 
@@ -74,6 +75,8 @@ pub struct StepReport {
     pub skipped: Option<String>,
     /// What was saved because its result was taken from a record.
     pub reused: Option<Saved>,
+    /// Why its recorded result was not taken, where there was one.
+    pub ran_again: Option<String>,
     /// Whether what it did was taken back after it had completed.
     pub undone: bool,
     /// Whether the run waits for somebody's approval of it.
@@ -129,6 +132,7 @@ impl StepReport {
             attempts: 0,
             skipped: None,
             reused: None,
+            ran_again: None,
             undone: false,
             awaits_approval: false,
         }

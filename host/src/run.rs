@@ -1,6 +1,7 @@
 //! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded. A run that was stopped
 //! goes through the same stages, with what is recorded of it where it is recorded.
 
+mod ahead;
 mod approval;
 mod attempt;
 mod facts;
@@ -9,6 +10,7 @@ mod ledger;
 mod log;
 mod prepare;
 mod request;
+mod reuse;
 mod rollback;
 mod steps;
 mod transaction;
@@ -17,7 +19,7 @@ mod turn;
 use serde_json::{Map, Value};
 
 use crate::clock::Stopwatch;
-use crate::host::{Error, RunOptions, SkillHost};
+use crate::host::{Error, GoOnOptions, RunOptions, SkillHost};
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
@@ -28,6 +30,7 @@ use crate::sandbox::{CancelToken, Directories, Reach};
 use crate::store::index::RunStatus;
 use crate::store::{Phase, Place, RunDir, RunLock, StoreError};
 use crate::trace::blob::BlobStore;
+use crate::trace::committed::committed;
 use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
@@ -37,12 +40,52 @@ pub use prepare::Checked;
 pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
 pub(crate) use steps::{Done, Steps};
 
+pub(crate) use reuse::Purpose;
+
 use ledger::Ledger;
 use log::Recording;
 use prepare::{create_workspace, open_reach, prepare};
+use reuse::{Earlier, Library};
+use transaction::Journals;
 
 /// Runs a plan.
 pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
+    begin(host, document, options, None)
+}
+
+/// Makes a new run of what another one did not do, or one that takes back what it did.
+pub(crate) fn continue_with(
+    host: &SkillHost,
+    from: &RunDir,
+    purpose: Purpose,
+    options: &GoOnOptions,
+) -> Result<Report, Error> {
+    let Some(settled) = committed(&from.trace())? else {
+        return Err(Error::NotBegun { run: from.id().to_owned() });
+    };
+    // Nobody may act in it meanwhile; one that was stopped by a crash is put in order first.
+    let lock = RunLock::acquire(from.path()).map_err(StoreError::from)?;
+    transaction::put_in_order(from, &settled.settled)?;
+    let earlier = Earlier::read(from, purpose)?;
+    let base = from.place()?.map_or_else(|| from.path().to_owned(), |place| place.base);
+    let document = from.plan_document()?.at(&base);
+    let options = RunOptions {
+        inputs: settled.header.inputs,
+        principal: Some(settled.header.principal),
+        cancel: options.cancel.clone(),
+        ..RunOptions::default()
+    };
+    let report = begin(host, &document, &options, Some(earlier))?;
+    drop(lock);
+    Ok(report)
+}
+
+fn begin(
+    host: &SkillHost,
+    document: &PlanDocument,
+    options: &RunOptions,
+    earlier: Option<Earlier>,
+) -> Result<Report, Error> {
     let mut phases = Phases::default();
     let reach = open_reach(host)?;
     let folder = host.store.create_run()?;
@@ -50,7 +93,7 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
-    folder.keep_place(&Place::of(host))?;
+    folder.keep_place(&Place::of(host, document, earlier.as_ref()))?;
     phases.done("store");
 
     let prepared = prepare(host, document, options)?;
@@ -63,9 +106,10 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     phases.done("load and validate");
 
     let recorder = Recorder::create(&folder.trace(), Some(BlobStore::new(folder.blobs())))?;
-    let log = Recording::new(host, recorder, Ledger::begin(host, &folder, lock, None)?);
+    let resumed = earlier.as_ref().map(|earlier| earlier.run.as_str());
+    let log = Recording::new(host, recorder, Ledger::begin(host, &folder, lock, resumed)?);
     let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
-    run.drive(document, &prepared, reach, &options.cancel)
+    run.drive(document, &prepared, reach, &options.cancel, (earlier, options.reuse))
 }
 
 /// Validates a plan and nothing else.
@@ -98,6 +142,7 @@ impl Run<'_> {
         prepared: &Prepared,
         reach: Option<Reach>,
         cancel: &CancelToken,
+        (earlier, reuse): (Option<Earlier>, bool),
     ) -> Result<Report, Error> {
         self.note(&Event::Header(header(document, prepared)))?;
         match &prepared.stage {
@@ -108,6 +153,9 @@ impl Run<'_> {
                 let grants = authorized.calls().map(|call| call.grant.as_ref());
                 let directories = Directories::open(grants, &self.host.workspace)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
+                let library = Library { store: &self.host.store, durability: self.host.durability };
+                let journals = Journals { run: self.folder.path().to_owned(), durability: self.host.durability };
+                let steps = steps.noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
                 let mut done = steps.run_all(would_deny, &mut self.log)?;
                 if let Some((step, divergence)) = done.divergence.take() {

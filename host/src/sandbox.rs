@@ -17,6 +17,7 @@ mod program;
 mod stop;
 mod table;
 pub mod tape;
+mod undo;
 mod wire;
 
 pub use cancel::CancelToken;
@@ -25,3 +26,4 @@ pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub use program::{Links, Program};
+pub(crate) use undo::Undo;

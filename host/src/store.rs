@@ -5,8 +5,11 @@
 //!
 //! Files are for their owner alone (0600, folders 0700): a trace holds what the tools saw.
 
+pub mod audit;
+pub mod gc;
 pub mod index;
 pub mod lock;
+mod overview;
 mod run_dir;
 
 use std::fs::{self, File, OpenOptions};
@@ -24,7 +27,8 @@ use crate::trace::{TRACE_FILE, TraceError};
 
 use index::ApprovalState;
 pub use index::{Index, IndexError, IndexWriter};
-pub use lock::{LockError, RunLock, WorkspaceLock};
+pub use lock::{Access, LockError, RunLock, WorkspaceLock};
+pub use overview::Overview;
 pub use run_dir::{Phase, Place, RunDir};
 
 /// The folder of runs below the state folder.

@@ -7,3 +7,4 @@ mod inputs;
 mod network;
 mod program;
 mod rules;
+mod store;

@@ -56,7 +56,7 @@ impl Reject {
 
 impl Decision {
     fn execute(&self, session: &Session, approved: bool) -> Result<Reply, Error> {
-        let store = session.builder(&Default::default()).build().store().clone();
+        let store = session.store();
         let run = store.find(&self.run)?;
         // Nothing is decided about a run that cannot go on under what holds now.
         let builder = session.continuing_builder(&run, &self.go_on)?;

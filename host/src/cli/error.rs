@@ -320,6 +320,14 @@ impl From<host::Error> for Error {
             ),
             host::Error::Changed { .. } => Self::new(Exit::Diverged, chain(&error))
                 .hint("`host resume` makes a new run that takes over what is unchanged"),
+            host::Error::Directory { .. } | host::Error::Journals { .. } => Self::new(Exit::Internal, chain(&error)),
+            host::Error::Journal(ref journal) => {
+                let (hint, error) = (journal.hint(), Self::new(Exit::Internal, chain(&error)));
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
             host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![*problem]),
             host::Error::Unsupported { .. } => Self::new(Exit::Request, chain(&error)),
             host::Error::Policy(problems) => Self::document("the policy", problems),
@@ -341,6 +349,7 @@ impl From<SandboxError> for Error {
             SandboxError::NotGranted { .. } => Exit::Denied,
             SandboxError::Directory { .. } => Exit::Request,
             SandboxError::Input { .. } => Exit::Input,
+            SandboxError::Journal(_) => Exit::Internal,
             SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Exit::Internal,
         };
         let hint = error.hint();

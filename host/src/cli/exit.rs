@@ -247,8 +247,9 @@ mod tests {
    14  approval was asked for and refused
    16  cancelled (SIGTERM)
    20  storage or internal error
-  130  interrupted (Ctrl-C)
-  21 and 30 are reserved"
+   21  a rollback left something to do by hand
+   30  paused: waits for `host approve` or `host reject`
+  130  interrupted (Ctrl-C)"
         );
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Recover {
 
 impl Recover {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
-        let store = session.builder(&Default::default()).build().store().clone();
+        let store = session.store();
         let stopped = match &self.run {
             Some(run) => vec![store.find(run)?],
             None => stopped(&store)?,

@@ -28,6 +28,10 @@ pub(crate) struct Run {
     /// Asks on the terminal where a step needs approval; otherwise the run waits for `host approve`
     #[arg(long)]
     interactive: bool,
+    /// Takes the results of other runs for steps of the same component, tool, input and grant, where files are as they were: of tools that say
+    /// that they are read-only or idempotent, and where the plan says so
+    #[arg(long, conflicts_with = "log_only")]
+    reuse: bool,
     /// Enforces nothing: records what the policy would have denied and runs it all the same, without folders where no grant gives any
     #[arg(long, conflicts_with = "interactive")]
     log_only: bool,
@@ -39,7 +43,7 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let how = How { inputs, interactive: self.interactive, log_only: self.log_only };
+        let how = How { inputs, interactive: self.interactive, log_only: self.log_only, reuse: self.reuse };
         let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
@@ -54,6 +58,8 @@ pub(crate) struct How {
     pub(crate) interactive: bool,
     /// Whether the policy is not enforced.
     pub(crate) log_only: bool,
+    /// Whether results of other runs are taken.
+    pub(crate) reuse: bool,
 }
 
 /// Runs a plan with progress on stderr; Ctrl-C cancels it.
@@ -61,14 +67,14 @@ pub(crate) fn run(
     session: &Session,
     builder: SkillHostBuilder,
     plan: &PlanDocument,
-    How { inputs, interactive, log_only }: How,
+    How { inputs, interactive, log_only, reuse }: How,
 ) -> Result<(Report, Option<Error>), Error> {
     let mut output = session.output;
     // A line that is redrawn would cover the question.
     output.progress &= !interactive;
     let progress = Progress::new(&output);
     let host = session.asking(builder, interactive).observer(progress.observer()).build();
-    let options = RunOptions { inputs, log_only, ..RunOptions::default() };
+    let options = RunOptions { inputs, log_only, reuse, ..RunOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.run(plan, &options);
     progress.clear();

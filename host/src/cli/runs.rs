@@ -11,7 +11,8 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::outcome::RunOutcome;
 use crate::report::human::{Align, Table, Tone};
-use crate::store::{RunDir, RunStore};
+use crate::store::index::{Durability, RunStatus};
+use crate::store::{Index, Overview, RunDir, RunStore, StoreError};
 use crate::trace::TRACE_FILE;
 
 /// Lists the recorded runs, the newest first
@@ -20,32 +21,38 @@ pub(crate) struct Runs {
     /// How many to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
+    /// Only those that are this
+    #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(statuses()))]
+    status: Option<String>,
+}
+
+fn statuses() -> Vec<&'static str> {
+    RunStatus::ALL.iter().map(|status| status.name()).collect()
 }
 
 impl Runs {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let host = session.builder(&SkillArgs::default()).build();
-        let runs = host.store().list(self.limit)?;
-        let columns = [("run", Align::Left), ("plan", Align::Left), ("outcome", Align::Left), ("steps", Align::Right)];
+        let status = self.status.as_deref().and_then(RunStatus::from_name);
+        let index = readable_index(session, host.store());
+        let runs = host.store().overview(index.as_ref(), status, self.limit)?;
+        let columns = [("run", Align::Left), ("plan", Align::Left), ("status", Align::Left), ("steps", Align::Right)];
         let mut table = Table::new(&columns).and(&[("started (UTC)", Align::Left)]);
         let mut list: Vec<Value> = Vec::new();
         for run in &runs {
-            let (outcome, tone) = match (&run.damage, run.outcome) {
-                (Some(_), _) => ("damaged", Tone::Bad),
-                (None, None) => ("not ended", Tone::Note),
-                (None, Some(RunOutcome::Completed)) => ("completed", Tone::Good),
-                (None, Some(outcome)) => (outcome.name(), Tone::Bad),
-            };
+            let (shown, tone) = shown(run);
             let started = started(&run.id);
             let started = started.as_deref();
             table.row(
-                &[&run.id, &run.plan, outcome, &run.steps.to_string(), started.unwrap_or_default()],
+                &[&run.id, &run.plan, shown, &run.steps.to_string(), started.unwrap_or_default()],
                 Some((2, tone)),
             );
             list.push(json!({
                 "run": run.id,
                 "plan": run.plan,
-                "outcome": run.outcome.map(RunOutcome::name),
+                "status": run.status.name(),
+                "active": run.held,
+                "outcome": RunOutcome::from_name(run.status.name()).map(RunOutcome::name),
                 "steps": run.steps,
                 "started": started,
                 "damage": run.damage,
@@ -55,11 +62,45 @@ impl Runs {
             [] => String::new(),
             _ => table.render(&session.output.look),
         };
-        if runs.is_empty() {
-            session.note(&format!("no run is recorded in `{}`", session.state().display()));
+        match &self.status {
+            _ if !runs.is_empty() => {}
+            Some(status) => session.note(&format!("no run in `{}` is {status}", session.state().display())),
+            None => session.note(&format!("no run is recorded in `{}`", session.state().display())),
         }
         Ok(Reply::new(text, json!({ "runs": list })))
     }
+}
+
+/// What a run is, in a word.
+fn shown(run: &Overview) -> (&'static str, Tone) {
+    match run.status {
+        _ if run.damage.is_some() => ("damaged", Tone::Bad),
+        // It may be one of an older program that has no lock: so nothing more is said.
+        RunStatus::Pending | RunStatus::Running if !run.held => ("not ended", Tone::Note),
+        status @ (RunStatus::Pending | RunStatus::Running | RunStatus::Paused) => (status.name(), Tone::Note),
+        RunStatus::Completed => ("completed", Tone::Good),
+        status => (status.name(), Tone::Bad),
+    }
+}
+
+/// The index where there is one that can be read. A list is made from the folders as well, so that nothing else ends it.
+fn readable_index(session: &Session, store: &RunStore) -> Option<Index> {
+    let found = Index::existing(store.state(), Durability::Full);
+    found.unwrap_or_else(|error| {
+        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        session.note(&format!("{error}{hint}"));
+        None
+    })
+}
+
+/// The index with all runs in it; `None` where nothing was recorded yet.
+pub(crate) fn whole_index(store: &RunStore) -> Result<Option<Index>, Error> {
+    if !store.state().is_dir() {
+        return Ok(None);
+    }
+    let mut index = Index::open(store.state(), Durability::Full).map_err(StoreError::from)?;
+    index.catch_up(store)?;
+    Ok(Some(index))
 }
 
 /// When a run began, from its id: `2026-01-31 12:00:00`.

@@ -18,7 +18,7 @@ use crate::policy::Principal;
 use crate::problem::Problem;
 use crate::report::Report;
 use crate::skills::SkillBytes;
-use crate::store::RunDir;
+use crate::store::{RunDir, RunStore};
 use crate::{Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
@@ -109,6 +109,11 @@ impl Session {
     pub(crate) fn state(&self) -> PathBuf {
         let state = self.global.state.clone();
         state.or_else(|| self.env.state.as_ref().map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(".skillhost"))
+    }
+
+    /// The runs there are.
+    pub(crate) fn store(&self) -> RunStore {
+        RunStore::at(self.state())
     }
 
     /// What survives a power failure.

@@ -68,6 +68,13 @@ impl PlanDocument {
         self.format
     }
 
+    /// The same document with relative component paths starting elsewhere.
+    #[must_use]
+    pub fn at(mut self, base: impl Into<PathBuf>) -> Self {
+        self.base = base.into();
+        self
+    }
+
     /// Where relative component paths start.
     #[must_use]
     pub fn base(&self) -> &Path {

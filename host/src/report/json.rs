@@ -78,6 +78,9 @@ fn step(step: &StepReport, report: &Report) -> Value {
     if let Some(saved) = &step.reused {
         out.insert("reused".to_owned(), json!({ "fuel": saved.fuel, "calls": saved.calls }));
     }
+    if let Some(why) = &step.ran_again {
+        out.insert("ran_again".to_owned(), json!(why));
+    }
     if step.undone {
         out.insert("undone".to_owned(), json!(true));
     }

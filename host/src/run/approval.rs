@@ -105,6 +105,9 @@ impl Steps<'_> {
             reasons: &[],
         };
         let subject = self.subject(&request, None);
+        if self.reused(step, None, (&tool, subject), so_far, log, report)? {
+            return Ok(Turned::Completed);
+        }
         let (webhook, expires_in_s) = (approve.webhook_url.as_deref(), approve.expires_in_s);
         let asking = Asking { request: &request, subject, message: &message, context: &context, webhook, expires_in_s };
         Ok(match self.ask(&asking, log)? {

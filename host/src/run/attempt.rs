@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use super::log::{Go, StepLog, Turn};
 use super::micros;
 use super::steps::{SoFar, Steps};
+use super::transaction::Transaction;
 use crate::canonical;
 use crate::clock::Stopwatch;
 use crate::flow::contract::{self, Drift};
+use crate::host::Error;
 use crate::id::{Digest, StepId};
 use crate::limits::StepLimits;
 use crate::observe::HostEvent;
@@ -17,12 +19,15 @@ use crate::outcome::Outcome;
 use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
-use crate::sandbox::{CancelToken, Invocation, Links, RunDeadline};
+use crate::sandbox::tape::Tape;
+use crate::sandbox::{CancelToken, Divergence, Invocation, Links, RunDeadline};
+use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
-use crate::trace::flow::Contract;
+use crate::trace::flow::{Contract, Undone, UndoneChange};
 use crate::validate::Call;
 
 /// What one attempt is made with.
+#[derive(Clone)]
 pub(super) struct Attempt<'t> {
     pub(super) step: &'t StepId,
     pub(super) call: Call<'t>,
@@ -39,21 +44,38 @@ pub(super) struct Attempt<'t> {
     pub(super) run_deadline: Option<RunDeadline>,
     /// What the output has to be.
     pub(super) expect: Option<&'t Expect>,
+    /// The step's position in the order of execution: whoever is later gives way.
+    pub(super) position: usize,
+}
+
+/// What a guest did.
+#[derive(Debug)]
+pub(super) struct Acted {
+    pub(super) outcome: Outcome,
+    drift: Option<(Drift, ExpectMode)>,
+    /// What was taken back because it did not complete.
+    undone: Vec<UndoneChange>,
+    /// How many paths it has changed, where it completed.
+    pub(super) changed: u64,
+    /// What would have to be taken back if the step were not to count after all.
+    pub(super) transaction: Option<Transaction>,
+    calls: u64,
+    fuel: Option<u64>,
+    memory_bytes: u64,
+    duration_us: u64,
+    stderr: String,
 }
 
 impl Steps<'_> {
     /// Makes an attempt, or takes its end from the record.
     pub(super) fn attempt(
         &self,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
         so_far: &mut SoFar,
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Go<Outcome> {
-        let Attempt { step, call, number, compensates, input, grant_index, grant, rules, limits, run_deadline, expect } =
-            attempt;
-        let plan = self.checked.plan.plan();
-        let started = Stopwatch::start();
+        let Attempt { step, call, number, compensates, input, grant_index, grant, limits, expect, .. } = *attempt;
         let begin = StepBegin {
             step: step.clone(),
             tool: call.tool.name.clone(),
@@ -63,12 +85,12 @@ impl Steps<'_> {
             key: (!compensates).then(|| self.key(step, call, input, grant)),
             compensates,
             grant: grant_index as u64,
-            rules,
+            rules: attempt.rules.clone(),
             limits,
         };
         so_far.begun += 1;
         report.attempts += 1;
-        let tape = match log.begin(&begin)? {
+        let mut tape = match log.begin(&begin)? {
             Turn::Run(tape) => tape,
             Turn::Known(end) => {
                 so_far.spent.add(end.fuel, end.calls);
@@ -78,6 +100,64 @@ impl Steps<'_> {
             }
         };
         self.host.observers.tell(HostEvent::StepBegin { step, tool: &call.tool.name });
+        let is_live = matches!(tape, Tape::Record(_));
+        let ahead =
+            if is_live && number == 1 && !compensates { so_far.ahead.take(attempt.position, &mut tape)? } else { None };
+        let acted = match ahead {
+            Some(acted) => acted,
+            None => {
+                let transaction = if is_live { Transaction::begin(self, attempt)? } else { None };
+                // Taking back goes on although the run was cancelled.
+                let never = CancelToken::new();
+                let cancel = if compensates { &never } else { self.cancel };
+                let (acted, given_back) = self.act(attempt, transaction, tape, cancel, &self.runtime)?;
+                tape = given_back;
+                acted?
+            }
+        };
+        let Acted { outcome, drift, undone, changed, calls, fuel, memory_bytes, duration_us, stderr, .. } = acted;
+        so_far.spent.add(fuel, calls);
+        report.calls = calls;
+        report.fuel = fuel;
+        report.memory_bytes = memory_bytes;
+        report.duration_us = duration_us;
+        let end = StepEnd { step: step.clone(), outcome, calls, fuel };
+        log.end(tape, &end)?;
+        if let Some((drift, mode)) = drift {
+            log.note(&contract_event(step, drift, mode, expect))?;
+        }
+        if !end.outcome.is_completed() {
+            self.undone_after_failure(step, undone, log)?;
+            report.stderr = stderr;
+        }
+        if let Some(ledger) = log.ledger() {
+            let (step, attempt) = (step.to_string(), Some(number));
+            let (duration_us, changed) = (Some(duration_us), Some(changed));
+            ledger.fact(StepFacts { step, attempt, duration_us, changed, ..StepFacts::default() });
+        }
+        self.host.observers.tell(HostEvent::StepEnd {
+            step,
+            outcome: &end.outcome,
+            calls: end.calls,
+            fuel: end.fuel,
+            duration_us: report.duration_us,
+        });
+        Ok(end.outcome)
+    }
+
+    /// Runs the guest on this thread. What it changed is kept where it completed and its output is what the plan expects, and taken back
+    /// otherwise. Gives the tape back beside it, unless the host cannot go on.
+    pub(super) fn act(
+        &self,
+        attempt: &Attempt<'_>,
+        transaction: Option<Transaction>,
+        tape: Tape,
+        cancel: &CancelToken,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<(Result<Acted, Divergence>, Tape), Error> {
+        let Attempt { step, call, number, input, grant, limits, run_deadline, expect, .. } = *attempt;
+        let plan = self.checked.plan.plan();
+        let started = Stopwatch::start();
         let invocation = Invocation {
             tool: call.tool,
             input,
@@ -87,6 +167,7 @@ impl Steps<'_> {
             reach: self.reach.as_ref(),
             limits,
             run_deadline,
+            undo: transaction.as_ref().map(Transaction::undo),
             plan: &plan.name,
             step,
             attempt: number,
@@ -94,36 +175,55 @@ impl Steps<'_> {
             start_time: plan.start_time,
         };
         let program = self.program(&call.tool.name, Links::of(grant))?;
-        // Taking back goes on although the run was cancelled.
-        let never = CancelToken::new();
-        let cancel = if compensates { &never } else { self.cancel };
-        let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, cancel))?;
-        so_far.spent.add(invoked.fuel, invoked.calls);
-        report.calls = invoked.calls;
-        report.fuel = invoked.fuel;
-        report.memory_bytes = invoked.memory_bytes;
-        report.duration_us = micros(started);
-        let mut outcome = invoked.end?;
+        let invoked = match runtime.block_on(self.engine.invoke(program, invocation, tape, cancel)) {
+            Ok(invoked) => invoked,
+            Err(error) => {
+                // The host cannot go on; what the step has done so far must not stay.
+                if let Some(transaction) = transaction {
+                    transaction.take_back()?;
+                }
+                return Err(error.into());
+            }
+        };
+        let mut outcome = match invoked.end {
+            Ok(outcome) => outcome,
+            Err(divergence) => return Ok((Err(divergence), invoked.tape)),
+        };
         let drift = drift(expect, &outcome);
         if let Some((drift, ExpectMode::Strict)) = &drift {
             outcome = Outcome::Failed { error: json!({ "code": "output-drift", "message": drift.message }) };
         }
-        let end = StepEnd { step: step.clone(), outcome, calls: invoked.calls, fuel: invoked.fuel };
-        log.end(invoked.tape, &end)?;
-        if let Some((drift, mode)) = drift {
-            log.note(&contract_event(step, drift, mode, expect))?;
+        let (mut undone, mut changed, mut kept) = (Vec::new(), 0, None);
+        match transaction {
+            Some(transaction) if outcome.is_completed() => (changed, kept) = transaction.keep()?,
+            Some(transaction) => undone = transaction.take_back()?,
+            None => {}
         }
-        self.host.observers.tell(HostEvent::StepEnd {
-            step,
-            outcome: &end.outcome,
-            calls: end.calls,
-            fuel: end.fuel,
-            duration_us: report.duration_us,
-        });
-        if !end.outcome.is_completed() {
-            report.stderr = invoked.stderr;
+        let acted = Acted {
+            outcome,
+            drift,
+            undone,
+            changed,
+            transaction: kept,
+            calls: invoked.calls,
+            fuel: invoked.fuel,
+            memory_bytes: invoked.memory_bytes,
+            duration_us: micros(started),
+            stderr: invoked.stderr,
+        };
+        Ok((Ok(acted), invoked.tape))
+    }
+
+    /// Takes note of what was taken back because a step did not complete: what was, or what is recorded.
+    fn undone_after_failure(&self, step: &StepId, changes: Vec<UndoneChange>, log: &mut dyn StepLog) -> Go<()> {
+        if !log.is_live()? {
+            super::transaction::recorded_undo(step, log)?;
+            return Ok(());
         }
-        Ok(end.outcome)
+        if changes.is_empty() {
+            return Ok(());
+        }
+        log.note(&Flow::Undone(Undone { changes, conflicts: Vec::new() }).of(step))
     }
 
     /// What identifies a call: where it is equal, and the files that it reads are, its result is.
@@ -151,6 +251,9 @@ impl Steps<'_> {
             && let Some((drift, mode)) = drift(expect, &end.outcome)
         {
             log.note(&contract_event(step, drift, mode, expect))?;
+        }
+        if !end.outcome.is_completed() {
+            super::transaction::recorded_undo(step, log)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::ledger::Ledger;
 use super::log::Recording;
 use super::prepare::{Given, open_reach, prepare_with};
+use super::reuse::{Earlier, Purpose};
 use super::{Phases, Run};
 use crate::host::{Error, GoOnOptions, SkillHost};
 use crate::observe::HostEvent;
@@ -56,12 +57,22 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
         replaced: &[],
     };
     let prepared = prepare_with(engine, &document, &given, |plan| loader.for_plan(plan, folder.path(), &kept))?;
+    // A run that continues another one goes on doing so.
+    let earlier = match folder.place()?.and_then(|place| place.continues) {
+        Some((run, purpose)) => {
+            let purpose = Purpose::from_name(&purpose)
+                .ok_or_else(|| Error::Damaged { what: format!("`{purpose}` is nothing that a run continues for") })?;
+            Some(Earlier::read(&host.store.find(&run)?, purpose)?)
+        }
+        None => None,
+    };
     phases.done("load and validate");
 
+    super::transaction::put_in_order(&folder, &settled.settled)?;
     let kept = (settled.bytes, settled.events, settled.head);
     let recorder = Recorder::resume(&folder.trace(), Some(BlobStore::new(folder.blobs())), kept)?;
     let ledger = Ledger::go_on(host, &folder, lock)?;
     let log = Recording::after(ReplayReader::open(folder.path())?, host, recorder, ledger);
     let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
-    run.drive(&document, &prepared, reach, &options.cancel)
+    run.drive(&document, &prepared, reach, &options.cancel, (earlier, false))
 }

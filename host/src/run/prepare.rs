@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::reuse::Earlier;
 use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits;
@@ -262,8 +263,13 @@ pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
 
 impl Place {
     /// Where runs of `host` take place.
-    pub(crate) fn of(host: &SkillHost) -> Self {
+    pub(crate) fn of(host: &SkillHost, document: &PlanDocument, earlier: Option<&Earlier>) -> Self {
         let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { workspace: absolute(&host.workspace), policy: host.policy_file.as_deref().map(absolute) }
+        Self {
+            workspace: absolute(&host.workspace),
+            base: absolute(document.base()),
+            continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
+            policy: host.policy_file.as_deref().map(absolute),
+        }
     }
 }

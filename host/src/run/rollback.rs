@@ -1,6 +1,8 @@
 //! Taking back: the steps that completed, the last one first. First what the journal knows of files, then what the plan says of the rest;
 //! never both for the same effect. What cannot be taken back is listed and stops nothing.
 
+use std::path::PathBuf;
+
 use super::attempt::Attempt;
 use super::log::{Go, StepLog};
 use super::steps::{Done, SoFar, Steps};
@@ -27,9 +29,10 @@ impl Steps<'_> {
         log.commit()?;
         let mut left = Vec::new();
         let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
-        for position in std::mem::take(&mut so_far.completed).into_iter().rev() {
+        for (position, attempt) in std::mem::take(&mut so_far.completed).into_iter().rev() {
             let (Some(step), Some(report)) = (steps.get(position), done.steps.get_mut(position)) else { continue };
-            self.take_back(step, report, log, so_far, &mut left)?;
+            let journal = (attempt, so_far.journals.get(&position).cloned());
+            self.take_back(step, journal, report, log, so_far, &mut left)?;
         }
         let plan = &self.checked.plan;
         for (index, (call, granted)) in plan.compensations().zip(self.authorized.compensations()).enumerate() {
@@ -48,12 +51,13 @@ impl Steps<'_> {
     fn take_back(
         &self,
         step: &ValidStep<'_>,
+        journal: (u32, Option<PathBuf>),
         report: &mut StepReport,
         log: &mut dyn StepLog,
         so_far: &mut SoFar,
         left: &mut Vec<String>,
     ) -> Go<()> {
-        let undone = self.undo_completed(step, log)?;
+        let undone = self.undo_completed(step, journal, log)?;
         let Some(authorized) = self.authorized.step(step.id) else { return Ok(()) };
         if !undone.conflicts.is_empty() {
             let paths = undone.conflicts.join(", ");
@@ -102,9 +106,10 @@ impl Steps<'_> {
             limits: granted.limits,
             run_deadline: None,
             expect: None,
+            position: usize::MAX,
         };
         let mut report = StepReport::of(step.clone(), call.tool.name.clone());
-        let outcome = self.attempt(attempt, so_far, log, &mut report)?;
+        let outcome = self.attempt(&attempt, so_far, log, &mut report)?;
         log.commit()?;
         Ok(outcome)
     }

@@ -2,12 +2,16 @@
 //! is the log's business alone, so that a run, its continuation and its replay take the same way through here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::log::{Go, Halt, StepLog};
+use super::ahead::{Ahead, Threads};
+use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
+use super::reuse::{Earlier, Library, Purpose};
+use super::transaction::Journals;
 use super::turn::Turned;
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
@@ -20,7 +24,7 @@ use crate::report::{Pending, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
-use crate::trace::event::{DeniedEvent, Event};
+use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
@@ -38,6 +42,12 @@ pub(crate) struct Steps<'a> {
     pub(super) runtime: tokio::runtime::Runtime,
     _ticking: Ticking<'a>,
     pub(super) cancel: &'a CancelToken,
+    /// The run that this one continues.
+    pub(super) earlier: Option<Earlier>,
+    /// Where results of other runs are found, if they may be taken.
+    pub(super) library: Option<Library<'a>>,
+    /// Where what steps change is noted; `None` in a replay.
+    pub(super) journals: Option<Journals>,
 }
 
 /// What the steps before have left behind.
@@ -47,10 +57,18 @@ pub(super) struct SoFar {
     /// When the first step's turn came.
     pub(super) started: Stopwatch,
     pub(super) would_deny: Vec<Denial>,
-    /// Positions of the steps that completed, in that order.
-    pub(super) completed: Vec<usize>,
+    /// Positions of the steps that completed, in that order, with the attempt that did.
+    pub(super) completed: Vec<(usize, u32)>,
     /// How many steps began, each attempt counted.
     pub(super) begun: u64,
+    /// The position of the step whose turn it is.
+    pub(super) position: usize,
+    /// What runs before its turn.
+    pub(super) ahead: Ahead,
+    /// Positions of steps that were begun ahead: each is once.
+    pub(super) tried: BTreeSet<usize>,
+    /// Journals of steps that did not run here, by position.
+    pub(super) journals: BTreeMap<usize, PathBuf>,
 }
 
 /// What became of the steps.
@@ -142,7 +160,22 @@ impl<'a> Steps<'a> {
             runtime,
             _ticking,
             cancel,
+            earlier: None,
+            library: None,
+            journals: None,
         })
+    }
+
+    /// Notes what steps change.
+    pub(crate) fn noting(mut self, journals: Journals) -> Self {
+        self.journals = Some(journals);
+        self
+    }
+
+    /// Takes results from what was done before.
+    pub(crate) fn reusing(mut self, earlier: Option<Earlier>, library: Option<Library<'a>>) -> Self {
+        (self.earlier, self.library) = (earlier, library);
+        self
     }
 
     /// Runs the steps in order until one does not complete. `would_deny` is what was found before the first, where denials stop nothing.
@@ -154,6 +187,10 @@ impl<'a> Steps<'a> {
             would_deny: Vec::new(),
             completed: Vec::new(),
             begun: 0,
+            position: 0,
+            ahead: Ahead::none(),
+            tried: BTreeSet::new(),
+            journals: BTreeMap::new(),
         };
         let steps = self.checked.plan.steps().map(|step| {
             StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
@@ -181,44 +218,32 @@ impl<'a> Steps<'a> {
         done: &mut Done,
         at: &mut Option<StepId>,
     ) -> Go<()> {
+        if let Some(earlier) = &self.earlier {
+            log.note(&earlier.event())?;
+        } else {
+            log.take(|event| match event {
+                Event::Flow(FlowEvent { flow: Flow::Continues(_), .. }) => Some(()),
+                _ => None,
+            })?;
+        }
         for denial in would_deny {
             *at = Some(denial.step.clone());
             self.lifted(denial, log, so_far)?;
         }
-        let mut because = String::new();
-        for (position, step) in self.checked.plan.steps().enumerate() {
-            // Only what calls a tool is granted something.
-            let authorized = self.authorized.step(step.id);
-            *at = Some(step.id.clone());
-            if self.is_cancelled_here(log)? {
-                done.outcome = RunOutcome::Cancelled;
-                because = "the run was cancelled".to_owned();
-                break;
-            }
-            let Some(report) = done.steps.get_mut(position) else { continue };
-            match self.turn(&step, authorized, so_far, log, report)? {
-                Turned::Completed => so_far.completed.push(position),
-                Turned::Skipped(reason) => report.skipped = Some(reason),
-                Turned::Stopped { outcome, because: why } => {
-                    (done.outcome, because) = (outcome, why);
-                    break;
-                }
-                Turned::Denied(denial) => {
-                    because = format!("step `{}` is denied: {}", denial.step, denial.reason);
-                    done.outcome = RunOutcome::Denied;
-                    done.denial = Some(*denial);
-                    break;
-                }
-                Turned::Paused(pending) => {
-                    done.outcome = RunOutcome::Paused;
-                    report.awaits_approval = true;
-                    done.pending = Some(pending);
-                    return Ok(());
-                }
-            }
-        }
+        let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
+        let went = std::thread::scope(|scope| {
+            let mut threads = Threads { scope, handles: Vec::new() };
+            let went = self.each(&steps, log, so_far, done, at, &mut threads);
+            // What was done ahead of a turn that did not come does not count.
+            let discarded = self.discard_ahead(so_far);
+            went.and_then(|because| discarded.map(|()| because))
+        });
+        let because = went?;
         *at = None;
-        if done.outcome != RunOutcome::Completed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
+        let has_failed = !matches!(done.outcome, RunOutcome::Completed | RunOutcome::Paused);
+        if self.takes_back(log)? {
+            self.roll_back("it was asked for".to_owned(), log, so_far, done)?;
+        } else if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
         }
         if done.outcome == RunOutcome::Completed {
@@ -228,14 +253,88 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
+    /// Whether a run that takes another one back has come to where that one ended.
+    fn ends_here(&self, step: &ValidStep<'_>, log: &mut dyn StepLog) -> Go<bool> {
+        Ok(match (&self.earlier, log.next()?) {
+            (Some(earlier), Next::Live) => earlier.purpose == Purpose::Rollback && !earlier.has(step.id),
+            (_, Next::Event(event)) => {
+                matches!(*event, Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether this run is there to take back what another one did.
+    fn takes_back(&self, log: &mut dyn StepLog) -> Go<bool> {
+        Ok(match log.next()? {
+            Next::Live => self.earlier.as_ref().is_some_and(|earlier| earlier.purpose == Purpose::Rollback),
+            Next::Event(event) => match *event {
+                Event::Flow(FlowEvent { flow: Flow::Rollback(rollback), .. }) => rollback.because == "it was asked for",
+                _ => false,
+            },
+            Next::End => false,
+        })
+    }
+
+    /// Gives each step its turn, until one does not complete. Gives why the run ended, where it did.
+    fn each<'scope, 'env>(
+        &'env self,
+        steps: &'env [ValidStep<'env>],
+        log: &mut dyn StepLog,
+        so_far: &mut SoFar,
+        done: &mut Done,
+        at: &mut Option<StepId>,
+        threads: &mut Threads<'scope, 'env>,
+    ) -> Go<String> {
+        for (position, step) in steps.iter().enumerate() {
+            *at = Some(step.id.clone());
+            so_far.position = position;
+            if self.is_cancelled_here(log)? {
+                done.outcome = RunOutcome::Cancelled;
+                return Ok("the run was cancelled".to_owned());
+            }
+            if self.may_run_ahead() && log.is_live()? {
+                so_far.ahead.switch_on();
+                self.run_ahead(steps, position, so_far, threads)?;
+            }
+            if self.ends_here(step, log)? {
+                return Ok(String::new());
+            }
+            // Only what calls a tool is granted something.
+            let authorized = self.authorized.step(step.id);
+            let Some(report) = done.steps.get_mut(position) else { continue };
+            match self.turn(step, authorized, so_far, log, report)? {
+                Turned::Completed => so_far.completed.push((position, report.attempts)),
+                Turned::Skipped(reason) => report.skipped = Some(reason),
+                Turned::Stopped { outcome, because } => {
+                    done.outcome = outcome;
+                    return Ok(because);
+                }
+                Turned::Denied(denial) => {
+                    let because = format!("step `{}` is denied: {}", denial.step, denial.reason);
+                    done.outcome = RunOutcome::Denied;
+                    done.denial = Some(*denial);
+                    return Ok(because);
+                }
+                Turned::Paused(pending) => {
+                    done.outcome = RunOutcome::Paused;
+                    report.awaits_approval = true;
+                    done.pending = Some(pending);
+                    return Ok(String::new());
+                }
+            }
+        }
+        Ok(String::new())
+    }
+
     /// Whether the run ends before the next step because somebody cancelled it.
     pub(super) fn is_cancelled_here(&self, log: &mut dyn StepLog) -> Go<bool> {
         Ok(match log.next()? {
-            super::log::Next::Live => self.cancel.is_cancelled(),
-            super::log::Next::Event(event) => {
+            Next::Live => self.cancel.is_cancelled(),
+            Next::Event(event) => {
                 matches!(*event, Event::RunEnd { outcome: RunOutcome::Cancelled, .. })
             }
-            super::log::Next::End => false,
+            Next::End => false,
         })
     }
 

@@ -1,20 +1,170 @@
-//! What a step changes is kept or taken back as a whole.
+//! What a step changes is kept or taken back as a whole: the undo journals of a run's attempts, in `journal/<step>.<attempt>/` of its folder
+//! (`.0` for what compensates the step). They stay until the run is removed, so that what completed can be taken back later.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::attempt::Attempt;
 use super::log::{Go, StepLog};
 use super::steps::Steps;
+use crate::durability::Durability;
+use crate::host::Error;
+use crate::id::StepId;
+use crate::journal::{Journal, Root};
+use crate::policy::Access;
+use crate::sandbox::{CancelToken, Undo};
+use crate::store::RunDir;
 use crate::trace::event::{Event, Flow, FlowEvent};
-use crate::trace::flow::Undone;
+use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
 
+/// The folder of journals in a run's folder.
+const JOURNALS: &str = "journal";
+
+/// Where the journals of a run are.
+#[derive(Debug, Clone)]
+pub(crate) struct Journals {
+    pub(crate) run: PathBuf,
+    pub(crate) durability: Durability,
+}
+
+/// What a step changes.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    undo: Undo,
+}
+
+impl Transaction {
+    /// Of an attempt that is about to be made; `None` where it may change nothing.
+    pub(super) fn begin(steps: &Steps<'_>, attempt: &Attempt<'_>) -> Result<Option<Self>, Error> {
+        let Some(journals) = &steps.journals else { return Ok(None) };
+        if attempt.grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly) {
+            return Ok(None);
+        }
+        let folder = folder(&journals.run, attempt.step, attempt.number, attempt.compensates);
+        let mut roots = Vec::new();
+        for (guest, handle) in steps.directories.writable(attempt.grant, &steps.host.workspace) {
+            let failed = |source| Error::Directory { guest: guest.clone(), source };
+            let file = handle.try_clone().map_err(failed)?.into_std_file();
+            roots.push(Root::new(guest.clone(), file).map_err(failed)?);
+        }
+        let journal = Journal::create(&folder, roots, journals.durability)?;
+        Ok(Some(Self { undo: Undo::new(journal) }))
+    }
+
+    /// The same for one that is made ahead of its turn.
+    pub(super) fn begin_ahead(
+        steps: &Steps<'_>,
+        attempt: &Attempt<'_>,
+        _cancel: &CancelToken,
+    ) -> Result<Option<Self>, Error> {
+        Self::begin(steps, attempt)
+    }
+
+    /// Where the sandbox notes what is about to change.
+    pub(super) const fn undo(&self) -> &Undo {
+        &self.undo
+    }
+
+    /// The attempt completed: what it changed stays. Gives how many paths that are.
+    pub(super) fn keep(self) -> Result<(u64, Option<Self>), Error> {
+        let changed = self.undo.with(|journal| journal.changes().len() as u64);
+        Ok((changed, Some(self)))
+    }
+
+    /// The attempt did not complete, or does not count: everything is as it was before it.
+    pub(super) fn take_back(self) -> Result<Vec<UndoneChange>, Error> {
+        self.undo.with(take_back)
+    }
+}
+
+fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
+    let changes = journal.changes().into_iter();
+    let changes =
+        changes.map(|change| UndoneChange { change: change.fate.name().to_owned(), path: change.path }).collect();
+    journal.undo(None)?;
+    Ok(changes)
+}
+
+/// The folder of the journal of an attempt.
+pub(super) fn folder(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
+    let attempt = if compensates { 0 } else { attempt };
+    run.join(JOURNALS).join(format!("{step}.{attempt}"))
+}
+
+/// The journal of a step whose result a run has taken from another one.
+pub(super) fn link(run: &Path, step: &StepId) -> PathBuf {
+    let at = run.join(JOURNALS).join(format!("{step}.link"));
+    std::fs::read_link(&at).unwrap_or(at)
+}
+
+/// Whether what a step read and wrote is as it left it.
+pub(super) fn changed_since(_journal: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Takes back what attempts have done that are not settled, the last first, and forgets them: they are made again.
+pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> Result<(), Error> {
+    let journals = run.path().join(JOURNALS);
+    let failed = |source| Error::Journals { path: journals.clone(), source };
+    let entries = match std::fs::read_dir(&journals) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut open = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let begun = entry.metadata().and_then(|metadata| metadata.modified()).map_err(failed)?;
+        let Some(attempt) = entry.file_name().to_str().and_then(attempt_of) else { continue };
+        if !settled.contains(&attempt) {
+            open.push((begun, attempt, entry.path()));
+        }
+    }
+    // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.
+    open.sort();
+    for (_, _, path) in open.into_iter().rev() {
+        take_back(&mut Journal::open(&path)?)?;
+        std::fs::remove_dir_all(&path).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn attempt_of(name: &str) -> Option<(StepId, u32)> {
+    let (step, attempt) = name.rsplit_once('.')?;
+    Some((step.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// Takes note of the undo of a step that is recorded next.
+pub(super) fn recorded_undo(step: &StepId, log: &mut dyn StepLog) -> Go<Option<Undone>> {
+    log.take(|event| match event {
+        Event::Flow(FlowEvent { step: Some(of), flow: Flow::Undone(undone) }) if of == step => Some(undone.clone()),
+        _ => None,
+    })
+}
+
 impl Steps<'_> {
-    /// Takes back what a step changed that completed.
-    pub(super) fn undo_completed(&self, step: &ValidStep<'_>, log: &mut dyn StepLog) -> Go<Undone> {
-        let recorded = log.take(|event| match event {
-            Event::Flow(FlowEvent { step: Some(of), flow: Flow::Undone(undone) }) if of == step.id => {
-                Some(undone.clone())
-            }
-            _ => None,
-        })?;
-        Ok(recorded.unwrap_or_default())
+    /// Takes back what a step changed that completed: by its own journal, or that of the run whose result was taken.
+    pub(super) fn undo_completed(
+        &self,
+        step: &ValidStep<'_>,
+        (attempt, elsewhere): (u32, Option<PathBuf>),
+        log: &mut dyn StepLog,
+    ) -> Go<Undone> {
+        if !log.is_live()? {
+            return Ok(recorded_undo(step.id, log)?.unwrap_or_default());
+        }
+        let Some(journals) = &self.journals else { return Ok(Undone::default()) };
+        let at = elsewhere.unwrap_or_else(|| folder(&journals.run, step.id, attempt, false));
+        if !at.is_dir() {
+            return Ok(Undone::default());
+        }
+        let mut journal = Journal::open(&at).map_err(Error::from)?;
+        let undone = Undone { changes: take_back(&mut journal)?, conflicts: Vec::new() };
+        if !undone.changes.is_empty() {
+            log.note(&Flow::Undone(undone.clone()).of(step.id))?;
+            log.commit()?;
+        }
+        Ok(undone)
     }
 }

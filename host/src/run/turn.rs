@@ -89,6 +89,10 @@ impl Steps<'_> {
         report: &mut StepReport,
     ) -> Go<Turned> {
         let input = self.input(step, so_far)?;
+        let key = self.key(step.id, call, &input, &authorized.grant);
+        if self.reused(step, Some((call, &input)), (&call.tool.name, key), so_far, log, report)? {
+            return Ok(Turned::Completed);
+        }
         let mut number = 1;
         loop {
             let (limits, run_deadline) = match self.left((step, call), authorized, so_far, log)? {
@@ -112,8 +116,9 @@ impl Steps<'_> {
                 limits,
                 run_deadline,
                 expect: step.expect,
+                position: so_far.position,
             };
-            let outcome = self.attempt(attempt, so_far, log, report)?;
+            let outcome = self.attempt(&attempt, so_far, log, report)?;
             report.outcome = Some(outcome.clone());
             let retry = self.retry(step, number, &outcome);
             match (outcome, retry) {

@@ -11,6 +11,7 @@ use crate::limits::{self, LimitKind};
 use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Stdio, StepContext};
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
+use crate::sandbox::undo::Undo;
 
 /// What host functions see: the gate, and in a live run what acts behind it.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) timers: BTreeMap<u32, u64>,
     pub(crate) context: StepContext,
     pub(crate) started: Stopwatch,
+    /// What changes are noted in before they are made.
+    pub(crate) undo: Option<Undo>,
 }
 
 impl std::fmt::Debug for Live {
@@ -71,6 +74,7 @@ impl Live {
             timers: BTreeMap::new(),
             context,
             started: Stopwatch::start(),
+            undo: None,
         }
     }
 }

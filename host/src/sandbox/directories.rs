@@ -37,6 +37,15 @@ impl Directories {
         Ok(Self(opened))
     }
 
+    /// The directories that one grant lets a guest write into, by where it sees them.
+    pub(crate) fn writable(&self, grant: &Grant, workspace: &Path) -> Vec<(String, Arc<Dir>)> {
+        let writable = grant.filesystem.iter().filter(|preopen| preopen.access == Access::ReadWrite);
+        let handle = |preopen: &crate::policy::Preopen| {
+            Some((preopen.guest.clone(), Arc::clone(self.0.get(&preopen.resolve_host(workspace))?)))
+        };
+        writable.filter_map(handle).collect()
+    }
+
     /// What one grant gives a guest.
     pub(super) fn of(&self, grant: &Grant, workspace: &Path) -> Vec<Directory> {
         let directory = |preopen: &crate::policy::Preopen| {

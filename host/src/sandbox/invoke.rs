@@ -14,6 +14,7 @@ use wasmtime::component::{Func, Val};
 
 use crate::canonical;
 use crate::id::{SkillName, StepId};
+use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
 use crate::policy::{Clocks, Grant, Random};
@@ -29,6 +30,7 @@ use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, Output, Stdio, S
 use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
+use crate::sandbox::undo::Undo;
 use crate::skill::{Export, Tool};
 use crate::trace::TraceError;
 
@@ -53,6 +55,8 @@ pub struct Invocation<'a> {
     pub directories: &'a Directories,
     /// How the run reaches servers; `None` where no grant has network rules, and in a replay.
     pub(crate) reach: Option<&'a Reach>,
+    /// Where what the step changes is noted so that it can be undone; `None` where nobody would.
+    pub(crate) undo: Option<&'a Undo>,
     /// The limits that apply.
     pub limits: StepLimits,
     /// What is left of the run's time, where that is bounded.
@@ -174,6 +178,9 @@ pub enum SandboxError {
     /// The trace cannot be written or read: the run must not go on.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// What the step was about to change cannot be noted for undo: nothing more may be changed, and the step has to be undone.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl SandboxError {
@@ -190,6 +197,7 @@ impl SandboxError {
             Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
             Self::Exhausted { .. } => Some("run fewer plans at one time in one process".to_owned()),
             Self::Trace(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
             Self::Engine { .. } | Self::Link { .. } | Self::Input { .. } => None,
         }
     }
@@ -292,6 +300,7 @@ impl SandboxEngine {
                 Stop::RecordedEnd => Ok(recorded.clone().unwrap_or(Outcome::Cancelled)),
                 Stop::Diverged(Diverged { seq, what }) => Err(Divergence { seq, what }),
                 Stop::Trace(error) => return Err(error.into()),
+                Stop::Journal(error) => return Err(error.into()),
                 Stop::PoolIsFull(message) => return Err(SandboxError::Exhausted { message }),
             },
         };
@@ -562,7 +571,9 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
     };
     let reach = invocation.reach.filter(|_| !grant.network.is_empty());
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
-    Live::new(directories, clock, random, stdio, http, context)
+    let mut live = Live::new(directories, clock, random, stdio, http, context);
+    live.undo = invocation.undo.cloned();
+    live
 }
 
 #[cfg(test)]

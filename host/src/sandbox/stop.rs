@@ -2,6 +2,7 @@
 
 use wasmtime::{Trap, WasmBacktrace};
 
+use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
 use crate::trace::TraceError;
@@ -53,6 +54,11 @@ pub(crate) struct Diverged {
 #[error("the trace failed")]
 pub(crate) struct TraceFailed(#[from] pub(crate) TraceError);
 
+/// The undo journal could not be kept, so what it was asked for was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("the undo journal failed")]
+pub(crate) struct JournalFailed(#[from] pub(crate) JournalError);
+
 /// What ended the call of a guest's export, other than returning.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -66,6 +72,8 @@ pub(crate) enum Stop {
     Diverged(Diverged),
     /// The run cannot go on.
     Trace(TraceError),
+    /// Nothing may be changed any more.
+    Journal(JournalError),
     /// Other steps of this process hold all that the pool has, which is nothing of the guest's doing.
     PoolIsFull(String),
 }
@@ -112,8 +120,12 @@ pub(crate) fn classify(error: wasmtime::Error, limits: &StepLimits) -> Stop {
             return limit(kind, allowed as u64);
         }
     }
-    match error.downcast::<TraceFailed>() {
-        Ok(TraceFailed(error)) => Stop::Trace(error),
+    let error = match error.downcast::<TraceFailed>() {
+        Ok(TraceFailed(error)) => return Stop::Trace(error),
+        Err(error) => error,
+    };
+    match error.downcast::<JournalFailed>() {
+        Ok(JournalFailed(error)) => Stop::Journal(error),
         Err(_) => Stop::Outcome(Outcome::Trapped { message, backtrace }),
     }
 }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::create_folder;
@@ -116,6 +117,9 @@ impl Index {
         let db = self.db("open");
         let waits = Duration::from_millis(limits::INDEX_BUSY_MS);
         connection.busy_timeout(waits).map_err(|error| db.error(error))?;
+        // Emptying the log costs several syncs of the disk. It is done when the log has grown, not by every program that ends.
+        let keep_log = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        keep_log.map_err(|error| db.error(error))?;
         let mode: Option<String> = db.one("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode.as_deref() != Some("wal") {
             let source = io::Error::other("this file system cannot have SQLite's write-ahead log");

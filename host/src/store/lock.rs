@@ -1,9 +1,10 @@
 //! Who may act: one process in a run, one in a directory that it may write. Advisory locks of the kernel, which lets go of them when the
 //! process dies, however it dies; a lock file that is left behind means nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,14 +131,45 @@ impl WorkspaceLock {
     ///
     /// [`LockError::Workspace`] where the others did not end in time.
     pub fn acquire(path: &Path, access: Access, wait: Duration) -> Result<Self, LockError> {
-        let failed = |source: Errno| LockError::Io { path: path.to_owned(), source: source.into() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = File::from(open(path, flags, Mode::empty()).map_err(failed)?);
+        let directory = open_directory(path)?;
+        Self::wait_for(directory, path, access, Stopwatch::start(), wait)
+    }
+
+    /// Locks several directories, each once, whatever its names are and how often it is named. Always in the same order, so that two runs
+    /// that want the same ones do not wait for each other for ever. A directory inside of another is another one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::acquire`]; none is locked then.
+    pub fn acquire_all<'a>(
+        wanted: impl IntoIterator<Item = (&'a Path, Access)>,
+        wait: Duration,
+    ) -> Result<Vec<Self>, LockError> {
+        let mut directories = BTreeMap::new();
+        for (path, access) in wanted {
+            let directory = open_directory(path)?;
+            let found = directory.metadata().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+            let known = directories.entry((found.dev(), found.ino())).or_insert((directory, path, access));
+            if access == Access::ReadWrite {
+                known.2 = access;
+            }
+        }
+        let waited = Stopwatch::start();
+        let locks = directories.into_values();
+        locks.map(|(directory, path, access)| Self::wait_for(directory, path, access, waited, wait)).collect()
+    }
+
+    fn wait_for(
+        directory: File,
+        path: &Path,
+        access: Access,
+        waited: Stopwatch,
+        wait: Duration,
+    ) -> Result<Self, LockError> {
         let operation = match access {
             Access::Read => FlockOperation::NonBlockingLockShared,
             Access::ReadWrite => FlockOperation::NonBlockingLockExclusive,
         };
-        let waited = Stopwatch::start();
         loop {
             match flock(&directory, operation) {
                 Ok(()) => return Ok(Self { _directory: directory }),
@@ -147,10 +179,16 @@ impl WorkspaceLock {
                     return Err(LockError::Workspace { path: path.to_owned(), waited_ms });
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(LockError::Io { path: path.to_owned(), source: error.into() }),
             }
         }
     }
+}
+
+fn open_directory(path: &Path) -> Result<File, LockError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open(path, flags, Mode::empty());
+    opened.map(File::from).map_err(|source| LockError::Io { path: path.to_owned(), source: source.into() })
 }
 
 #[cfg(test)]
@@ -209,6 +247,48 @@ mod tests {
         });
         drop(held);
         waits.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_named_twice_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::create_dir(&a).unwrap();
+        std::fs::create_dir(&b).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&a, &link).unwrap();
+        let all = |wanted: &[(&Path, Access)]| WorkspaceLock::acquire_all(wanted.iter().copied(), Duration::ZERO);
+        let held = all(&[(&a, Access::Read), (&b, Access::Read), (&link, Access::ReadWrite)]).unwrap();
+        assert_eq!(held.len(), 2);
+        assert!(WorkspaceLock::acquire(&a, Access::Read, Duration::ZERO).is_err(), "the stronger access counts");
+        assert!(WorkspaceLock::acquire(&b, Access::Read, Duration::ZERO).is_ok());
+        // Where one is not free, the others are not kept.
+        drop(held);
+        let one = WorkspaceLock::acquire(&b, Access::Read, Duration::ZERO).unwrap();
+        assert!(all(&[(&a, Access::ReadWrite), (&b, Access::ReadWrite)]).is_err());
+        drop(one);
+        assert_eq!(all(&[(&a, Access::ReadWrite), (&b, Access::ReadWrite)]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn two_runs_that_want_the_same_directories_both_get_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b", "c"].map(|name| folder.path().join(name));
+        names.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        std::thread::scope(|scope| {
+            for reversed in [false, true] {
+                let mut paths: Vec<&Path> = names.iter().map(PathBuf::as_path).collect();
+                if reversed {
+                    paths.reverse();
+                }
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let wanted = paths.iter().map(|path| (*path, Access::ReadWrite));
+                        assert_eq!(WorkspaceLock::acquire_all(wanted, Duration::from_mins(1)).unwrap().len(), 3);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub struct Phase {
 pub struct Place {
     /// What `{workspace}` means, as an absolute path.
     pub workspace: PathBuf,
+    /// What paths in the plan are relative to, as an absolute path.
+    pub base: PathBuf,
+    /// The run that this one continues, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<(String, String)>,
     /// The file that the policy was read from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! The values' spelling is in `filesystem/wire.rs`.
 
 mod identity;
+mod noted;
 mod virtualise;
 mod wire;
 
@@ -91,16 +92,16 @@ table! { impl fs::HostDescriptor as "wasi:filesystem/types#" via |live| live.fil
     wasi async fn write = "[method]descriptor.write"(this "self": Fd, buffer "buffer": Vec<u8>, offset "offset": u64) -> FsResult<u64>;
     ours(read_directory) async fn read_directory = "[method]descriptor.read-directory"(this "self": Fd) -> FsResult<Entries>;
     wasi async fn sync = "[method]descriptor.sync"(this "self": Fd) -> FsResult<()>;
-    wasi async fn create_directory_at = "[method]descriptor.create-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
+    ours(create_directory_at) async fn create_directory_at = "[method]descriptor.create-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
     ours(stat) async fn stat = "[method]descriptor.stat"(this "self": Fd) -> FsResult<fs::DescriptorStat>;
     ours(stat_at) async fn stat_at = "[method]descriptor.stat-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String) -> FsResult<fs::DescriptorStat>;
     ours(set_times_at) async fn set_times_at = "[method]descriptor.set-times-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String, accessed "data-access-timestamp": fs::NewTimestamp, modified "data-modification-timestamp": fs::NewTimestamp) -> FsResult<()>;
-    wasi async fn link_at = "[method]descriptor.link-at"(this "self": Fd, old_path_flags "old-path-flags": fs::PathFlags, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
+    ours(link_at) async fn link_at = "[method]descriptor.link-at"(this "self": Fd, old_path_flags "old-path-flags": fs::PathFlags, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
     ours(open_at) async fn open_at = "[method]descriptor.open-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String, open_flags "open-flags": fs::OpenFlags, flags "flags": fs::DescriptorFlags) -> FsResult<Fd>;
     wasi async fn readlink_at = "[method]descriptor.readlink-at"(this "self": Fd, path "path": String) -> FsResult<String>;
     ours(remove_directory_at) async fn remove_directory_at = "[method]descriptor.remove-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
     ours(rename_at) async fn rename_at = "[method]descriptor.rename-at"(this "self": Fd, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
-    wasi async fn symlink_at = "[method]descriptor.symlink-at"(this "self": Fd, old_path "old-path": String, new_path "new-path": String) -> FsResult<()>;
+    ours(symlink_at) async fn symlink_at = "[method]descriptor.symlink-at"(this "self": Fd, old_path "old-path": String, new_path "new-path": String) -> FsResult<()>;
     ours(unlink_file_at) async fn unlink_file_at = "[method]descriptor.unlink-file-at"(this "self": Fd, path "path": String) -> FsResult<()>;
     wasi async fn is_same_object = "[method]descriptor.is-same-object"(this "self": Fd, other "other": Fd) -> Result<bool>;
     ours(metadata_hash) async fn metadata_hash = "[method]descriptor.metadata-hash"(this "self": Fd) -> FsResult<fs::MetadataHashValue>;

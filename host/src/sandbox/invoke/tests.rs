@@ -96,6 +96,7 @@ impl Bench {
             workspace: self.folder.path(),
             directories: &directories,
             reach: None,
+            undo: None,
             limits: self.limits,
             run_deadline: None,
             plan: "p",

@@ -29,6 +29,13 @@ pub struct Committed {
     pub undo_dropped: Vec<UndoStep>,
 }
 
+/// Which row of a step has begun and not ended.
+pub(super) const LAST_RUNNING: &str =
+    "SELECT max(position) FROM steps INDEXED BY steps_by_step WHERE run = ?1 AND step = ?2 AND status = 'running'";
+/// Which row an attempt of a step has, or the last one.
+pub(super) const LAST_ATTEMPT: &str = "SELECT max(position) FROM steps INDEXED BY steps_by_step \
+     WHERE run = ?1 AND step = ?2 AND (?3 IS NULL OR attempt = ?3)";
+
 /// The row of the run that is committed to.
 struct Current<'a> {
     run: &'a str,
@@ -196,8 +203,10 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
         Change::End { status, fuel, calls } => {
             let fuel = fuel.map(integer);
             let changed = db.execute(
-                "UPDATE steps SET status = ?3, end_seq = ?4, fuel = ?5, calls = ?6, ended_at = ?7 WHERE run = ?1 AND \
-                 position = (SELECT max(position) FROM steps WHERE run = ?1 AND step = ?2 AND status = 'running')",
+                &format!(
+                    "UPDATE steps SET status = ?3, end_seq = ?4, fuel = ?5, calls = ?6, ended_at = ?7 \
+                     WHERE run = ?1 AND position = ({LAST_RUNNING})"
+                ),
                 params![run, step, status.name(), seq, fuel, integer(*calls), at],
             )?;
             if changed == 0 {
@@ -237,14 +246,8 @@ fn insert_step(
 fn put_facts(db: Db<'_>, current: &Current<'_>, facts: &StepFacts, at: Option<&str>) -> Result<(), IndexError> {
     let StepFacts { step, attempt, status, tool, fingerprint, duration_us, reused_from, changed } = facts;
     let run = current.run;
-    let find = || {
-        db.one(
-            "SELECT max(position) FROM steps WHERE run = ?1 AND step = ?2 AND (?3 IS NULL OR attempt = ?3)",
-            params![run, step, attempt],
-            |row| row.get::<_, Option<i64>>(0),
-        )
-        .map(Option::flatten)
-    };
+    let find =
+        || db.one(LAST_ATTEMPT, params![run, step, attempt], |row| row.get::<_, Option<i64>>(0)).map(Option::flatten);
     let position = match (find()?, status) {
         (Some(position), _) => Some(position),
         (None, Some(status)) => {

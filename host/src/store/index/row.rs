@@ -107,6 +107,42 @@ impl EventRow {
         let reason = reason.filter(|reason| !reason.is_empty()).map(cut);
         Ok(Some(Self { seq, hash, kind: event.kind().name(), step, tool, status, reason, json, change: change(event) }))
     }
+
+    /// The kind of event.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The step that it is about.
+    #[must_use]
+    pub fn step(&self) -> Option<&str> {
+        self.step.as_deref()
+    }
+
+    /// The tool that it names.
+    #[must_use]
+    pub fn tool(&self) -> Option<&str> {
+        self.tool.as_deref()
+    }
+
+    /// How something ended or was decided.
+    #[must_use]
+    pub const fn status(&self) -> Option<&'static str> {
+        self.status
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// The event as JSON, without `hash` and `prev`; `None` where it is long.
+    #[must_use]
+    pub fn json(&self) -> Option<&str> {
+        self.json.as_deref()
+    }
 }
 
 impl Row {

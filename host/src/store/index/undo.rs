@@ -40,10 +40,16 @@ pub struct Reusable {
 }
 
 /// Steps that can be undone, the newest first: by when they ended, else by when their run began.
-const OPEN: &str = "SELECT steps.run, runs.plan_name, steps.step, steps.tool, steps.attempt, steps.changed, steps.ended_at, \
+pub(super) const OPEN: &str = "SELECT steps.run, runs.plan_name, steps.step, steps.tool, steps.attempt, steps.changed, steps.ended_at, \
      steps.position FROM steps JOIN runs ON runs.id = steps.run \
      WHERE steps.changed > 0 AND steps.undone_by IS NULL AND steps.undo_dropped = 0 \
      ORDER BY coalesce(steps.ended_at, runs.created_at) DESC, steps.run DESC, steps.position DESC LIMIT ?1 OFFSET ?2";
+
+/// Completed steps of a fingerprint, the newest first.
+pub(super) const REUSABLE: &str = "SELECT steps.run, steps.step, steps.attempt, steps.end_seq FROM steps JOIN runs ON runs.id = steps.run \
+     WHERE steps.fingerprint = ?1 AND steps.status = 'completed' AND steps.end_seq IS NOT NULL \
+     AND steps.undone_by IS NULL AND runs.damage IS NULL \
+     ORDER BY coalesce(steps.ended_at, runs.created_at) DESC, steps.run DESC, steps.position DESC LIMIT ?2";
 
 impl Index {
     /// The newest steps that can be undone, at the most `max`.
@@ -84,17 +90,10 @@ impl Index {
     /// [`IndexError`].
     pub fn find_reusable(&self, fingerprint: Digest) -> Result<Vec<Reusable>, IndexError> {
         let max = i64::try_from(limits::REUSABLE_MAX).unwrap_or(i64::MAX);
-        self.db("look for a result").all(
-            "SELECT steps.run, steps.step, steps.attempt, steps.end_seq FROM steps JOIN runs ON runs.id = steps.run \
-             WHERE steps.fingerprint = ?1 AND steps.status = 'completed' AND steps.end_seq IS NOT NULL \
-             AND steps.undone_by IS NULL AND runs.damage IS NULL \
-             ORDER BY coalesce(steps.ended_at, runs.created_at) DESC, steps.run DESC, steps.position DESC LIMIT ?2",
-            params![fingerprint.to_string(), max],
-            |row| {
-                let seq = natural(row.get(3)?);
-                Ok(Reusable { run: row.get(0)?, step: row.get(1)?, attempt: row.get(2)?, seq })
-            },
-        )
+        self.db("look for a result").all(REUSABLE, params![fingerprint.to_string(), max], |row| {
+            let seq = natural(row.get(3)?);
+            Ok(Reusable { run: row.get(0)?, step: row.get(1)?, attempt: row.get(2)?, seq })
+        })
     }
 }
 
@@ -110,6 +109,14 @@ fn open(db: Db<'_>, max: i64, offset: i64) -> Result<Vec<(UndoStep, i64)>, Index
 /// Lets go of all but the newest [`limits::UNDO_STEPS_MAX`]. Gives those that were let go.
 pub(super) fn drop_oldest(db: Db<'_>) -> Result<Vec<UndoStep>, IndexError> {
     let kept = integer(u64::try_from(limits::UNDO_STEPS_MAX).unwrap_or(u64::MAX));
+    let count =
+        db.one("SELECT count(*) FROM steps WHERE changed > 0 AND undone_by IS NULL AND undo_dropped = 0", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+    // Nearly always: then nothing is sorted.
+    if count.unwrap_or_default() <= kept {
+        return Ok(Vec::new());
+    }
     let old = open(db, -1, kept)?;
     for (step, position) in &old {
         db.execute("UPDATE steps SET undo_dropped = 1 WHERE run = ?1 AND position = ?2", params![step.run, position])?;

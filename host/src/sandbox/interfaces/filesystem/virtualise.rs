@@ -15,6 +15,7 @@ use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::streams::{StreamError, StreamResult};
 
 use super::identity::Machine;
+use super::noted::{removing_folder, unlinking};
 use super::{Entries, Fd, Listing};
 use crate::guest_path;
 use crate::limits::{self, LimitKind};
@@ -160,7 +161,7 @@ impl Live {
         {
             return Err(fs::ErrorCode::Unsupported.into());
         }
-        let opened = self.filesystem().open_at(fd, path_flags, path, open_flags, flags).await?;
+        let opened = self.open_noted(fd, path_flags, path, open_flags, flags).await?;
         self.descriptors.paths.insert(opened.rep(), at);
         Ok(opened)
     }
@@ -171,17 +172,21 @@ impl Live {
     }
 
     pub(super) async fn stat(&mut self, fd: Fd) -> FsResult<fs::DescriptorStat> {
+        let held = self.held_links(&fd);
         let stat = self.filesystem().stat(fd).await?;
-        Ok(self.timeless(stat))
+        Ok(self.timeless(stat, held))
     }
 
     pub(super) async fn stat_at(&mut self, fd: Fd, flags: fs::PathFlags, path: String) -> FsResult<fs::DescriptorStat> {
+        let held = self.held_links_at(&fd, flags, &path);
         let stat = self.filesystem().stat_at(fd, flags, path).await?;
-        Ok(self.timeless(stat))
+        Ok(self.timeless(stat, held))
     }
 
-    /// Times are the machine's unless real clocks are granted; a directory's size and link count are its filesystem's business.
-    fn timeless(&self, mut stat: fs::DescriptorStat) -> fs::DescriptorStat {
+    /// Times are the machine's unless real clocks are granted; a directory's size and link count are its filesystem's business, and the
+    /// names under which the undo journal holds a file are nobody's.
+    fn timeless(&self, mut stat: fs::DescriptorStat, held: u64) -> fs::DescriptorStat {
+        stat.link_count = stat.link_count.saturating_sub(held);
         if self.clock.virtual_ns().is_some() {
             stat.data_access_timestamp = None;
             stat.data_modification_timestamp = None;
@@ -201,7 +206,9 @@ impl Live {
         modified: fs::NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
-        self.filesystem().set_times(fd, accessed, modified).await
+        let noted = self.before_set_times(&fd)?;
+        let done = self.filesystem().set_times(fd, accessed, modified).await;
+        self.after(noted, done)
     }
 
     pub(super) async fn set_times_at(
@@ -213,7 +220,9 @@ impl Live {
         modified: fs::NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
-        self.filesystem().set_times_at(fd, flags, path, accessed, modified).await
+        let noted = self.before_set_times_at(&fd, flags, &path)?;
+        let done = self.filesystem().set_times_at(fd, flags, path, accessed, modified).await;
+        self.after(noted, done)
     }
 
     /// `now` is the guest's now.
@@ -259,9 +268,10 @@ impl Live {
 
     pub(super) async fn metadata_hash(&mut self, fd: Fd) -> FsResult<fs::MetadataHashValue> {
         let path = self.path_below(&fd, "");
+        let held = self.held_links(&fd);
         let stat = self.filesystem().stat(borrowed(&fd)).await?;
         let machine = self.filesystem().metadata_hash(fd).await?;
-        Ok(self.descriptors.identities.of((machine.upper, machine.lower), &path, stat.link_count > 0))
+        Ok(self.descriptors.identities.of((machine.upper, machine.lower), &path, stat.link_count > held))
     }
 
     pub(super) async fn metadata_hash_at(
@@ -277,14 +287,18 @@ impl Live {
 
     pub(super) async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
         let gone = self.last_name_at(&fd, &path).await;
-        self.filesystem().unlink_file_at(fd, path).await?;
+        let noted = self.before_at(&fd, &path, unlinking)?;
+        let done = self.filesystem().unlink_file_at(fd, path).await;
+        self.after(noted, done)?;
         self.forget(gone);
         Ok(())
     }
 
     pub(super) async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
         let gone = self.last_name_at(&fd, &path).await;
-        self.filesystem().remove_directory_at(fd, path).await?;
+        let noted = self.before_at(&fd, &path, removing_folder)?;
+        let done = self.filesystem().remove_directory_at(fd, path).await;
+        self.after(noted, done)?;
         self.forget(gone);
         Ok(())
     }
@@ -295,7 +309,9 @@ impl Live {
             // Onto itself: nothing is replaced.
             gone = None;
         }
-        self.filesystem().rename_at(fd, old_path, new_fd, new_path).await?;
+        let noted = self.before_rename(&fd, &old_path, &new_fd, &new_path)?;
+        let done = self.filesystem().rename_at(fd, old_path, new_fd, new_path).await;
+        self.after(noted, done)?;
         self.forget(gone);
         Ok(())
     }
@@ -306,8 +322,9 @@ impl Live {
             return None;
         }
         let follow = fs::PathFlags::empty();
+        let held = self.held_links_at(fd, follow, path);
         let stat = self.filesystem().stat_at(borrowed(fd), follow, path.to_owned()).await.ok()?;
-        if stat.type_ != fs::DescriptorType::Directory && stat.link_count > 1 {
+        if stat.type_ != fs::DescriptorType::Directory && stat.link_count > 1 + held {
             return None;
         }
         let machine = self.filesystem().metadata_hash_at(borrowed(fd), follow, path.to_owned()).await.ok()?;

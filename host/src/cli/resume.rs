@@ -1,0 +1,67 @@
+//! `host resume` and `host rollback`: a new run of what another one did not do, or one that takes back what it did.
+
+use crate::cli::error::Error;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::reply::Reply;
+use crate::cli::run::reply;
+use crate::cli::session::{GoOnArgs, Session};
+use crate::report::{human, json};
+use crate::{GoOnOptions, HostEvent};
+
+/// Runs again what did not complete in a run: what did is taken from its record, where it is still what it was
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resume {
+    /// The run: the beginning of its id, or `last`
+    run: String,
+    #[command(flatten)]
+    go_on: GoOnArgs,
+}
+
+/// Takes back what a run did, the last step first: its files by their journal, the rest by what the plan declares
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rollback {
+    /// The run: the beginning of its id, or `last`
+    run: String,
+    #[command(flatten)]
+    go_on: GoOnArgs,
+}
+
+impl Resume {
+    pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        execute(session, &self.run, &self.go_on, false)
+    }
+}
+
+impl Rollback {
+    pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        execute(session, &self.run, &self.go_on, true)
+    }
+}
+
+fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> Result<Reply, Error> {
+    let store = session.store();
+    let from = store.find(run)?;
+    let output = session.output;
+    let says = move |event: &HostEvent<'_>| {
+        if let HostEvent::NotReused { step, why } = event {
+            output.say("note", &format!("step `{step}` runs again: {why}"));
+        }
+    };
+    let host = session.continuing_builder(&from, go_on)?.observer(says).build();
+    let options = GoOnOptions::default();
+    let interrupt = Interrupt::cancels(&options.cancel);
+    let report = if takes_back { host.roll_back(&from, &options)? } else { host.resume(&from, &options)? };
+    session.warn(&report);
+    let mut failure = Error::of_report(&report);
+    if takes_back && report.outcome == crate::outcome::RunOutcome::RolledBack {
+        // That is what was asked for.
+        failure = None;
+    }
+    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
+        && report.outcome == crate::outcome::RunOutcome::Cancelled
+    {
+        failure.kind = exit;
+    }
+    let text = human::report(&report, &session.output.look);
+    Ok(reply(text, &report, json::report(&report)).failure(failure))
+}

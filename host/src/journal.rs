@@ -1,0 +1,275 @@
+//! The undo journal of one step: what is needed to put granted directories back exactly as they were before it.
+//!
+//! Owns the folder `journal/<step>.<attempt>/` of a run: `records` ([`record`] says what is in it) and `pre-<n>`, the content of larger
+//! files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
+//! when it was itself interrupted, any number of times.
+//!
+//! Never decides whether a guest may change something, and never reaches outside of the granted directories or through a link.
+
+mod before;
+mod changes;
+mod place;
+mod record;
+mod restore;
+mod save;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::durability::Durability;
+use crate::limits;
+
+pub(crate) use before::{At, Change, Ticket};
+use place::Inode;
+pub(crate) use place::{Meta, Root};
+use place::{Roots, real_path_of_root};
+use record::{Record, RootAt};
+
+/// The records.
+const RECORDS: &str = "records";
+
+/// Why a journal could not be kept, read or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Its folder cannot be read or written.
+    #[error("the undo journal `{path}` cannot be {doing}")]
+    Io {
+        /// The journal's folder.
+        path: PathBuf,
+        /// What was being done to it.
+        doing: &'static str,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// What a step is about to change cannot be saved, so it was not changed.
+    #[error("what the step is about to change cannot be saved: `{path}`")]
+    Unsaved {
+        /// The guest path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The step changes more than a journal takes.
+    #[error("the step changes more than its undo journal takes: {allowed} {what}")]
+    Full {
+        /// `records` or `bytes`.
+        what: &'static str,
+        /// How many it takes.
+        allowed: u64,
+    },
+    /// It is not a journal, or of another version.
+    #[error("`{path}` is not an undo journal of this version")]
+    Unknown {
+        /// The journal's folder.
+        path: PathBuf,
+    },
+    /// A granted directory is not there.
+    #[error("the granted directory `{path}` cannot be opened")]
+    Root {
+        /// Its path on the host.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Something cannot be put back.
+    #[error("`{path}` cannot be put back")]
+    Unrestored {
+        /// The guest path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl JournalError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } | Self::Unsaved { .. } => {
+                Some("nothing was changed without being saved first; see whether the disk is full".to_owned())
+            }
+            Self::Root { .. } | Self::Unrestored { .. } => {
+                Some("mend what the error says and undo again: it goes on where it stopped".to_owned())
+            }
+            Self::Full { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// What a journal holds at the most.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    records: usize,
+    bytes: u64,
+}
+
+/// The journal of one step.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    folder: PathBuf,
+    /// The folder itself: pre-images are made and found through it.
+    handle: Arc<File>,
+    file: File,
+    /// Where the next frame goes.
+    end: u64,
+    durability: Durability,
+    roots: Roots,
+    records: Vec<Record>,
+    /// Bytes of copies.
+    copied: u64,
+    /// The next `pre-<n>`.
+    next_pre: u32,
+    /// Files whose content was saved or that the step made.
+    saved: BTreeSet<Inode>,
+    /// Things whose times were saved.
+    timed: BTreeSet<Inode>,
+    /// Files that have another name in the journal's folder.
+    held: BTreeMap<Inode, u32>,
+    bounds: Bounds,
+    #[cfg(test)]
+    fault: Option<save::Fault>,
+}
+
+impl Journal {
+    /// Makes the journal of a step that is about to run.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Io`], also where the folder is there already.
+    pub(crate) fn create(folder: &Path, roots: Vec<Root>, durability: Durability) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: folder.to_owned(), doing: "created", source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(folder.join(RECORDS));
+        let handle = File::open(folder).map_err(failed)?;
+        let mut journal = Self::with(folder, handle, file.map_err(failed)?, Roots(roots), durability);
+        let roots = journal.roots.0.iter();
+        let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
+        journal.append(vec![Record::Begun { version: record::VERSION, roots }], &[])?;
+        if durability == Durability::Full {
+            journal.handle.sync_all().map_err(failed)?;
+            for parent in folder.ancestors().skip(1).take(2) {
+                File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Opens the journal of a step that has run, wholly or in part. It is written with full durability from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Io`], [`JournalError::Unknown`]. Granted directories are opened when something is put back.
+    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: folder.to_owned(), doing: "read", source };
+        let handle = File::open(folder).map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).open(folder.join(RECORDS)).map_err(failed)?;
+        let mut journal = Self::with(folder, handle, file, Roots::default(), Durability::Full);
+        (journal.records, journal.end) = record::read(&mut journal.file).map_err(failed)?;
+        let roots = match journal.records.first() {
+            Some(Record::Begun { version: record::VERSION, roots }) => roots.clone(),
+            // Cut off in its first record: nothing was changed.
+            None => Vec::new(),
+            Some(_) => return Err(JournalError::Unknown { path: folder.to_owned() }),
+        };
+        journal.file.set_len(journal.end).map_err(failed)?;
+        for RootAt { guest, host } in roots {
+            let opened = File::open(&host);
+            let handle = opened.map_err(|source| JournalError::Root { path: host.clone(), source })?;
+            journal.roots.0.push(Root { guest, host, handle: Arc::new(handle) });
+        }
+        Ok(journal)
+    }
+
+    fn with(folder: &Path, handle: File, file: File, roots: Roots, durability: Durability) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            handle: Arc::new(handle),
+            file,
+            end: 0,
+            durability,
+            roots,
+            records: Vec::new(),
+            copied: 0,
+            next_pre: 0,
+            saved: BTreeSet::new(),
+            timed: BTreeSet::new(),
+            held: BTreeMap::new(),
+            bounds: Bounds { records: limits::JOURNAL_RECORDS_MAX, bytes: limits::JOURNAL_BYTES_MAX },
+            #[cfg(test)]
+            fault: None,
+        }
+    }
+
+    /// Appends records with their bytes; they are durable when this returns.
+    fn append(&mut self, mut records: Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
+        self.append_unsynced(&mut records, bytes)?;
+        if self.durability == Durability::Full {
+            self.file.sync_data().map_err(|source| self.failed("synced", source))?;
+        }
+        Ok(())
+    }
+
+    fn append_unsynced(&mut self, records: &mut Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
+        let written = record::frame(records, bytes).and_then(|frame| {
+            #[cfg(test)]
+            save::Fault::hit(&mut self.fault)?;
+            io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.end))?;
+            let written = self.file.write_all(&frame);
+            if written.is_err() {
+                // What was written of it is no frame; the file ends before it either way.
+                drop(self.file.set_len(self.end));
+            }
+            written.map(|()| frame.len())
+        });
+        let length = written.map_err(|source| self.failed("written", source))?;
+        let offset = record::bytes_from(self.end, length, bytes.len());
+        records.iter_mut().for_each(|record| record::shift(record, offset));
+        self.end += length as u64;
+        self.records.append(records);
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> JournalError {
+        JournalError::Io { path: self.folder.clone(), doing, source }
+    }
+
+    /// How many names of a file are the journal's own: a guest that asks for its links is not told of these.
+    pub(crate) fn held(&self, inode: Inode) -> u64 {
+        self.held.get(&inode).copied().unwrap_or_default().into()
+    }
+
+    /// Whether the journal holds any file.
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// What the machine says of a path of the guest.
+    pub(crate) fn meta(&self, at: At<'_>, follow: bool) -> Option<Meta> {
+        self.roots.resolve(at.folder, OsStr::new(at.path), follow).ok().flatten()?.meta
+    }
+}
+
+impl Root {
+    /// A directory that is granted at a guest path.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says where it does not know the directory's path.
+    pub(crate) fn new(guest: String, handle: File) -> io::Result<Self> {
+        let host = real_path_of_root(&handle)?;
+        Ok(Self { guest, host, handle: Arc::new(handle) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

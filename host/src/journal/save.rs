@@ -1,0 +1,210 @@
+//! Saves the content of a file before it changes or goes: in the record, as a copy, or by holding the file itself under another name.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, unlinkat};
+
+use super::place::{Inode, Kind, Meta, Spot, folder_below};
+use super::record::Pre;
+use super::{Durability, Journal, JournalError, before::unsaved};
+use crate::limits;
+
+/// What is read and written at one time.
+const PIECE_BYTES: usize = 1 << 20;
+
+impl Journal {
+    /// Another name of a file below a root, where it has one: found by looking at all of them.
+    pub(super) fn other_name(&self, root: &File, inode: Inode) -> Option<PathBuf> {
+        let mut folders = vec![PathBuf::new()];
+        while let Some(path) = folders.pop() {
+            let Ok(folder) = folder_below(root, &path) else { continue };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(folder) = openat(&folder, ".", flags, Mode::empty()) else { continue };
+            let Ok(entries) = rustix::fs::Dir::read_from(&folder) else { continue };
+            for entry in entries.flatten() {
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                let Ok(Some(meta)) = Meta::at(&folder, name) else { continue };
+                if meta.inode == inode {
+                    return Some(path.join(name));
+                }
+                if meta.kind == Kind::Folder && name != "." && name != ".." {
+                    folders.push(path.join(name));
+                }
+            }
+        }
+        None
+    }
+
+    /// Saves a file. `goes` says that its name goes away, so that it may be held instead of copied. A small file's content is added to
+    /// `bytes`, which are those of the record.
+    pub(super) fn save(
+        &mut self,
+        spot: &Spot,
+        meta: &Meta,
+        goes: bool,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Pre, JournalError> {
+        let guest = self.roots.guest(&spot.at);
+        let failed = |source| unsaved(guest.clone(), source);
+        if goes && self.is_better_held(spot, meta) {
+            match self.hold(spot, meta) {
+                Ok(pre) => return Ok(pre),
+                Err(error) if meta.kind != Kind::File => return Err(failed(error)),
+                // On another file system, or not ours to link.
+                Err(_) => {}
+            }
+        }
+        let name = spot.name.as_deref().unwrap_or_default();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = openat(&spot.folder, name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let mut source = File::from(source);
+        if meta.len <= limits::JOURNAL_INLINE_BYTES_MAX {
+            self.count(meta.len)?;
+            let offset = bytes.len() as u64;
+            let read = source.by_ref().take(meta.len).read_to_end(bytes).map_err(failed)?;
+            if read as u64 != meta.len {
+                return Err(failed(io::Error::other("it changed while it was saved")));
+            }
+            return Ok(Pre::Inline { offset });
+        }
+        self.copy(&source, meta, &failed)
+    }
+
+    fn copy(
+        &mut self,
+        source: &File,
+        meta: &Meta,
+        failed: &dyn Fn(io::Error) -> JournalError,
+    ) -> Result<Pre, JournalError> {
+        let n = self.next_pre;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = openat(&*self.handle, pre_name(n), flags, Mode::RUSR | Mode::WUSR);
+        let copy = File::from(made.map_err(|error| self.failed("written", error.into()))?);
+        self.next_pre += 1;
+        if !shares_blocks(&copy, source) {
+            if let Err(error) = self.count(meta.len) {
+                drop(self.discard(n));
+                return Err(error);
+            }
+            let copied = self.pieces(source, &copy, meta.len);
+            if let Err(error) = copied {
+                drop(self.discard(n));
+                return Err(failed(error));
+            }
+        }
+        if self.durability == Durability::Full {
+            let synced = copy.sync_data().and_then(|()| self.handle.sync_all());
+            synced.map_err(|error| self.failed("synced", error))?;
+        }
+        Ok(Pre::Copy { n })
+    }
+
+    fn pieces(&mut self, source: &File, copy: &File, len: u64) -> io::Result<()> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while at < len {
+            #[cfg(test)]
+            Fault::hit(&mut self.fault)?;
+            let wanted = usize::try_from(len - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            let piece = piece.get_mut(..wanted).unwrap_or_default();
+            source.read_exact_at(piece, at)?;
+            // Holes stay holes.
+            if piece.iter().any(|byte| *byte != 0) {
+                copy.write_all_at(piece, at)?;
+            }
+            at += wanted as u64;
+        }
+        copy.set_len(len)
+    }
+
+    /// Counts bytes of copies against the bound.
+    fn count(&mut self, bytes: u64) -> Result<(), JournalError> {
+        let sum = self.copied.saturating_add(bytes);
+        if sum > self.bounds.bytes {
+            return Err(JournalError::Full { what: "bytes", allowed: self.bounds.bytes });
+        }
+        self.copied = sum;
+        Ok(())
+    }
+
+    /// Whether a copy would lose something of a file, or cost much.
+    fn is_better_held(&self, spot: &Spot, meta: &Meta) -> bool {
+        let journals = Meta::of(&*self.handle).map(|folder| folder.owner);
+        meta.links > 1
+            || meta.len > limits::JOURNAL_HELD_BYTES_MIN
+            || meta.kind != Kind::File
+            || journals.is_ok_and(|owner| owner != meta.owner)
+            || has_attributes(spot)
+    }
+
+    fn hold(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Pre> {
+        let n = self.next_pre;
+        let name = spot.name.as_deref().unwrap_or_default();
+        linkat(&spot.folder, name, &*self.handle, pre_name(n), AtFlags::empty())?;
+        self.next_pre += 1;
+        if self.durability == Durability::Full {
+            self.handle.sync_all()?;
+        }
+        Ok(Pre::Held { n, inode: meta.inode })
+    }
+
+    /// Removes a pre-image if it is there.
+    pub(super) fn discard(&self, n: u32) -> io::Result<()> {
+        match unlinkat(&*self.handle, pre_name(n), AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The file beside the records that has a pre-image.
+pub(super) fn pre_name(n: u32) -> String {
+    format!("pre-{n}")
+}
+
+/// Makes `copy` a copy of `source` without copying, where the file system can.
+#[cfg(target_os = "linux")]
+fn shares_blocks(copy: &File, source: &File) -> bool {
+    rustix::fs::ioctl_ficlone(copy, source).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shares_blocks(_copy: &File, _source: &File) -> bool {
+    false
+}
+
+/// Whether a file has extended attributes, access lists among them.
+fn has_attributes(spot: &Spot) -> bool {
+    let name = spot.name.as_deref().unwrap_or_default();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = openat(&spot.folder, name, flags, Mode::empty()) else { return true };
+    let mut names = [0; 1];
+    !matches!(rustix::fs::flistxattr(&file, &mut names), Ok(0) | Err(rustix::io::Errno::NOTSUP))
+}
+
+/// A failure that a test has ordered.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// How many writes of the journal succeed first.
+    pub(super) after: usize,
+}
+
+#[cfg(test)]
+impl Fault {
+    pub(super) fn hit(fault: &mut Option<Self>) -> io::Result<()> {
+        match fault {
+            Some(Self { after: 0 }) => Err(io::ErrorKind::StorageFull.into()),
+            Some(Self { after }) => {
+                *after -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Steps that run before their turn, beside others: what they did counts when their turn comes, in the order of the plan, so that the trace
+//! is that of one step after the other. Where an earlier step does not complete, what was done ahead is taken back.
+//!
+//! Only what can be taken back is done ahead: a step that may send what changes something elsewhere, that has to be asked for or that
+//! shares a budget with others waits for its turn.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use serde_json::Value;
+
+use super::attempt::{Acted, Attempt};
+use super::log::Go;
+use super::steps::{SoFar, Steps};
+use super::transaction::Transaction;
+use crate::flow::condition;
+use crate::host::Error;
+use crate::id::{Digest, StepId};
+use crate::limits;
+use crate::outcome::Outcome;
+use crate::policy::AuthorizedStep;
+use crate::sandbox::tape::Tape;
+use crate::sandbox::{CancelToken, SandboxError};
+use crate::trace::{Call, TraceError, TraceSink};
+use crate::validate::{Outputs, ValidStep};
+
+/// The steps that run or ran ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    running: BTreeMap<usize, CancelToken>,
+    done: BTreeMap<usize, Finished>,
+    /// Outputs of what completed ahead, for what depends on it.
+    outputs: Outputs,
+    results: Option<(Sender<(usize, Finished)>, Receiver<(usize, Finished)>)>,
+    /// Steps from here on are not begun any more: an earlier one has not completed.
+    until: Option<usize>,
+}
+
+/// What came of a step that ran ahead.
+#[derive(Debug)]
+struct Finished {
+    step: StepId,
+    acted: Result<Acted, Error>,
+    segment: Segment,
+}
+
+/// Host calls that wait for their place in the trace.
+#[derive(Debug, Default)]
+struct Segment {
+    calls: Vec<(String, Vec<u8>, Vec<u8>)>,
+    blobs: Vec<(Digest, Vec<u8>)>,
+    bytes: u64,
+    is_too_long: bool,
+}
+
+impl Segment {
+    fn count(&mut self, bytes: usize) -> Result<(), TraceError> {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.bytes > limits::AHEAD_BYTES_MAX {
+            self.is_too_long = true;
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(TraceError::Io { action: "hold back", path: "host calls".to_owned(), source });
+        }
+        Ok(())
+    }
+}
+
+impl TraceSink for Segment {
+    fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
+        self.count(call.function.len() + call.params.len() + call.result.len())?;
+        self.calls.push((call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
+        Ok(())
+    }
+
+    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
+        self.count(bytes.len())?;
+        self.blobs.push((digest, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn bytes_in_step(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Ahead {
+    /// Nothing runs ahead.
+    pub(super) fn none() -> Self {
+        Self::default()
+    }
+
+    /// Steps may run ahead from here on.
+    pub(super) fn switch_on(&mut self) {
+        self.results.get_or_insert_with(channel);
+    }
+
+    /// Whether steps may run ahead at all.
+    fn is_on(&self) -> bool {
+        self.results.is_some()
+    }
+
+    /// What a step did ahead, with its host calls put onto `tape`; `None` where it has to run now.
+    pub(super) fn take(&mut self, position: usize, tape: &mut Tape) -> Go<Option<Acted>> {
+        let Some(Finished { acted, segment, .. }) = self.done.remove(&position) else { return Ok(None) };
+        let Ok(acted) = acted else { return Ok(None) };
+        let Tape::Record(sink) = tape else { return Ok(None) };
+        for (digest, bytes) in segment.blobs {
+            sink.blob(digest, &bytes)?;
+        }
+        for (function, params, result) in &segment.calls {
+            sink.call(Call { function, params, result })?;
+        }
+        Ok(Some(acted))
+    }
+
+    /// Whether a step has finished ahead.
+    fn has(&self, position: usize) -> bool {
+        self.done.contains_key(&position)
+    }
+
+    /// Takes what has finished into account. What cannot stand, because it was in the way of an earlier step or could not be held back, is
+    /// taken back and forgotten: it runs in its turn.
+    fn receive(&mut self, position: usize, finished: Finished) -> Result<(), Error> {
+        self.running.remove(&position);
+        match &finished.acted {
+            Ok(acted)
+                if finished.segment.is_too_long
+                    || matches!(acted.outcome, Outcome::Conflict { .. } | Outcome::Cancelled) =>
+            {
+                return discard(finished);
+            }
+            Ok(acted) => {
+                if let Outcome::Completed { output } = &acted.outcome {
+                    self.outputs.insert(finished.step.clone(), std::sync::Arc::new(output.clone()));
+                } else {
+                    self.stop_after(position);
+                }
+                self.done.insert(position, finished);
+            }
+            // What the host could not do ahead it is asked for again in the step's turn, and fails there if it still cannot.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends what runs ahead of its turn behind `position`, and begins nothing there any more.
+    fn stop_after(&mut self, position: usize) {
+        let until = self.until.get_or_insert(position);
+        *until = (*until).min(position);
+        let until = *until;
+        self.running.range(until + 1..).for_each(|(_, cancel)| cancel.cancel());
+    }
+}
+
+/// Takes back what a step did ahead.
+fn discard(finished: Finished) -> Result<(), Error> {
+    if let Ok(Acted { transaction: Some(transaction), .. }) = finished.acted {
+        transaction.take_back()?;
+    }
+    Ok(())
+}
+
+/// Where threads are begun.
+pub(super) struct Threads<'scope, 'env> {
+    pub(super) scope: &'scope Scope<'scope, 'env>,
+    pub(super) handles: Vec<ScopedJoinHandle<'scope, ()>>,
+}
+
+impl<'env> Steps<'env> {
+    /// Whether steps of this run may run ahead.
+    pub(super) fn may_run_ahead(&self) -> bool {
+        let budget = self.authorized.budget();
+        // What one step leaves of a budget is what the next one has.
+        let shares = budget.fuel.is_some() || budget.host_calls.is_some() || budget.steps.is_some();
+        self.checked.plan.plan().parallel > 1 && !shares && !self.authorized.is_log_only()
+    }
+
+    /// Begins steps that may run beside the one whose turn it is, and waits until that one has finished if it runs ahead itself.
+    pub(super) fn run_ahead<'scope>(
+        &'env self,
+        steps: &'env [ValidStep<'env>],
+        position: usize,
+        so_far: &mut SoFar,
+        threads: &mut Threads<'scope, 'env>,
+    ) -> Go<()> {
+        if !so_far.ahead.is_on() {
+            return Ok(());
+        }
+        loop {
+            self.begin_ready(steps, position, so_far, threads)?;
+            if so_far.ahead.has(position) || !so_far.ahead.running.contains_key(&position) {
+                return Ok(());
+            }
+            if self.cancel.is_cancelled() {
+                so_far.ahead.running.values().for_each(CancelToken::cancel);
+            }
+            let Some((_, results)) = &so_far.ahead.results else { return Ok(()) };
+            // Waits in pieces, so that a cancellation of the run is seen.
+            match results.recv_timeout(std::time::Duration::from_millis(limits::AHEAD_POLL_MS)) {
+                Ok((position, finished)) => so_far.ahead.receive(position, finished)?,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn begin_ready<'scope>(
+        &'env self,
+        steps: &'env [ValidStep<'env>],
+        from: usize,
+        so_far: &mut SoFar,
+        threads: &mut Threads<'scope, 'env>,
+    ) -> Go<()> {
+        let most = self.checked.plan.plan().parallel as usize;
+        let window = steps.iter().enumerate().skip(from).take(limits::AHEAD_WINDOW);
+        for (position, step) in window {
+            if so_far.ahead.running.len() >= most || so_far.ahead.until.is_some_and(|until| position > until) {
+                return Ok(());
+            }
+            if so_far.ahead.running.contains_key(&position)
+                || so_far.ahead.has(position)
+                || so_far.tried.contains(&position)
+            {
+                continue;
+            }
+            let Some((input, authorized)) = self.ready(step, so_far) else { continue };
+            so_far.tried.insert(position);
+            self.begin_one(position, step, input, authorized, so_far, threads);
+        }
+        Ok(())
+    }
+
+    /// The input of a step that could begin now: what it needs is there, it runs in any case, and nobody has to be asked.
+    fn ready(&'env self, step: &ValidStep<'env>, so_far: &SoFar) -> Option<(Value, &'env AuthorizedStep)> {
+        step.call()?;
+        let authorized = self.authorized.step(step.id)?;
+        let permission = authorized.permission.as_ref()?;
+        if !permission.needs_approval.is_empty() || authorized.grant.may_send_unsafe() {
+            return None;
+        }
+        let plan = &self.checked.plan;
+        let mut outputs = so_far.outputs.clone();
+        outputs.extend(so_far.ahead.outputs.iter().map(|(id, output)| (id.clone(), output.clone())));
+        let is_there = |index: &usize| plan.step(*index).is_some_and(|needed| outputs.contains_key(needed.id));
+        if !step.dependencies.iter().all(is_there) {
+            return None;
+        }
+        match condition::turn(plan, step, &outputs) {
+            Ok(condition::Turn::Run) => {}
+            _ => return None,
+        }
+        plan.resolve_input(step, &outputs).ok().map(|input| (input, authorized))
+    }
+
+    fn begin_one<'scope>(
+        &'env self,
+        position: usize,
+        step: &'env ValidStep<'env>,
+        input: Value,
+        authorized: &'env AuthorizedStep,
+        so_far: &mut SoFar,
+        threads: &mut Threads<'scope, 'env>,
+    ) {
+        let (Some(call), Some((results, _))) = (step.call(), &so_far.ahead.results) else { return };
+        let (results, cancel) = (results.clone(), CancelToken::new());
+        so_far.ahead.running.insert(position, cancel.clone());
+        let rules = authorized.permission.as_ref().map(|permission| permission.rules.clone()).unwrap_or_default();
+        threads.handles.push(threads.scope.spawn(move || {
+            let attempt = Attempt {
+                step: step.id,
+                call,
+                number: 1,
+                compensates: false,
+                input: &input,
+                grant_index: authorized.grant_index,
+                grant: &authorized.grant,
+                rules,
+                limits: authorized.limits,
+                run_deadline: None,
+                expect: step.expect,
+                position,
+            };
+            let acted = catch_unwind(AssertUnwindSafe(|| self.act_ahead(&attempt, &cancel)));
+            let (acted, segment) = acted.unwrap_or_else(|_| {
+                let what = format!("step `{}` could not be run ahead", step.id);
+                (Err(Error::Damaged { what }), Segment::default())
+            });
+            // Where nobody listens any more the run has failed, and recovery takes back what is not in the trace.
+            drop(results.send((position, Finished { step: step.id.clone(), acted, segment })));
+        }));
+    }
+
+    fn act_ahead(&self, attempt: &Attempt<'_>, cancel: &CancelToken) -> (Result<Acted, Error>, Segment) {
+        let failed = |message: String| Error::from(SandboxError::Engine { message });
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time();
+        if self.reach.is_some() {
+            runtime.enable_io();
+        }
+        let acted = runtime.build().map_err(|error| failed(error.to_string())).and_then(|runtime| {
+            let transaction = Transaction::begin_ahead(self, attempt, cancel)?;
+            self.act(attempt, transaction, Tape::Record(Box::<Segment>::default()), cancel, &runtime)
+        });
+        match acted {
+            Ok((acted, Tape::Record(sink))) => {
+                let sink: Box<dyn std::any::Any> = sink;
+                let segment = sink.downcast::<Segment>().map(|segment| *segment).unwrap_or_default();
+                (acted.map_err(|divergence| failed(divergence.what)), segment)
+            }
+            Ok((acted, Tape::Replay { .. })) => {
+                (acted.map_err(|divergence| failed(divergence.what)), Segment::default())
+            }
+            Err(error) => (Err(error), Segment::default()),
+        }
+    }
+
+    /// Ends and takes back everything that was done ahead and does not count: the last first.
+    pub(super) fn discard_ahead(&self, so_far: &mut SoFar) -> Go<()> {
+        let ahead = &mut so_far.ahead;
+        ahead.running.values().for_each(CancelToken::cancel);
+        while !ahead.running.is_empty() {
+            let Some((_, results)) = &ahead.results else { break };
+            let Ok((position, finished)) = results.recv() else { break };
+            ahead.running.remove(&position);
+            ahead.done.insert(position, finished);
+        }
+        while let Some((_, finished)) = ahead.done.pop_last() {
+            discard(finished)?;
+        }
+        Ok(())
+    }
+}

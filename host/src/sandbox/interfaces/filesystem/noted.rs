@@ -1,0 +1,176 @@
+//! What the undo journal is told before a filesystem function changes something, and after it.
+//!
+//! Decides nothing: a call that WASI refuses is refused as without a journal. Only where the journal cannot note a change, the call ends the
+//! step instead of making it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::sync::Arc;
+
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::types::{self as fs, HostDescriptor as _};
+use wasmtime_wasi::p2::{FsError, FsResult};
+
+use super::Fd;
+use crate::journal::{At, Change, JournalError, Meta, Ticket};
+use crate::limits::LimitKind;
+use crate::sandbox::ctx::Live;
+use crate::sandbox::stop::{JournalFailed, LimitHit};
+
+/// What was noted for a call, `None` where nothing is.
+type Noted = Option<Ticket>;
+
+fn failed(error: JournalError) -> FsError {
+    match error {
+        JournalError::Full { allowed, .. } => FsError::trap(LimitHit::new(LimitKind::Journal, allowed)),
+        error => FsError::trap(JournalFailed(error)),
+    }
+}
+
+fn at<'a>(folder: &'a File, path: &'a str) -> At<'a> {
+    At { folder, path: OsStr::new(path) }
+}
+
+// Functions, because a variant's constructor is not one for every lifetime.
+
+fn making(at: At<'_>) -> Change<'_> {
+    Change::Make(at)
+}
+
+pub(super) fn unlinking(at: At<'_>) -> Change<'_> {
+    Change::Unlink(at)
+}
+
+pub(super) fn removing_folder(at: At<'_>) -> Change<'_> {
+    Change::RemoveFolder(at)
+}
+
+impl Live {
+    pub(super) async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let noted = self.before_at(&fd, &path, making)?;
+        let done = self.filesystem().create_directory_at(fd, path).await;
+        self.after(noted, done)
+    }
+
+    pub(super) async fn symlink_at(&mut self, fd: Fd, old_path: String, new_path: String) -> FsResult<()> {
+        let noted = self.before_at(&fd, &new_path, making)?;
+        let done = self.filesystem().symlink_at(fd, old_path, new_path).await;
+        self.after(noted, done)
+    }
+
+    pub(super) async fn link_at(
+        &mut self,
+        fd: Fd,
+        old_path_flags: fs::PathFlags,
+        old_path: String,
+        new_fd: Fd,
+        new_path: String,
+    ) -> FsResult<()> {
+        let noted = self.before_at(&new_fd, &new_path, making)?;
+        let done = self.filesystem().link_at(fd, old_path_flags, old_path, new_fd, new_path).await;
+        self.after(noted, done)
+    }
+
+    /// Opens with a note of the file's content where it may be written to.
+    pub(super) async fn open_noted(
+        &mut self,
+        fd: Fd,
+        path_flags: fs::PathFlags,
+        path: String,
+        open_flags: fs::OpenFlags,
+        flags: fs::DescriptorFlags,
+    ) -> FsResult<Fd> {
+        let create = open_flags.contains(fs::OpenFlags::CREATE);
+        let writes =
+            create || open_flags.contains(fs::OpenFlags::TRUNCATE) || flags.contains(fs::DescriptorFlags::WRITE);
+        let mut noted = None;
+        if writes {
+            noted = self.before_at(&fd, &path, |at| Change::Open {
+                at,
+                follow: path_flags.contains(fs::PathFlags::SYMLINK_FOLLOW),
+                create,
+                exclusive: create && open_flags.contains(fs::OpenFlags::EXCLUSIVE),
+            })?;
+        }
+        let opened = self.filesystem().open_at(fd, path_flags, path, open_flags, flags).await;
+        let Some((undo, ticket)) = self.undo.as_ref().zip(noted) else { return opened };
+        let made = match opened.as_ref().map(|opened| self.table.get(opened)) {
+            Ok(Ok(Descriptor::File(file))) => Some(&*file.file),
+            _ => None,
+        };
+        undo.with(|journal| journal.after(ticket, opened.is_ok(), made)).map_err(failed)?;
+        opened
+    }
+
+    /// Notes a change at a path below an open directory that may be written to.
+    pub(super) fn before_at(&self, fd: &Fd, path: &str, change: impl FnOnce(At<'_>) -> Change<'_>) -> FsResult<Noted> {
+        let Some(undo) = &self.undo else { return Ok(None) };
+        let Some(folder) = self.changeable(fd) else { return Ok(None) };
+        undo.before(change(at(&folder, path))).map(Some).map_err(failed)
+    }
+
+    pub(super) fn before_rename(&self, fd: &Fd, old_path: &str, new_fd: &Fd, new_path: &str) -> FsResult<Noted> {
+        let Some(undo) = &self.undo else { return Ok(None) };
+        let (Some(from), Some(to)) = (self.changeable(fd), self.changeable(new_fd)) else { return Ok(None) };
+        let change = Change::Rename { from: at(&from, old_path), to: at(&to, new_path) };
+        undo.before(change).map(Some).map_err(failed)
+    }
+
+    pub(super) fn before_set_times(&self, fd: &Fd) -> FsResult<Noted> {
+        let Some(undo) = &self.undo else { return Ok(None) };
+        let handle = match self.table.get(fd) {
+            Ok(Descriptor::File(file)) if !file.perms.write_not_permitted() => &file.file,
+            Ok(Descriptor::Dir(folder)) if !folder.perms.write_not_permitted() => &folder.dir,
+            _ => return Ok(None),
+        };
+        undo.before(Change::SetTimes(handle)).map(Some).map_err(failed)
+    }
+
+    pub(super) fn before_set_times_at(&self, fd: &Fd, flags: fs::PathFlags, path: &str) -> FsResult<Noted> {
+        let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+        self.before_at(fd, path, |at| Change::SetTimesAt { at, follow })
+    }
+
+    /// The end of a call that was noted.
+    pub(super) fn after<T>(&self, noted: Noted, done: FsResult<T>) -> FsResult<T> {
+        let Some((undo, ticket)) = self.undo.as_ref().zip(noted) else { return done };
+        undo.with(|journal| journal.after(ticket, done.is_ok(), None)).map_err(failed)?;
+        done
+    }
+
+    /// An open directory in which the guest may change something.
+    fn changeable(&self, fd: &Fd) -> Option<Arc<File>> {
+        match self.table.get(fd) {
+            Ok(Descriptor::Dir(folder)) if !folder.perms.write_not_permitted() => Some(Arc::clone(&folder.dir)),
+            _ => None,
+        }
+    }
+
+    /// How many of an open file's names are the journal's.
+    pub(super) fn held_links(&self, fd: &Fd) -> u64 {
+        let Some(undo) = &self.undo else { return 0 };
+        undo.with(|journal| {
+            if !journal.holds() {
+                return 0;
+            }
+            let Ok(Descriptor::File(file)) = self.table.get(fd) else { return 0 };
+            Meta::of(&*file.file).map_or(0, |meta| journal.held(meta.inode))
+        })
+    }
+
+    /// The same for a file at a path.
+    pub(super) fn held_links_at(&self, fd: &Fd, flags: fs::PathFlags, path: &str) -> u64 {
+        let Some(undo) = &self.undo else { return 0 };
+        undo.with(|journal| {
+            if !journal.holds() {
+                return 0;
+            }
+            let Ok(Descriptor::Dir(folder)) = self.table.get(fd) else { return 0 };
+            let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+            journal.meta(at(&folder.dir, path), follow).map_or(0, |meta| journal.held(meta.inode))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
