@@ -40,6 +40,8 @@ impl Commits {
 
     fn begin(&mut self) -> (u64, Digest, Event) {
         let event = Event::StepBegin(StepBegin {
+            key: None,
+            compensates: false,
             step: format!("step-{}", self.step).parse().unwrap(),
             tool: "files.write-text".parse().unwrap(),
             attempt: 1,

@@ -18,6 +18,7 @@ mod inspect;
 mod interactive;
 mod interrupt;
 mod output;
+mod plan;
 mod plan_source;
 mod policy;
 mod policy_init;
@@ -126,6 +127,8 @@ enum Command {
     #[command(subcommand)]
     Trace(trace::Trace),
     #[command(subcommand)]
+    Plan(plan::Plan),
+    #[command(subcommand)]
     Policy(policy::Policy),
     Runs(runs::Runs),
     History(history::History),
@@ -151,6 +154,7 @@ impl Command {
             Self::Rollback(command) => command.execute(session),
             Self::Replay(command) => command.execute(session),
             Self::Trace(command) => command.execute(session),
+            Self::Plan(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),
             Self::Runs(command) => command.execute(session),
             Self::History(command) => command.execute(session),

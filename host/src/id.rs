@@ -108,6 +108,9 @@ pub enum IdError {
     },
 }
 
+/// The form of names, for people.
+pub(crate) const NAME_FORM: &str = "it starts with a letter and holds only letters, digits, `-` and `_`";
+
 /// Whether `text` has the form of a name.
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= limits::NAME_BYTES_MAX

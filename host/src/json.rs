@@ -41,6 +41,14 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<Value, Problem> {
     yaml::parse(text_of(bytes)?)
 }
 
+/// Gives each problem that has none a place in `bytes`, which were read as YAML or JSON before: that of the value at its pointer, or of
+/// the nearest value around it. What cannot be found stays without one.
+pub fn locate(bytes: &[u8], problems: &mut [Problem]) {
+    if let Ok(text) = text_of(bytes) {
+        yaml::places::locate(text, problems);
+    }
+}
+
 fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     let start = Position { line: 1, column: 1 };
     if bytes.len() as u64 > limits::DOCUMENT_BYTES_MAX {

@@ -27,6 +27,12 @@ pub const PROBLEMS_MAX: usize = 100;
 pub const GRANTS_MAX: usize = 10_000;
 /// Rules of one imported document. Each is compared with all before it, and what was written by hand has far fewer.
 pub const RULES_IMPORTED_MAX: usize = 500;
+/// Steps of one imported document. Each may have to wait for every other one, and what was written by hand has far fewer.
+pub const STEPS_IMPORTED_MAX: usize = 500;
+/// Attempts that an imported step may ask for, the first included: what a plan may ask for.
+pub const ATTEMPTS_IMPORTED_MAX: u64 = 10;
+/// Steps at one time that an imported plan asks for: what a plan may ask for.
+pub const PARALLEL_IMPORTED_MAX: usize = 16;
 /// A file of rules.
 pub const RULES_BYTES_MAX: usize = 1 << 20;
 /// Rules of a policy: each is held against the schema, and those that fit a tool's name are evaluated for every call of it.

@@ -1,6 +1,8 @@
-//! Rules of other systems, imported.
+//! Rules and plans of other systems, imported.
 
+use host_tests::repo;
 use insta::assert_snapshot;
+use serde_json::{Value, json};
 
 use crate::program::Program;
 
@@ -25,4 +27,100 @@ fn what_has_no_meaning_here_is_refused() {
     let ended = program.run(&["policy", "import", "policies.yaml"]);
     assert_eq!(ended.code, 2);
     assert!(ended.stderr.contains("/default: the default is"), "{}", ended.stderr);
+}
+
+/// An example of `examples/import`, in the program's folder.
+fn example(name: &str) -> Program {
+    let program = Program::new();
+    program.write(name, repo::text(&format!("examples/import/{name}")));
+    program
+}
+
+#[test]
+fn a_workflow_becomes_a_plan() {
+    let program = example("close-month.yaml");
+    let ended = program.run(&["plan", "import", "close-month.yaml"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(ended.stdout, repo::text("examples/import/close-month.plan.json"));
+    assert_snapshot!("plan_import", ended.stderr);
+    let (code, envelope) = program.json(&["plan", "import", "close-month.yaml"]);
+    assert_eq!((code, &envelope["result"]["dialect"]), (0, &json!("ai-first")));
+    let plan: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(envelope["result"]["plan"], plan);
+    let changes = envelope["result"]["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), ended.stderr.lines().count());
+    assert!(changes.iter().all(|change| ["pointer", "was", "now", "why"].iter().all(|key| change.get(key).is_some())));
+}
+
+#[test]
+fn a_plan_of_skills_becomes_one_that_runs() {
+    let program = example("join-notes.json");
+    let ended = program.run(&["plan", "import", "join-notes.json", "--out", "plans/notes.json"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.starts_with("plans/notes.json: the plan, with "), "{}", ended.stdout);
+    let plan = std::fs::read_to_string(program.path("plans/notes.json")).unwrap();
+    assert_eq!(plan, repo::text("examples/import/join-notes.plan.json"));
+    program.write("policy.toml", repo::text("policies/default.toml"));
+    let ended = program.run(&["run", "plans/notes.json", "--policy", "policy.toml"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let joined = std::fs::read_to_string(program.path("workspace/public/notes.txt")).unwrap();
+    assert_eq!(joined, "Ask {{who}} about the roof\nThe roof is dry");
+    // What is there is not replaced.
+    let again = program.run(&["plan", "import", "join-notes.json", "--out", "plans/notes.json"]);
+    assert_eq!(again.code, 2, "{}", again.all());
+}
+
+#[test]
+fn what_has_no_meaning_in_a_plan_is_refused_with_its_line() {
+    let program = Program::new();
+    program.write(
+        "bad.yaml",
+        "name: bad\nversion: 1.0\npolicy:\n  - agent: bot\nsteps:\n  - name: make\n    capability: cloud.db.create\n    input: { size: 1 }\n  \
+         - name: undo\n    capability: sys.undo\n    depends_on: [nobody]\n",
+    );
+    let ended = program.run(&["plan", "import", "bad.yaml"]);
+    assert_eq!(ended.code, 2);
+    assert_snapshot!("plan_import_bad", ended.all());
+    for (name, text, why) in [
+        ("anchor.yaml", "steps: &a [1]\n", "anchors are not accepted"),
+        (
+            "deep.yaml",
+            "steps: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+            "deep",
+        ),
+        ("twice.json", "{\"steps\": [], \"steps\": []}", "steps"),
+        ("comment.json", "{\"steps\": [] } // x", "after the JSON value"),
+        ("none.yaml", "steps: []\n", "the notation is not known"),
+    ] {
+        program.write(name, text);
+        let ended = program.run(&["plan", "import", name]);
+        assert!(ended.code == 2 && ended.stderr.contains(why), "{name}: {}", ended.all());
+    }
+    for (args, why) in [
+        (["--map", "a=b"], "not a tool name"),
+        (["--map", "a"], "expected CAPABILITY=SKILL.TOOL"),
+        (["--gives", "=x"], "expected CAPABILITY=KEY"),
+        (["--dialect", "other"], "invalid value"),
+    ] {
+        let ended = program.run(&[&["plan", "import", "bad.yaml"], &args[..]].concat());
+        assert!(ended.code == 2 && ended.stderr.contains(why), "{args:?}: {}", ended.all());
+    }
+}
+
+#[test]
+fn capabilities_are_mapped_on_the_command_line() {
+    let program = Program::new();
+    program.write(
+        "deploy.yaml",
+        "name: deploy\nenable_auto_rollback: false\npolicy: []\nsteps:\n  - name: create\n    capability: cloud.db.create\n    inputs: { name: db }\n  \
+         - name: start\n    capability: cloud.app.start\n    inputs: { database: '{{database_name}}' }\n",
+    );
+    let mut args = vec!["plan", "import", "deploy.yaml", "--drop-policy"];
+    args.extend(["--map", "cloud.db.create=cloud.create-db", "--map", "cloud.app.start=cloud.start"]);
+    args.extend(["--gives", "cloud.db.create=database_name,size"]);
+    let (code, envelope) = program.json(&args);
+    assert_eq!(code, 0, "{envelope:#}");
+    let steps = &envelope["result"]["plan"]["steps"];
+    assert_eq!(steps[0], json!({"id": "create", "tool": "cloud.create-db", "input": {"name": "db"}}));
+    assert_eq!(steps[1]["input"], json!({"database": "{{steps.create.database-name}}"}));
 }

@@ -1,5 +1,7 @@
 //! YAML events to JSON values: the core schema of YAML 1.2 and nothing that a JSON document could not say.
 
+pub(super) mod places;
+
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
 use serde_json::{Map, Number, Value};
 
@@ -10,6 +12,11 @@ use crate::problem::{Position, Problem, shown};
 type Result<T, E = Problem> = std::result::Result<T, E>;
 
 pub(super) fn parse(text: &str) -> Result<Value> {
+    let mut reader = Reader { parser: Parser::new_from_str_with_options(text, options()), state: State::default() };
+    reader.document()
+}
+
+fn options() -> Options {
     let mut options = Options::default();
     options.disallow_directives = true;
     options.emit_comments = false;
@@ -17,8 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
     // One more than is accepted, so that the report is the reader's own.
     options.flow_nesting_limit = limits::DOCUMENT_DEPTH_MAX + 1;
     options.block_nesting_limit = limits::DOCUMENT_DEPTH_MAX + 1;
-    let mut reader = Reader { parser: Parser::new_from_str_with_options(text, options), state: State::default() };
-    reader.document()
+    options
 }
 
 struct Reader<'t> {

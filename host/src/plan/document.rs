@@ -1,7 +1,7 @@
 //! From a document's value to a draft of a plan: every key is checked, every mistake is in the report, and what is around it is read on.
 
 mod flow;
-mod plan;
+pub(super) mod plan;
 mod step;
 
 use std::collections::BTreeSet;

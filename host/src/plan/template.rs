@@ -284,7 +284,7 @@ impl Node {
         })
     }
 
-    fn to_document(&self) -> Value {
+    pub(crate) fn to_document(&self) -> Value {
         match self {
             Self::Scalar(Value::String(text)) => Value::String(text.replace("{{", "{{\"{{\"}}")),
             Self::Scalar(scalar) => scalar.clone(),

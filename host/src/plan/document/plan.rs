@@ -226,7 +226,7 @@ impl Reader<'_> {
 }
 
 /// Semantic Versioning 2.0.0, section 2, 9 and 10.
-fn is_semver(text: &str) -> bool {
+pub(in crate::plan) fn is_semver(text: &str) -> bool {
     let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
     let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
     let identifier = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
