@@ -124,7 +124,9 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
     // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.
     open.sort();
     for (_, _, path) in open.into_iter().rev() {
-        take_back(&mut Journal::open(&path)?)?;
+        if let Some(mut journal) = Journal::open_if_begun(&path)? {
+            take_back(&mut journal)?;
+        }
         std::fs::remove_dir_all(&path).map_err(failed)?;
     }
     Ok(())

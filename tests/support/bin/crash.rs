@@ -17,6 +17,7 @@ const USAGE: &str = "\
 usage: crash list                    the scenarios
        crash count [OPTIONS]         the points of a run that is never killed
        crash enumerate [OPTIONS]     kills at every point, recovers, compares
+       crash recovery [OPTIONS]      kills at every K-th point, then recovery at every point, recovers, compares
        crash campaign [OPTIONS]      kills at random
        crash torn [OPTIONS]          cuts what was written and not synced, at every K-th offset
        crash disk [OPTIONS]          has no room, or may not be written (superuser)
@@ -62,6 +63,9 @@ fn main() -> ExitCode {
         }
         "count" => count(&options),
         "enumerate" => enumerate(&options),
+        "recovery" => {
+            each(&options, |program, scenario| Some(enumeration::enumerate_recovery(program, scenario, options.choice)))
+        }
         "campaign" => campaign(&options),
         "torn" => each(&options, |program, scenario| {
             (program.durability == "full").then(|| torn::torn(program, scenario, options.choice.every))

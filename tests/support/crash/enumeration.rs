@@ -100,6 +100,62 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
     tally.into_inner().expect("not poisoned")
 }
 
+/// Kills recovery everywhere: at some points of the run (every so-and-so-many-th as `choice` says) the run is killed, then the command that
+/// brings it to its end at every point of it, one after the other.
+#[must_use]
+pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice) -> Tally {
+    let (wanted, points) = oracle(program, scenario);
+    let all = points.iter().enumerate();
+    let all = all.flat_map(|(command, points)| (1..=points.len()).map(move |at| (command, at)));
+    let firsts: Vec<(usize, usize)> = all.skip(choice.first.saturating_sub(1)).step_by(choice.every.max(1)).collect();
+    let tally = Mutex::new(Tally { points: firsts.len(), ..Tally::default() });
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(&(command, at)) = firsts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let place = Place::new(program, scenario);
+            for _ in 0..command {
+                untraced(place.next().expect("there is such a command"));
+            }
+            let Some(first) = place.next() else { continue };
+            let killed = trace(&first, Some(Kill { at, place: Where::Entered }), false);
+            if !killed.is_killed || place.standing() == Standing::NotBegun {
+                continue;
+            }
+            place.save();
+            // Until one is not killed: it had no such point any more.
+            for again in 1.. {
+                place.restore();
+                let Some(second) = place.next() else { break };
+                let second = trace(&second, Some(Kill { at: again, place: Where::Entered }), false);
+                let (commands, failure) = match place.go_on(None) {
+                    Ok((left, commands)) => (commands, left.difference(&wanted)),
+                    Err(error) => (0, Some(error)),
+                };
+                let mut tally = tally.lock().expect("not poisoned");
+                tally.kills += usize::from(second.is_killed);
+                tally.recoveries += commands;
+                tally.failures.extend(failure.filter(|_| second.is_killed).map(|failure| {
+                    let (name, durability) = (scenario.name, program.durability);
+                    let (first, second) = (killed.points.last(), second.points.last());
+                    format!(
+                        "scenario {name}, durability {durability}, command {command}, point {at} ({first:?}), recovery, point \
+                         {again} ({second:?}): {failure}"
+                    )
+                }));
+                if !second.is_killed {
+                    break;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..choice.jobs.max(1) {
+            scope.spawn(worker);
+        }
+    });
+    tally.into_inner().expect("not poisoned")
+}
+
 /// One kill.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
@@ -172,8 +228,9 @@ impl Tally {
     pub fn failures_by_kind(&self) -> String {
         let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
         for failure in &self.failures {
-            let kind = failure.split_once("): ").map_or(failure.as_str(), |(_, what)| what);
-            let kind = kind.split_once(", not ").map_or(kind, |(what, _)| what);
+            // Names of runs and times are of one run each.
+            let kind = failure.rsplit_once("): ").map_or(failure.as_str(), |(_, what)| what);
+            let kind = kind.split_once("state/runs/").map_or(kind, |(what, _)| what);
             kinds.entry(kind).or_insert((0, failure)).0 += 1;
         }
         let mut text = String::new();
