@@ -208,6 +208,19 @@ impl Journal {
         Ok(journal)
     }
 
+    /// The same for one that a crash may have left half made or half removed: `None` where it has no records, because it is made before
+    /// and removed after everything that it could undo.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub(crate) fn open_if_begun(folder: &Path) -> Result<Option<Self>, JournalError> {
+        match fs::symlink_metadata(folder.join(RECORDS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::open(folder).map(Some),
+        }
+    }
+
     fn with(folder: &Path, handle: File, file: File, roots: Roots, durability: Durability) -> Self {
         Self {
             folder: folder.to_owned(),

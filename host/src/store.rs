@@ -18,12 +18,14 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::clock;
+use crate::durability::Durability;
 use crate::outcome::RunOutcome;
 use crate::trace::committed::committed;
 use crate::trace::event::{Event, Kind};
 use crate::trace::reader::{Reader, last_event};
 use crate::trace::{TRACE_FILE, TraceError};
 
+use index::ApprovalState;
 pub use index::{Index, IndexError, IndexWriter};
 pub use lock::{Access, LockError, RunLock, WorkspaceLock};
 pub use overview::Overview;
@@ -181,7 +183,7 @@ impl RunStore {
         Ok(ids)
     }
 
-    /// The runs that somebody began, that have not ended, that do not wait for approval and in which nobody acts: they were stopped by a
+    /// The runs that somebody began, that have not ended, that do not wait for an answer and in which nobody acts: they were stopped by a
     /// crash. The oldest first.
     ///
     /// # Errors
@@ -189,6 +191,7 @@ impl RunStore {
     /// As for [`Self::list`], and what a trace says that cannot be read.
     pub fn stopped(&self) -> Result<Vec<RunDir>, StoreError> {
         let mut stopped = Vec::new();
+        let mut index = None;
         for id in self.ids()?.into_iter().rev() {
             let path = self.state.join(RUNS).join(&id);
             let Ok(run) = RunDir::open(&path) else { continue };
@@ -198,12 +201,23 @@ impl RunStore {
             // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
             if let Ok(Some(settled)) = committed(&run.trace())
                 && !settled.has_ended
-                && !settled.is_asking
+                && !(settled.is_asking && self.is_pending(&id, &mut index)?)
             {
                 stopped.push(run);
             }
         }
         Ok(stopped)
+    }
+
+    /// Whether somebody is still asked about a run. Its trace says so before whoever answers can know of it, and also when the answer is
+    /// given and not taken yet: a run that was killed then does not wait, it was stopped. `index` is opened when it is first needed.
+    fn is_pending(&self, run: &str, index: &mut Option<Index>) -> Result<bool, StoreError> {
+        if index.is_none() {
+            *index = Index::existing(&self.state, Durability::Buffered)?;
+        }
+        let Some(index) = index else { return Ok(false) };
+        let approvals = index.approvals(run)?;
+        Ok(approvals.iter().any(|approval| approval.state == ApprovalState::Pending))
     }
 
     /// The run whose id begins with `prefix`; `last` is the newest.

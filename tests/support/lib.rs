@@ -2,6 +2,8 @@
 //! that share no code with the library's.
 
 pub mod bare;
+#[cfg(unix)]
+pub mod crash;
 pub mod dns;
 pub mod guest;
 pub mod http_guest;

@@ -135,7 +135,9 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
     // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.
     open.sort();
     for (_, _, path) in open.into_iter().rev() {
-        Journal::open(&path)?.undo(None)?;
+        if let Some(mut journal) = Journal::open_if_begun(&path)? {
+            journal.undo(None)?;
+        }
         std::fs::remove_dir_all(&path).map_err(failed)?;
     }
     Ok(())

@@ -1,0 +1,73 @@
+//! What is killed is recovered: at every so-and-so-many-th point, with the proof that `crash enumerate` makes at all of them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use host_tests::crash::enumeration::{Choice, enumerate};
+use host_tests::crash::place::Program;
+use host_tests::crash::scenario::named;
+use host_tests::crash::{IS_SUPPORTED, Kill, UNSUPPORTED, Where, trace};
+use host_tests::repo;
+
+/// Cases in each scenario and durability: what takes a few seconds.
+const CASES: usize = 14;
+
+fn program(durability: &'static str) -> Program {
+    let cache = repo::scratch().join("crash-cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).unwrap();
+    Program { path: env!("CARGO_BIN_EXE_host-under-test").into(), cache, durability }
+}
+
+fn survives(scenario: &str, durability: &'static str) {
+    if !IS_SUPPORTED {
+        println!("{UNSUPPORTED}");
+        return;
+    }
+    let choice = Choice { cases: Some(CASES), every: 1, first: 1, recovery_in: 3, jobs: 1, seed: 4 };
+    let tally = enumerate(&program(durability), &named(scenario).unwrap(), choice);
+    assert!(tally.points > 20 && tally.kills > CASES / 2, "{tally:?}");
+    assert!(tally.failures.is_empty(), "{}", tally.failures_by_kind());
+}
+
+#[test]
+fn a_run_that_is_killed_ends_as_if_it_had_not_been() {
+    survives("pure", "full");
+    survives("pure", "buffered");
+}
+
+#[test]
+fn a_program_is_killed_where_it_is_to_be() {
+    if !IS_SUPPORTED {
+        println!("{UNSUPPORTED}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = std::process::Command::new("/bin/mkdir");
+        command.env_clear().current_dir(folder.path()).args(["a", "b", "c"]);
+        command
+    };
+    let there = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort_unstable();
+        names.iter().for_each(|name| std::fs::remove_dir(folder.path().join(name)).unwrap());
+        names.concat()
+    };
+    let counted = trace(&command(), None, true);
+    assert_eq!(counted.points, ["mkdir a", "mkdir b", "mkdir c"]);
+    assert_eq!((counted.is_killed, there().as_str()), (false, "abc"));
+    for (at, place, left) in [
+        (1, Where::Entered, ""),
+        (1, Where::Returned, "a"),
+        (2, Where::Entered, "a"),
+        (3, Where::Entered, "ab"),
+        (3, Where::Returned, "abc"),
+    ] {
+        let killed = trace(&command(), Some(Kill { at, place }), false);
+        assert_eq!((killed.is_killed, there().as_str()), (true, left), "{at} {place:?}");
+        assert_eq!(killed.ended, host_tests::crash::Ended::Signal(9));
+    }
+    let late = trace(&command(), Some(Kill { at: 4, place: Where::Entered }), false);
+    assert_eq!((late.is_killed, there().as_str()), (false, "abc"));
+}
