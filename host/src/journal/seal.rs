@@ -94,11 +94,8 @@ impl Paths {
     /// Every path that was touched itself, in order.
     fn touched(&self) -> Vec<(Place, &Node)> {
         let mut found = Vec::new();
-        let mut left: Vec<(Place, &Node)> = self
-            .0
-            .iter()
-            .map(|(root, node)| (Place { root: *root, path: PathBuf::new() }, node))
-            .collect();
+        let mut left: Vec<(Place, &Node)> =
+            self.0.iter().map(|(root, node)| (Place { root: *root, path: PathBuf::new() }, node)).collect();
         while let Some((place, node)) = left.pop() {
             let deeper = |(name, node)| (Place { root: place.root, path: place.path.join(name) }, node);
             left.extend(node.below.iter().map(deeper));
@@ -180,11 +177,8 @@ impl Journal {
             now.push((at, node, state));
         }
         let is_there = |state: &State| *state != State::Absent;
-        let origins: BTreeSet<&Place> = now
-            .iter()
-            .filter(|(_, _, state)| is_there(state))
-            .filter_map(|(_, node, _)| node.from.as_ref())
-            .collect();
+        let origins: BTreeSet<&Place> =
+            now.iter().filter(|(_, _, state)| is_there(state)).filter_map(|(_, node, _)| node.from.as_ref()).collect();
         let mut changes = Vec::new();
         for (at, node, state) in &now {
             let kind = match (node.before, &node.from, is_there(state)) {
@@ -239,11 +233,7 @@ impl Journal {
 
     /// What was noted at the end of the step.
     pub(super) fn states(&self) -> BTreeMap<&Place, &State> {
-        let state = |record| match record {
-            &Record::State { ref at, ref state } => Some((at, state)),
-            _ => None,
-        };
-        self.records.iter().filter_map(state).collect()
+        self.records.iter().filter_map(Record::state).collect()
     }
 
     /// Whether a state is the one that a record saved; `None` where the record is of times alone.
@@ -254,7 +244,9 @@ impl Journal {
                 Some(Record::Content { pre, len, .. } | Record::Removed { gone: Gone::File { pre, len, .. }, .. }),
                 State::File { len: now, sha256, .. },
             ) => len == now && self.pre_digest(*pre, *len)? == *sha256,
-            (Some(Record::Removed { gone: Gone::Link { target, .. }, .. }), State::Link { target: now }) => target == now,
+            (Some(Record::Removed { gone: Gone::Link { target, .. }, .. }), State::Link { target: now }) => {
+                target == now
+            }
             (Some(Record::Removed { gone: Gone::Folder { mode, .. }, .. }), State::Folder { mode: now }) => mode == now,
             _ => false,
         };
@@ -329,6 +321,15 @@ impl Journal {
 
     pub(super) fn unread(&self, at: &Place, source: io::Error) -> JournalError {
         JournalError::Unread { path: self.roots.guest(at), source }
+    }
+}
+
+impl Record {
+    const fn state(&self) -> Option<(&Place, &State)> {
+        match self {
+            Self::State { at, state } => Some((at, state)),
+            _ => None,
+        }
     }
 }
 
