@@ -3,7 +3,7 @@
 //! Owns the folder `journal/<step>.<attempt>/` of a run: `records` ([`record`] says what is in it) and `pre-<n>`, the content of larger
 //! files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
 //! when it was itself interrupted, any number of times. [`seal`] notes at the end of a step what it left, so that a later undo can tell
-//! whether somebody changed that since ([`conflict`]). [`claims`] is for steps that run at the same time.
+//! whether somebody changed that since ([`conflict`]), and [`touched`] what it looked at. [`claims`] is for steps that run at one time.
 //!
 //! Never decides whether a guest may change something, and never reaches outside of the granted directories or through a link.
 
@@ -15,6 +15,7 @@ mod record;
 mod restore;
 mod save;
 mod seal;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -32,11 +33,14 @@ use place::Inode;
 pub(crate) use place::{Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
-pub(crate) use restore::Undone;
+pub(crate) use touched::Look;
+#[expect(unused_imports, reason = "runs do not keep journals yet")]
+pub(crate) use {conflict::Conflict, record::State, touched::Changed};
+#[cfg_attr(not(test), expect(unused_imports, reason = "runs do not keep journals yet"))]
 pub(crate) use {
-    conflict::Conflict,
-    record::State,
+    restore::Undone,
     seal::{ChangeKind, PathChange},
+    touched::{ReadState, Touched},
 };
 
 /// The records.
@@ -154,6 +158,8 @@ pub(crate) struct Journal {
     /// Files that have another name in the journal's folder.
     held: BTreeMap<Inode, u32>,
     bounds: Bounds,
+    /// What the step looked at.
+    seen: touched::Seen,
     #[cfg(test)]
     fault: Option<save::Fault>,
 }
@@ -236,6 +242,7 @@ impl Journal {
             timed: BTreeSet::new(),
             held: BTreeMap::new(),
             bounds: Bounds { records: limits::JOURNAL_RECORDS_MAX, bytes: limits::JOURNAL_BYTES_MAX },
+            seen: touched::Seen::default(),
             #[cfg(test)]
             fault: None,
         }

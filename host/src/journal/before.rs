@@ -308,6 +308,8 @@ impl Journal {
         }
         let first = self.records.len() + times.len();
         ticket.records = first..first + records.len();
+        self.seen.wrote(&times);
+        self.seen.wrote(&records);
         self.append(times.into_iter().chain(records).collect(), &bytes)?;
         self.timed.extend(timed);
         self.saved.extend(saved);

@@ -27,11 +27,10 @@ pub(crate) enum Access {
 impl Access {
     /// Whether two accesses to the same path can change each other's result.
     const fn conflicts(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Write, _) | (_, Self::Write) => true,
-            (Self::List, Self::Enter) | (Self::Enter, Self::List) => true,
-            _ => false,
-        }
+        matches!(
+            (self, other),
+            (Self::Write, _) | (_, Self::Write) | (Self::List, Self::Enter) | (Self::Enter, Self::List)
+        )
     }
 }
 
@@ -86,7 +85,7 @@ impl Claims {
     }
 
     /// A step begins. `tell` is called, from any thread, when it has lost a path to one that stands before it: it then has to end and to be
-    /// undone, also if it has completed by then.
+    /// undone and released, also if it has completed by then. It must not use the claims itself.
     pub(crate) fn enter(&self, position: Position, tell: impl Fn() + Send + 'static) {
         self.state().steps.insert(position, Step { tell: Box::new(tell), lost: None });
     }
@@ -124,6 +123,7 @@ impl Claims {
                 let lost = Lost { with: *with, path: path.to_owned() };
                 if let Some(step) = state.steps.get_mut(&position) {
                     step.lost = Some(lost.clone());
+                    (step.tell)();
                 }
                 return Err(lost);
             }

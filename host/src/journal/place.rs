@@ -167,6 +167,18 @@ impl Roots {
     /// What `path` names below an open directory; `follow` says whether a link at its end is followed. `None` where it leads nowhere,
     /// which the call itself will say.
     pub(crate) fn resolve(&self, folder: &File, path: &OsStr, follow: bool) -> Result<Option<Spot>> {
+        self.resolve_noting(folder, path, follow, &mut Vec::new(), &mut None)
+    }
+
+    /// [`Self::resolve`] that also gives the links that were followed, and the place on the way where nothing is.
+    pub(super) fn resolve_noting(
+        &self,
+        folder: &File,
+        path: &OsStr,
+        follow: bool,
+        links: &mut Vec<(Place, PathBuf)>,
+        missing: &mut Option<Place>,
+    ) -> Result<Option<Spot>> {
         if path.as_encoded_bytes().is_empty() || path.as_encoded_bytes().starts_with(b"/") {
             return Ok(None);
         }
@@ -185,8 +197,11 @@ impl Roots {
             let is_last = walk.todo.is_empty();
             if !is_last || follow {
                 match walk.follow(&name) {
-                    Ok(true) => continue,
-                    Ok(false) => {}
+                    Ok(Some(target)) => {
+                        links.push((walk.place(&base, &name), target));
+                        continue;
+                    }
+                    Ok(None) => {}
                     Err(error) if is_refusal(error) => return Ok(None),
                     Err(error) => return Err(error),
                 }
@@ -196,7 +211,10 @@ impl Roots {
             } else {
                 match openat(walk.top(), &name, WALK, Mode::empty()) {
                     Ok(opened) => walk.folders.push((opened, name)),
-                    Err(error) if is_refusal(error) => return Ok(None),
+                    Err(error) if is_refusal(error) => {
+                        *missing = Some(walk.place(&base, &name));
+                        return Ok(None);
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -257,6 +275,14 @@ impl Walk<'_> {
         self.folders.last().map_or_else(|| self.base.as_fd(), |(folder, _)| folder.as_fd())
     }
 
+    /// The place of an entry of the directory that was reached.
+    fn place(&self, base: &Place, name: &OsStr) -> Place {
+        let mut place = base.clone();
+        place.path.extend(self.folders.iter().map(|(_, name)| name));
+        place.path.push(name);
+        place
+    }
+
     /// Puts a path before what is left.
     fn push(&mut self, path: &OsStr) {
         let parts: Vec<&[u8]> = path.as_encoded_bytes().split(|byte| *byte == b'/').collect();
@@ -264,12 +290,12 @@ impl Walk<'_> {
         self.todo.extend(parts.map(|part| OsString::from_vec(part.to_vec())));
     }
 
-    /// Follows `name` if it is a link.
-    fn follow(&mut self, name: &OsStr) -> Result<bool> {
+    /// Follows `name` if it is a link, and gives its target.
+    fn follow(&mut self, name: &OsStr) -> Result<Option<PathBuf>> {
         let target = match readlinkat(self.top(), name, Vec::new()) {
             Ok(target) => OsString::from_vec(target.into_bytes()),
             // Nothing is there, or no link.
-            Err(Errno::INVAL | Errno::NOENT) => return Ok(false),
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error),
         };
         self.links += 1;
@@ -277,7 +303,7 @@ impl Walk<'_> {
             return Err(Errno::LOOP);
         }
         self.push(&target);
-        Ok(true)
+        Ok(Some(PathBuf::from(target)))
     }
 }
 

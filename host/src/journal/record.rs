@@ -126,7 +126,7 @@ pub(crate) enum State {
 }
 
 /// Paths are bytes; those that are text look so.
-mod bytes {
+pub(super) mod bytes {
     use super::*;
 
     #[derive(Serialize, Deserialize)]
@@ -136,7 +136,7 @@ mod bytes {
         Bytes { base64: String },
     }
 
-    pub(super) fn serialize<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => Form::Text(text.to_owned()),
             None => Form::Bytes { base64: STANDARD.encode(path.as_os_str().as_bytes()) },
@@ -144,7 +144,7 @@ mod bytes {
         .serialize(to)
     }
 
-    pub(super) fn deserialize<'d, D: serde::Deserializer<'d>>(from: D) -> Result<PathBuf, D::Error> {
+    pub(crate) fn deserialize<'d, D: serde::Deserializer<'d>>(from: D) -> Result<PathBuf, D::Error> {
         let bytes = match Form::deserialize(from)? {
             Form::Text(text) => text.into_bytes(),
             Form::Bytes { base64 } => STANDARD.decode(base64).map_err(serde::de::Error::custom)?,

@@ -234,11 +234,7 @@ impl Journal {
 
     /// What was noted at the end of the step.
     pub(super) fn states(&self) -> BTreeMap<&Place, &State> {
-        let state = |record| match record {
-            &Record::State { ref at, ref state } => Some((at, state)),
-            _ => None,
-        };
-        self.records.iter().filter_map(state).collect()
+        self.records.iter().filter_map(Record::state).collect()
     }
 
     /// Whether a state is the one that a record saved; `None` where the record is of times alone.
@@ -326,6 +322,15 @@ impl Journal {
 
     pub(super) fn unread(&self, at: &Place, source: io::Error) -> JournalError {
         JournalError::Unread { path: self.roots.guest(at), source }
+    }
+}
+
+impl Record {
+    const fn state(&self) -> Option<(&Place, &State)> {
+        match self {
+            Self::State { at, state } => Some((at, state)),
+            _ => None,
+        }
     }
 }
 

@@ -319,3 +319,81 @@ fn a_removed_link_of_a_file_is_one_again_after_later_steps() {
     let (a, b) = (fs::metadata(case.path("a")).unwrap(), fs::metadata(case.path("b")).unwrap());
     assert_eq!((a.ino(), a.nlink()), (b.ino(), 2));
 }
+
+/// A step that read, asked, listed and wrote, completed.
+fn looked(case: &Case) -> Touched {
+    for (name, content) in [("in", "input"), ("asked", "12"), ("log", "line\n")] {
+        fs::write(case.path(name), content).unwrap();
+    }
+    fs::create_dir(case.path("d")).unwrap();
+    fs::write(case.path("d/x"), "x").unwrap();
+    std::os::unix::fs::symlink("in", case.path("link")).unwrap();
+    let mut journal = case.journal("j", Durability::Buffered);
+    journal.look(case.at("link"), true, Look::Content);
+    journal.look(case.at("asked"), true, Look::Stat);
+    journal.look(case.at("none/deep"), true, Look::Stat);
+    journal.look(case.at("log"), true, Look::Content);
+    journal.list(&File::open(case.path("d")).unwrap());
+    case.write(&mut journal, "log", b"line\nmore\n");
+    case.write(&mut journal, "d/out", b"out");
+    journal.look(case.at("d/out"), true, Look::Content);
+    journal.seal().unwrap();
+    journal.touched().unwrap()
+}
+
+impl Case {
+    fn still(&self, touched: &Touched) -> Result<(), String> {
+        let root = Root::new("/w".to_owned(), self.root.try_clone().unwrap()).unwrap();
+        touched.still(&[root]).map_err(|changed| changed.path)
+    }
+}
+
+#[test]
+fn what_a_step_looked_at_is_known() {
+    let case = Case::new();
+    let touched = looked(&case);
+    assert!(touched.complete);
+    let reads: Vec<&str> = touched.reads.keys().map(String::as_str).collect();
+    assert_eq!(reads, ["/w/asked", "/w/d", "/w/in", "/w/link", "/w/log", "/w/none"]);
+    let then = &touched.reads["/w/log"].state;
+    let digest = crate::id::Digest::of(b"line\n");
+    assert!(matches!(then, ReadState::File { len: 5, sha256, .. } if *sha256 == digest), "as it saw it: {then:?}");
+    assert_eq!(touched.writes.keys().map(String::as_str).collect::<Vec<_>>(), ["/w/d/out", "/w/log"]);
+    let written = serde_json::to_string(&touched).unwrap();
+    let touched: Touched = serde_json::from_str(&written).unwrap();
+    assert_eq!(case.still(&touched), Ok(()));
+}
+
+#[test]
+fn any_change_of_what_a_step_looked_at_or_left_is_seen() {
+    type Change = fn(&Case);
+    let changes: [(Change, Result<(), &str>); 9] = [
+        (|case| fs::write(case.path("in"), "INPUT").unwrap(), Err("/w/in")),
+        (|case| fs::write(case.path("in"), "input").unwrap(), Ok(())),
+        (|case| fs::write(case.path("asked"), "34").unwrap(), Ok(())),
+        (|case| fs::write(case.path("asked"), "345").unwrap(), Err("/w/asked")),
+        (|case| fs::create_dir(case.path("none")).unwrap(), Err("/w/none")),
+        (|case| fs::write(case.path("d/y"), "").unwrap(), Err("/w/d")),
+        (|case| fs::write(case.path("d/x"), "other").unwrap(), Ok(())),
+        (|case| fs::write(case.path("log"), "line\n").unwrap(), Err("/w/log")),
+        (|case| fs::rename(case.path("asked"), case.path("link")).unwrap(), Err("/w/asked")),
+    ];
+    for (change, expected) in changes {
+        let case = Case::new();
+        let touched = looked(&case);
+        change(&case);
+        assert_eq!(case.still(&touched), expected.map_err(str::to_owned));
+    }
+}
+
+#[test]
+fn a_step_that_looked_at_too_much_is_run_again() {
+    let case = Case::new();
+    let mut journal = case.journal("j", Durability::Buffered);
+    for path in 0..=limits::READS_MAX {
+        journal.look(case.at(&path.to_string()), true, Look::Stat);
+    }
+    let touched = journal.touched().unwrap();
+    assert!(!touched.complete);
+    assert_eq!(case.still(&touched), Err("/".to_owned()));
+}

@@ -98,7 +98,7 @@ table! { impl fs::HostDescriptor as "wasi:filesystem/types#" via |live| live.fil
     ours(set_times_at) async fn set_times_at = "[method]descriptor.set-times-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String, accessed "data-access-timestamp": fs::NewTimestamp, modified "data-modification-timestamp": fs::NewTimestamp) -> FsResult<()>;
     ours(link_at) async fn link_at = "[method]descriptor.link-at"(this "self": Fd, old_path_flags "old-path-flags": fs::PathFlags, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
     ours(open_at) async fn open_at = "[method]descriptor.open-at"(this "self": Fd, path_flags "path-flags": fs::PathFlags, path "path": String, open_flags "open-flags": fs::OpenFlags, flags "flags": fs::DescriptorFlags) -> FsResult<Fd>;
-    wasi async fn readlink_at = "[method]descriptor.readlink-at"(this "self": Fd, path "path": String) -> FsResult<String>;
+    ours(readlink_at) async fn readlink_at = "[method]descriptor.readlink-at"(this "self": Fd, path "path": String) -> FsResult<String>;
     ours(remove_directory_at) async fn remove_directory_at = "[method]descriptor.remove-directory-at"(this "self": Fd, path "path": String) -> FsResult<()>;
     ours(rename_at) async fn rename_at = "[method]descriptor.rename-at"(this "self": Fd, old_path "old-path": String, new_descriptor "new-descriptor": Fd, new_path "new-path": String) -> FsResult<()>;
     ours(symlink_at) async fn symlink_at = "[method]descriptor.symlink-at"(this "self": Fd, old_path "old-path": String, new_path "new-path": String) -> FsResult<()>;

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{self as fs, HostDescriptor 
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 use super::Fd;
-use crate::journal::{At, Change, JournalError, Meta, Ticket};
+use crate::journal::{At, Change, JournalError, Look, Meta, Ticket};
 use crate::limits::LimitKind;
 use crate::sandbox::ctx::Live;
 use crate::sandbox::stop::{JournalFailed, LimitHit};
@@ -47,13 +47,13 @@ pub(super) fn removing_folder(at: At<'_>) -> Change<'_> {
 
 impl Live {
     pub(super) async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
-        let noted = self.before_at(&fd, &path, making)?;
+        let noted = self.before_at(&fd, &path, making).await?;
         let done = self.filesystem().create_directory_at(fd, path).await;
         self.after(noted, done)
     }
 
     pub(super) async fn symlink_at(&mut self, fd: Fd, old_path: String, new_path: String) -> FsResult<()> {
-        let noted = self.before_at(&fd, &new_path, making)?;
+        let noted = self.before_at(&fd, &new_path, making).await?;
         let done = self.filesystem().symlink_at(fd, old_path, new_path).await;
         self.after(noted, done)
     }
@@ -66,9 +66,43 @@ impl Live {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
-        let noted = self.before_at(&new_fd, &new_path, making)?;
+        self.look(&fd, &old_path, false, Look::Stat).await;
+        let noted = self.before_at(&new_fd, &new_path, making).await?;
         let done = self.filesystem().link_at(fd, old_path_flags, old_path, new_fd, new_path).await;
         self.after(noted, done)
+    }
+
+    pub(super) async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
+        self.look(&fd, &path, false, Look::Stat).await;
+        self.filesystem().readlink_at(fd, path).await
+    }
+
+    /// Notes that a guest looks at a path.
+    pub(super) async fn look(&mut self, fd: &Fd, path: &str, follow: bool, look: Look) {
+        let Some(undo) = self.undo.clone() else { return };
+        let Ok(Descriptor::Dir(folder)) = self.table.get(fd) else { return };
+        let folder = Arc::clone(&folder.dir);
+        let follow = follow || path.ends_with('/');
+        undo.look(|journal| journal.look(at(&folder, path), follow, look)).await;
+    }
+
+    /// Notes that a guest looks at something open.
+    pub(super) async fn look_at(&mut self, fd: &Fd) {
+        let Some(undo) = self.undo.clone() else { return };
+        let handle = match self.table.get(fd) {
+            Ok(Descriptor::File(file)) => Arc::clone(&file.file),
+            Ok(Descriptor::Dir(folder)) => Arc::clone(&folder.dir),
+            Err(_) => return,
+        };
+        undo.look(|journal| journal.look_at(&handle)).await;
+    }
+
+    /// Notes that a guest reads the entries of a directory.
+    pub(super) async fn look_into(&mut self, fd: &Fd) {
+        let Some(undo) = self.undo.clone() else { return };
+        let Ok(Descriptor::Dir(folder)) = self.table.get(fd) else { return };
+        let folder = Arc::clone(&folder.dir);
+        undo.look(|journal| journal.list(&folder)).await;
     }
 
     /// Opens with a note of the file's content where it may be written to.
@@ -83,14 +117,17 @@ impl Live {
         let create = open_flags.contains(fs::OpenFlags::CREATE);
         let writes =
             create || open_flags.contains(fs::OpenFlags::TRUNCATE) || flags.contains(fs::DescriptorFlags::WRITE);
+        let follow = path_flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+        let exclusive = create && open_flags.contains(fs::OpenFlags::EXCLUSIVE);
+        match open_flags.contains(fs::OpenFlags::TRUNCATE) {
+            // What was there does not matter.
+            true if create && !exclusive => {}
+            true => self.look(&fd, &path, follow, Look::Stat).await,
+            false => self.look(&fd, &path, follow && !exclusive, Look::Content).await,
+        }
         let mut noted = None;
         if writes {
-            noted = self.before_at(&fd, &path, |at| Change::Open {
-                at,
-                follow: path_flags.contains(fs::PathFlags::SYMLINK_FOLLOW),
-                create,
-                exclusive: create && open_flags.contains(fs::OpenFlags::EXCLUSIVE),
-            })?;
+            noted = self.before_at(&fd, &path, |at| Change::Open { at, follow, create, exclusive }).await?;
         }
         let opened = self.filesystem().open_at(fd, path_flags, path, open_flags, flags).await;
         let Some((undo, ticket)) = self.undo.as_ref().zip(noted) else { return opened };
@@ -103,32 +140,44 @@ impl Live {
     }
 
     /// Notes a change at a path below an open directory that may be written to.
-    pub(super) fn before_at(&self, fd: &Fd, path: &str, change: impl FnOnce(At<'_>) -> Change<'_>) -> FsResult<Noted> {
-        let Some(undo) = &self.undo else { return Ok(None) };
+    pub(super) async fn before_at(
+        &mut self,
+        fd: &Fd,
+        path: &str,
+        change: impl FnOnce(At<'_>) -> Change<'_>,
+    ) -> FsResult<Noted> {
+        let Some(undo) = self.undo.clone() else { return Ok(None) };
         let Some(folder) = self.changeable(fd) else { return Ok(None) };
-        undo.before(change(at(&folder, path))).map(Some).map_err(failed)
+        let change = change(at(&folder, path));
+        undo.before(change).await.map(Some).map_err(failed)
     }
 
-    pub(super) fn before_rename(&self, fd: &Fd, old_path: &str, new_fd: &Fd, new_path: &str) -> FsResult<Noted> {
-        let Some(undo) = &self.undo else { return Ok(None) };
+    pub(super) async fn before_rename(
+        &mut self,
+        fd: &Fd,
+        old_path: &str,
+        new_fd: &Fd,
+        new_path: &str,
+    ) -> FsResult<Noted> {
+        let Some(undo) = self.undo.clone() else { return Ok(None) };
         let (Some(from), Some(to)) = (self.changeable(fd), self.changeable(new_fd)) else { return Ok(None) };
         let change = Change::Rename { from: at(&from, old_path), to: at(&to, new_path) };
-        undo.before(change).map(Some).map_err(failed)
+        undo.before(change).await.map(Some).map_err(failed)
     }
 
-    pub(super) fn before_set_times(&self, fd: &Fd) -> FsResult<Noted> {
-        let Some(undo) = &self.undo else { return Ok(None) };
+    pub(super) async fn before_set_times(&mut self, fd: &Fd) -> FsResult<Noted> {
+        let Some(undo) = self.undo.clone() else { return Ok(None) };
         let handle = match self.table.get(fd) {
-            Ok(Descriptor::File(file)) if !file.perms.write_not_permitted() => &file.file,
-            Ok(Descriptor::Dir(folder)) if !folder.perms.write_not_permitted() => &folder.dir,
+            Ok(Descriptor::File(file)) if !file.perms.write_not_permitted() => Arc::clone(&file.file),
+            Ok(Descriptor::Dir(folder)) if !folder.perms.write_not_permitted() => Arc::clone(&folder.dir),
             _ => return Ok(None),
         };
-        undo.before(Change::SetTimes(handle)).map(Some).map_err(failed)
+        undo.before(Change::SetTimes(&handle)).await.map(Some).map_err(failed)
     }
 
-    pub(super) fn before_set_times_at(&self, fd: &Fd, flags: fs::PathFlags, path: &str) -> FsResult<Noted> {
+    pub(super) async fn before_set_times_at(&mut self, fd: &Fd, flags: fs::PathFlags, path: &str) -> FsResult<Noted> {
         let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
-        self.before_at(fd, path, |at| Change::SetTimesAt { at, follow })
+        self.before_at(fd, path, |at| Change::SetTimesAt { at, follow }).await
     }
 
     /// The end of a call that was noted.

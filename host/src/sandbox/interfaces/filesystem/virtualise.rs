@@ -18,6 +18,7 @@ use super::identity::Machine;
 use super::noted::{removing_folder, unlinking};
 use super::{Entries, Fd, Listing};
 use crate::guest_path;
+use crate::journal::Look;
 use crate::limits::{self, LimitKind};
 use crate::sandbox::ctx::Live;
 use crate::sandbox::stop::LimitHit;
@@ -172,12 +173,14 @@ impl Live {
     }
 
     pub(super) async fn stat(&mut self, fd: Fd) -> FsResult<fs::DescriptorStat> {
+        self.look_at(&fd).await;
         let held = self.held_links(&fd);
         let stat = self.filesystem().stat(fd).await?;
         Ok(self.timeless(stat, held))
     }
 
     pub(super) async fn stat_at(&mut self, fd: Fd, flags: fs::PathFlags, path: String) -> FsResult<fs::DescriptorStat> {
+        self.look(&fd, &path, flags.contains(fs::PathFlags::SYMLINK_FOLLOW), Look::Stat).await;
         let held = self.held_links_at(&fd, flags, &path);
         let stat = self.filesystem().stat_at(fd, flags, path).await?;
         Ok(self.timeless(stat, held))
@@ -206,7 +209,7 @@ impl Live {
         modified: fs::NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
-        let noted = self.before_set_times(&fd)?;
+        let noted = self.before_set_times(&fd).await?;
         let done = self.filesystem().set_times(fd, accessed, modified).await;
         self.after(noted, done)
     }
@@ -220,7 +223,7 @@ impl Live {
         modified: fs::NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
-        let noted = self.before_set_times_at(&fd, flags, &path)?;
+        let noted = self.before_set_times_at(&fd, flags, &path).await?;
         let done = self.filesystem().set_times_at(fd, flags, path, accessed, modified).await;
         self.after(noted, done)
     }
@@ -235,6 +238,7 @@ impl Live {
 
     /// Lists the whole directory and sorts it: the order of a filesystem is not the guest's business and differs between machines.
     pub(super) async fn read_directory(&mut self, fd: Fd) -> FsResult<Entries> {
+        self.look_into(&fd).await;
         let entries = self.filesystem().read_directory(fd).await?;
         let open: usize = self.descriptors.listings.values().map(|listing| listing.counted).sum();
         let mut listing = Vec::new();
@@ -281,13 +285,14 @@ impl Live {
         path: String,
     ) -> FsResult<fs::MetadataHashValue> {
         let at = self.path_below(&fd, &path);
+        self.look(&fd, &path, flags.contains(fs::PathFlags::SYMLINK_FOLLOW), Look::Stat).await;
         let machine = self.filesystem().metadata_hash_at(fd, flags, path).await?;
         Ok(self.descriptors.identities.of((machine.upper, machine.lower), &at, true))
     }
 
     pub(super) async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
         let gone = self.last_name_at(&fd, &path).await;
-        let noted = self.before_at(&fd, &path, unlinking)?;
+        let noted = self.before_at(&fd, &path, unlinking).await?;
         let done = self.filesystem().unlink_file_at(fd, path).await;
         self.after(noted, done)?;
         self.forget(gone);
@@ -296,7 +301,7 @@ impl Live {
 
     pub(super) async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
         let gone = self.last_name_at(&fd, &path).await;
-        let noted = self.before_at(&fd, &path, removing_folder)?;
+        let noted = self.before_at(&fd, &path, removing_folder).await?;
         let done = self.filesystem().remove_directory_at(fd, path).await;
         self.after(noted, done)?;
         self.forget(gone);
@@ -309,7 +314,7 @@ impl Live {
             // Onto itself: nothing is replaced.
             gone = None;
         }
-        let noted = self.before_rename(&fd, &old_path, &new_fd, &new_path)?;
+        let noted = self.before_rename(&fd, &old_path, &new_fd, &new_path).await?;
         let done = self.filesystem().rename_at(fd, old_path, new_fd, new_path).await;
         self.after(noted, done)?;
         self.forget(gone);

@@ -14,6 +14,7 @@ use wasmtime_wasi::filesystem::FsPerms;
 
 use super::*;
 use crate::durability::Durability;
+use crate::journal::claims::{Access, Claims};
 use crate::journal::{Journal, Root};
 use crate::sandbox::interfaces::{Directory, GuestClock, GuestRandom, Http, Stdio, StepContext};
 use crate::sandbox::undo::Undo;
@@ -432,4 +433,43 @@ proptest! {
         Journal::open(&folder).unwrap().undo(None).unwrap();
         case.is_as_before();
     }
+}
+
+/// Two steps in one folder, the second under `claims`.
+fn claimed(first: &[(&str, Access)]) -> (Case, Claims) {
+    let mut case = Case::new();
+    let claims = Claims::new(vec![std::collections::BTreeSet::new(); 2]);
+    (0..2).for_each(|position| claims.enter(position, || {}));
+    for (path, access) in first {
+        claims.claim(0, &case.root().canonicalize().unwrap().join(path), *access).unwrap();
+    }
+    case.undo = case.undo.clone().with_claims(claims.clone(), 1);
+    case.live.undo = Some(case.undo.clone());
+    (case, claims)
+}
+
+fn never_returns(op: &Op, first: (&str, Access)) {
+    let (mut case, claims) = claimed(&[first]);
+    let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(case.act(op))));
+    assert!(acted.is_err(), "it is pending until it is cancelled");
+    assert_eq!(claims.lost(1).unwrap().with, 0);
+    assert_eq!(tree(&case.root()), case.before);
+}
+
+#[test]
+fn a_call_that_loses_its_path_never_returns() {
+    never_returns(&write("a", none()), ("a", Access::Read));
+    never_returns(&write("link", none()), ("a", Access::Write));
+    never_returns(&mkdir("d/new"), ("d", Access::List));
+    never_returns(&rename("d", "elsewhere"), ("d/e/deep", Access::Read));
+    never_returns(&unlink("d/x"), ("d", Access::Write));
+}
+
+#[test]
+fn calls_that_touch_other_paths_go_on() {
+    let (mut case, claims) = claimed(&[("a", Access::Read), ("d/e", Access::List), ("d", Access::Enter)]);
+    for op in [write("b", none()), write("d/x", none()), mkdir("d/new")] {
+        case.act(&op).unwrap();
+    }
+    assert_eq!(claims.lost(1), None);
 }
