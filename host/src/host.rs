@@ -14,9 +14,11 @@ use crate::policy::{Approve, Policy, Principal};
 use crate::problem::Problem;
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
+use crate::run::Rehearsal;
 use crate::sandbox::component::ComponentCache;
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
+use crate::scratch::ScratchError;
 use crate::skill::Skill;
 use crate::skills::{SkillBytes, SkillLoader};
 use crate::store::{RunDir, RunStore, StoreError};
@@ -45,6 +47,8 @@ pub struct SkillHost {
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
     engine: OnceLock<Arc<SandboxEngine>>,
+    /// What stands in for the real things in a dry run.
+    pub(crate) rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// Whoever is asked for approval.
@@ -284,6 +288,7 @@ impl SkillHostBuilder {
             observers: self.observers,
             cache,
             engine: OnceLock::new(),
+            rehearsal: None,
         }
     }
 }
@@ -298,6 +303,9 @@ pub struct RunOptions {
     /// Whether denials of the policy are recorded and shown and stop nothing: no grant, missing needs, rules, approval. A step that no
     /// grant names runs with nothing: no folder, no network. Budgets, limits, folders and addresses hold as ever. Default: no.
     pub log_only: bool,
+    /// Whether the plan is only rehearsed: its steps run on throw-away copies of what they may write, without network, nobody is asked for
+    /// approval, and no run is kept. What would change is in [`Report::dry_run`]. Default: no.
+    pub dry_run: bool,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }
@@ -399,6 +407,33 @@ impl SkillHost {
         self.approver.is_some() || self.pauses
     }
 
+    /// The same host with its runs in another state folder. Compiled components stay where they are.
+    pub(crate) fn at(&self, state: PathBuf) -> Self {
+        Self {
+            policy: self.policy.clone(),
+            principal: self.principal.clone(),
+            approver: self.approver.clone(),
+            pauses: self.pauses,
+            durability: self.durability,
+            policy_file: self.policy_file.clone(),
+            operator: self.operator.clone(),
+            workspace: self.workspace.clone(),
+            store: RunStore::at(state),
+            skills: self.skills.clone(),
+            secrets: self.secrets.clone(),
+            resolver: self.resolver.clone(),
+            observers: self.observers.clone(),
+            cache: self.cache.clone(),
+            engine: self.engine.clone(),
+            rehearsal: self.rehearsal.clone(),
+        }
+    }
+
+    /// Has another one asked for approval.
+    pub(crate) fn set_approver(&mut self, approver: Option<impl Approve + 'static>) {
+        self.approver = approver.map(|approver| Approver(Arc::new(approver)));
+    }
+
     pub(crate) fn engine(&self) -> Result<Arc<SandboxEngine>, SandboxError> {
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
@@ -431,6 +466,9 @@ pub enum Error {
     /// The state folder.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The copies that a rehearsal needs.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A document of a recorded run is not what it was.
     #[error("the recorded run is damaged: {what}")]
     Damaged {

@@ -22,6 +22,7 @@
 // L0: the vocabulary.
 pub mod canonical;
 pub mod clock;
+pub mod diff;
 pub mod document;
 pub mod durability;
 mod guest_path;
@@ -44,6 +45,7 @@ pub mod trace;
 // L2: what acts, what keeps, what is told.
 pub mod sandbox;
 pub mod store;
+pub mod scratch;
 pub mod report;
 
 // L3: the pipeline and its facade.

@@ -4,6 +4,7 @@ mod annotations;
 mod budgets;
 mod conformance;
 mod conformance_http;
+mod dry_run;
 mod durability;
 mod examples;
 mod fuel_ledger;

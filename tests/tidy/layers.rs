@@ -19,9 +19,11 @@ const LAYERS: [&[&str]; 5] = [
         "types",
         "toml_text",
         "guest_path",
+        "diff",
+        "durability",
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
-    &["sandbox", "store", "report"],
+    &["sandbox", "store", "scratch", "report"],
     &["observe", "notify", "skills", "host", "run", "replay", "lab"],
     &["cli"],
 ];

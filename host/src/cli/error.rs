@@ -14,6 +14,7 @@ use crate::report::human::{Append as _, Look, Tone, harmless, thousands};
 use crate::report::json as report_json;
 use crate::report::{Pending, Report, StepReport};
 use crate::sandbox::SandboxError;
+use crate::scratch::ScratchError;
 use crate::skills::builtin;
 use crate::store::{IndexError, StoreError};
 use crate::trace::TraceError;
@@ -309,6 +310,14 @@ impl From<host::Error> for Error {
             host::Error::Sandbox(error) => error.into(),
             host::Error::Trace(error) => error.into(),
             host::Error::Store(error) => error.into(),
+            host::Error::Scratch(error) => {
+                let kind = if matches!(error, ScratchError::TooLarge { .. }) { Exit::Request } else { Exit::Internal };
+                let (hint, error) = (error.hint(), Self::new(kind, chain(&error)));
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
             host::Error::Damaged { .. } => Self::new(Exit::Diverged, chain(&error)),
             host::Error::NotBegun { .. } => {
                 Self::new(Exit::Request, chain(&error)).hint("run the plan: `host run PLAN`")
