@@ -9,6 +9,7 @@ mod go_on;
 mod ledger;
 mod log;
 mod prepare;
+mod preview;
 mod request;
 mod rollback;
 mod steps;
