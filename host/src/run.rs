@@ -10,6 +10,7 @@ mod go_on;
 mod ledger;
 mod log;
 mod prepare;
+mod preview;
 mod request;
 mod reuse;
 mod rollback;

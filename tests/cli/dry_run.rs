@@ -4,7 +4,7 @@ use host_tests::{repo, tree};
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::program::Program;
+use crate::program::{Ended, Program};
 
 const PLAN: &str = r#"{"schema": "skillhost.plan/1", "name": "tidy", "steps": [
   {"id": "read", "tool": "files.read-text", "input": {"path": "/workspace/in.txt"}},
@@ -54,4 +54,32 @@ fn it_exits_as_the_run_would() {
     assert_eq!((dry.code, run.code), (11, 11), "{}", dry.all());
     let usage = program.run(&["run", "plan.json", "--dry-run", "--interactive"]);
     assert_eq!(usage.code, 2, "{}", usage.all());
+}
+
+/// `plan.json` with a person who answers so to every question.
+fn answered(program: &Program, answers: &str) -> Ended {
+    program.on_terminal(&["run", "plan.json", "--interactive"], answers)
+}
+
+/// What a person is asked.
+fn question(ended: &Ended) -> String {
+    let from = ended.stdout.find("step `wipe` needs approval").unwrap_or_else(|| panic!("{}", ended.all()));
+    let to = ended.stdout.find("[y/N]").unwrap_or_else(|| panic!("{}", ended.all()));
+    ended.stdout[from..to].to_owned()
+}
+
+#[test]
+fn who_is_asked_on_a_terminal_sees_the_diff() {
+    let program = program();
+    let no = answered(&program, "n\n");
+    assert_eq!(no.code, 14, "{}", no.all());
+    assert_snapshot!("dry_run_question", question(&no));
+    assert!(program.path("workspace/old.txt").exists());
+    // The step before it ran.
+    assert_eq!(std::fs::read_to_string(program.path("workspace/in.txt")).unwrap(), "alpha\nbeta\ngamma\n");
+    std::fs::remove_dir(program.path("workspace/new")).unwrap();
+    let yes = answered(&program, "y\n");
+    assert_eq!(yes.code, 0, "{}", yes.all());
+    assert_eq!(question(&yes), question(&no));
+    assert!(!program.path("workspace/old.txt").exists());
 }

@@ -3,12 +3,13 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use host_tests::test_host::Run;
 use host_tests::{TestHost, plan, repo, step};
 use serde_json::{Value, json};
 use skillhost::outcome::{Outcome, RunOutcome};
-use skillhost::policy::{ApprovalAnswer, ApprovalRequest};
+use skillhost::policy::{ApprovalAnswer, ApprovalRequest, Preview};
 use skillhost::report::{DryRun, Report, json as report_json};
 use skillhost::{Error, RunOptions};
 
@@ -271,4 +272,88 @@ fn what_was_cancelled_changes_nothing_either() {
     let report =
         rehearse_with(&host, &plan([step("write", WRITES, json!({"path": "/workspace/new", "text": "x"}))]), &options);
     assert_eq!((report.outcome, told(&host, &report).len()), (RunOutcome::Cancelled, 0));
+}
+
+/// Runs a plan whose approver looks at what each step would do, and approves.
+fn looked_at(policy: &str, prepare: impl Fn(&TestHost), plan: &Value) -> (TestHost, Report, Vec<Option<Preview>>) {
+    let seen: Arc<Mutex<Vec<Option<Preview>>>> = Arc::default();
+    let looks = Arc::clone(&seen);
+    let host = TestHost::configured(policy, &[], |builder| {
+        builder.approver(move |request: &ApprovalRequest<'_>| {
+            looks.lock().unwrap().push(request.rehearsal.preview());
+            ApprovalAnswer::approve("test", "")
+        })
+    });
+    prepare(&host);
+    let report = host.host.run(&host.document(plan), &RunOptions::default()).unwrap();
+    let seen = seen.lock().unwrap().clone();
+    (host, report, seen)
+}
+
+fn asking() -> String {
+    repo::text("policies/default.toml").replace("approval = \"never\"", "approval = \"required\"")
+}
+
+#[test]
+fn whoever_is_asked_sees_what_the_step_would_do() {
+    let plan = plan([
+        step("write", WRITES, json!({"path": "/workspace/new.txt", "text": "x\n"})),
+        step("over", WRITES, json!({"path": "/workspace/new.txt", "text": "y\n"})),
+        step("none", READS, json!({"path": "/workspace/none.txt"})),
+    ]);
+    let (host, report, seen) = looked_at(&asking(), |host| host.write("in.csv", "1"), &plan);
+    let lines = |preview: &Option<Preview>| {
+        let changes = &preview.as_ref().unwrap().changes;
+        changes.list.iter().map(|change| change.line()).collect::<Vec<_>>()
+    };
+    let path = host.workspace().join("new.txt").display().to_string();
+    assert_eq!(lines(&seen[0]), [format!("created file {path}")]);
+    // Each is rehearsed on what is there when its turn has come, and what was rehearsed is what then happens.
+    assert_eq!(lines(&seen[1]), [format!("modified file {path}")]);
+    let diff = &seen[1].as_ref().unwrap().changes.list[0].diff;
+    assert_eq!(*diff, format!("--- {path}\n+++ {path}\n@@ -1 +1 @@\n-x\n+y\n"));
+    assert!(lines(&seen[2]).is_empty());
+    let ended: Vec<_> = seen.iter().map(|preview| preview.as_ref().unwrap().ended.clone().ok()).collect();
+    let outcomes: Vec<_> = report.steps.iter().map(|step| step.outcome.clone()).collect();
+    assert_eq!(ended, outcomes);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "y\n");
+    assert_eq!(report.outcome, RunOutcome::Failed);
+    // A rehearsal is not in the record.
+    let run = Run { trace: host_tests::trace::TraceFiles::read(&report.folder), report };
+    assert_eq!(run.trace.of_kind("step-begin").count(), 3);
+    host.replay_equals(&run);
+}
+
+#[test]
+fn nothing_is_copied_where_nobody_looks() {
+    let host = TestHost::configured(&asking(), &[], |builder| {
+        builder.approver(|_: &ApprovalRequest<'_>| ApprovalAnswer::approve("test", ""))
+    });
+    let run = host.call(WRITES, json!({"path": "/workspace/new", "text": "x"})).completed();
+    assert_eq!(run.report.dry_run, None);
+    assert!(!host.state().join("scratch").exists());
+}
+
+#[test]
+fn what_cannot_be_rehearsed_is_said() {
+    let many = |host: &TestHost| {
+        for index in 0..=skillhost::limits::PREVIEW_ENTRIES_MAX {
+            std::fs::File::create(host.workspace().join(index.to_string())).unwrap();
+        }
+    };
+    let plan = plan([step("write", WRITES, json!({"path": "/workspace/new", "text": "x"}))]);
+    let (_, report, seen) = looked_at(&asking(), many, &plan);
+    assert_eq!(report.outcome, RunOutcome::Completed);
+    let [Some(Preview { ended: Err(why), changes })] = &seen[..] else { panic!("{seen:?}") };
+    assert!(why.contains("too large to be copied") && why.contains("20000 files"), "{why}");
+    assert!(changes.is_empty());
+    // Where nothing may be written there is nothing to rehearse.
+    let reads = asking().replace("read-write", "read-only");
+    let plan = plan_of_reading();
+    let (_, _, seen) = looked_at(&reads, |host| host.write("in.csv", "1"), &plan);
+    assert_eq!(seen, [None]);
+}
+
+fn plan_of_reading() -> Value {
+    plan([step("read", READS, json!({"path": "/workspace/in.csv"}))])
 }

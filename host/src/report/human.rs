@@ -10,6 +10,8 @@ use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::report::{Report, StepReport};
 
+pub(crate) use dry::changes;
+
 /// Appends formatted text to a string.
 pub(crate) trait Append {
     /// Appends it.
