@@ -7,6 +7,11 @@ impl Journal {
     pub(crate) fn fail_after(&mut self, writes: usize) {
         self.fault = Some(save::Fault { after: writes });
     }
+
+    /// Lets it take so many records.
+    pub(crate) fn bound_records(&mut self, records: usize) {
+        self.bounds.records = records;
+    }
 }
 
 /// A granted folder, and a journal beside it.
