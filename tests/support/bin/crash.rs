@@ -68,7 +68,8 @@ fn main() -> ExitCode {
         }
         "campaign" => campaign(&options),
         "torn" => each(&options, |program, scenario| {
-            (program.durability == "full").then(|| torn::torn(program, scenario, options.choice.every))
+            (program.durability == "full")
+                .then(|| torn::torn(program, scenario, options.choice.every, options.choice.jobs))
         }),
         "disk" => {
             let full = each(&options, disk::full);
