@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Stopwatch;
+use crate::durability::Durability;
 use crate::host::{Error, GoOnOptions, RunOptions, SkillHost};
 use crate::limits;
 use crate::observe::HostEvent;
@@ -151,11 +152,15 @@ impl Run<'_> {
         cancel: &CancelToken,
         (earlier, reuse): (Option<Earlier>, bool),
     ) -> Result<Report, Error> {
+        let is_new = self.log.is_new();
         self.note(&Event::Header(header(document, prepared)))?;
         match &prepared.stage {
             Stage::Refused { problems } => self.refused(prepared, problems.clone()),
             Stage::Denied { denials, .. } => self.denied(prepared, denials.clone()),
             Stage::Ready { checked, authorized, would_deny } => {
+                if is_new {
+                    self.begun()?;
+                }
                 create_workspace(self.host, authorized)?;
                 let grants = authorized.calls().map(|call| call.grant.as_ref());
                 let directories = Directories::open(grants, &self.host.workspace)?;
@@ -178,6 +183,16 @@ impl Run<'_> {
                 self.finish(prepared, done)
             }
         }
+    }
+
+    /// From here on the run has begun: what it takes to go on with it is durable before anything of it changes a file. Otherwise a power
+    /// failure could leave the changes of a step of which nobody knows.
+    fn begun(&mut self) -> Result<(), Error> {
+        if self.host.durability == Durability::Full {
+            self.log.recorder()?.sync()?;
+            self.folder.sync()?;
+        }
+        Ok(())
     }
 
     fn refused(mut self, prepared: &Prepared, problems: Vec<Problem>) -> Result<Report, Error> {

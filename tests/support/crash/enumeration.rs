@@ -14,9 +14,14 @@ const COMMANDS_MAX: usize = 8;
 /// Failures that are told in full.
 const TOLD_MAX: usize = 8;
 
+/// Both sides of a system call.
+pub const BOTH: &[Where] = &[Where::Entered, Where::Returned];
+
 /// Which points.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
+    /// On which sides of them.
+    pub sides: &'static [Where],
     /// Every so-and-so-many-th point.
     pub every: usize,
     /// The first of them, from 1.
@@ -76,7 +81,7 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
         .iter()
         .enumerate()
         .flat_map(|(command, points)| (1..=points.len()).map(move |at| (command, at)))
-        .flat_map(|(command, at)| [Where::Entered, Where::Returned].map(|place| (command, Kill { at, place })))
+        .flat_map(|(command, at)| choice.sides.iter().map(move |&place| (command, Kill { at, place })))
         .collect();
     let every = choice.cases.map_or(choice.every, |cases| all.len().div_ceil(cases)).max(1);
     let cases: Vec<(usize, Kill)> = all.into_iter().skip(choice.first.saturating_sub(1)).step_by(every).collect();
