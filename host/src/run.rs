@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Stopwatch;
+use crate::durability::Durability;
 use crate::host::{Error, GoOnOptions, RunOptions, SkillHost};
 use crate::limits;
 use crate::observe::HostEvent;
@@ -158,11 +159,15 @@ impl Run<'_> {
         cancel: &CancelToken,
         (earlier, reuse): (Option<Earlier>, bool),
     ) -> Result<Report, Error> {
+        let is_new = self.log.is_new();
         self.note(&Event::Header(header(document, prepared)))?;
         match &prepared.stage {
             Stage::Refused { problems } => self.refused(prepared, problems.clone()),
             Stage::Denied { denials, .. } => self.denied(prepared, denials.clone()),
             Stage::Ready { checked, authorized, would_deny } => {
+                if is_new {
+                    self.begun()?;
+                }
                 let directories = self.host.open_directories(authorized)?;
                 // Of two runs in one directory neither would know what it has changed.
                 let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
@@ -189,6 +194,16 @@ impl Run<'_> {
                 Ok(Report { dry_run, ..report })
             }
         }
+    }
+
+    /// From here on the run has begun: what it takes to go on with it is durable before anything of it changes a file. Otherwise a power
+    /// failure could leave the changes of a step of which nobody knows.
+    fn begun(&mut self) -> Result<(), Error> {
+        if self.host.durability == Durability::Full {
+            self.log.recorder()?.sync()?;
+            self.folder.sync()?;
+        }
+        Ok(())
     }
 
     fn refused(mut self, prepared: &Prepared, problems: Vec<Problem>) -> Result<Report, Error> {

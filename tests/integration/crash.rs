@@ -2,17 +2,18 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use host_tests::crash::enumeration::{Choice, enumerate};
+use host_tests::crash::enumeration::{BOTH, Choice, enumerate};
 use host_tests::crash::place::Program;
 use host_tests::crash::scenario::named;
 use host_tests::crash::{IS_SUPPORTED, Kill, UNSUPPORTED, Where, trace};
 use host_tests::repo;
 
 /// Cases in each scenario and durability: what takes a few seconds.
-const CASES: usize = 14;
+const CASES: usize = 12;
 
+/// With the folder of compiled components that all tests share.
 fn program(durability: &'static str) -> Program {
-    let cache = repo::scratch().join("crash-cache");
+    let cache = repo::scratch().join("component-cache");
     std::fs::create_dir_all(&cache).unwrap();
     std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).unwrap();
     Program { path: env!("CARGO_BIN_EXE_host-under-test").into(), cache, durability }
@@ -23,16 +24,30 @@ fn survives(scenario: &str, durability: &'static str) {
         println!("{UNSUPPORTED}");
         return;
     }
-    let choice = Choice { cases: Some(CASES), every: 1, first: 1, recovery_in: 3, jobs: 1, seed: 4 };
+    let choice = Choice { sides: BOTH, cases: Some(CASES), every: 1, first: 1, recovery_in: 3, jobs: 1, seed: 4 };
     let tally = enumerate(&program(durability), &named(scenario).unwrap(), choice);
     assert!(tally.points > 20 && tally.kills > CASES / 2, "{tally:?}");
     assert!(tally.failures.is_empty(), "{}", tally.failures_by_kind());
 }
 
 #[test]
-fn a_run_that_is_killed_ends_as_if_it_had_not_been() {
+fn a_killed_run_that_changes_no_file_ends_as_if_it_had_not_been() {
     survives("pure", "full");
-    survives("pure", "buffered");
+}
+
+#[test]
+fn a_killed_run_that_changes_files_ends_as_if_it_had_not_been() {
+    survives("files", "full");
+}
+
+#[test]
+fn a_killed_rollback_ends_as_if_it_had_not_been() {
+    survives("rollback", "buffered");
+}
+
+#[test]
+fn killed_parallel_steps_end_as_if_they_had_not_been() {
+    survives("parallel", "buffered");
 }
 
 #[test]

@@ -123,6 +123,11 @@ impl Recording {
         Self { known: Some(Box::new(known)), ..Self::new(host, recorder, ledger) }
     }
 
+    /// Whether nothing of the run was known when it was opened.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.known.is_none()
+    }
+
     /// Appends an event.
     fn append(&mut self, event: &Event) -> Result<(), Error> {
         let recorder = self.recorder()?;

@@ -9,7 +9,7 @@
 //! lock           locked by whoever acts in the run
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -190,9 +190,35 @@ impl RunDir {
             return Some(path);
         }
         let own = folder.join(format!("{digest}.{}.new", self.id));
-        let written = create_file(&own).and_then(|mut file| file.write_all(bytes));
+        // Synced once for all runs that have it.
+        let written = create_file(&own).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
         written.and_then(|()| fs::rename(&own, &path)).ok()?;
         Some(path)
+    }
+
+    /// Makes everything durable that was kept so far, names included: what it takes to go on with the run.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let components = self.path.join(COMPONENTS);
+        for folder in [&components, &self.path] {
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed("read", folder)(error)),
+            };
+            for entry in entries {
+                let path = entry.map_err(failed("read", folder))?.path();
+                if path.is_file() {
+                    File::open(&path).and_then(|file| file.sync_data()).map_err(failed("write", &path))?;
+                }
+            }
+            sync_folder(folder)?;
+        }
+        // The run's own name, and that of the folder of runs.
+        self.path.ancestors().skip(1).take(2).try_for_each(sync_folder)
     }
 
     /// Keeps what the wall clock says.
@@ -290,6 +316,10 @@ impl RunDir {
         let read = document::read_bounded(path, limits::DOCUMENT_BYTES_MAX);
         read.map_err(|problem| failed("read", path)(io::Error::other(problem.to_string())))
     }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write", folder))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use host_tests::crash::campaign::{self, Bounds};
 use host_tests::crash::disk;
-use host_tests::crash::enumeration::{self, Choice, Tally};
+use host_tests::crash::enumeration::{self, BOTH, Choice, Tally};
 use host_tests::crash::place::Program;
 use host_tests::crash::scenario::{self, Scenario};
 use host_tests::crash::torn;
-use host_tests::crash::{IS_SUPPORTED, UNSUPPORTED};
+use host_tests::crash::{IS_SUPPORTED, UNSUPPORTED, Where};
 use skillhost::clock::Stopwatch;
 
 const USAGE: &str = "\
@@ -24,6 +24,7 @@ usage: crash list                    the scenarios
 options: --program FILE      the `host` binary [default: beside this program]
          --scenario NAME     may be given several times [default: all]
          --durability HOW    full, buffered or both [default: both]
+         --side SIDE         entered, returned or both: before or after a call [default: both]
          --every K --first N every K-th point from the N-th on [default: 1, 1]
          --recovery-in N     recovery is killed as well in one of N cases [default: 4; 0: never]
          --jobs N            cases at a time [default: 2]
@@ -68,7 +69,8 @@ fn main() -> ExitCode {
         }
         "campaign" => campaign(&options),
         "torn" => each(&options, |program, scenario| {
-            (program.durability == "full").then(|| torn::torn(program, scenario, options.choice.every))
+            (program.durability == "full")
+                .then(|| torn::torn(program, scenario, options.choice.every, options.choice.jobs))
         }),
         "disk" => {
             let full = each(&options, disk::full);
@@ -88,7 +90,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         program: beside.with_file_name("host"),
         scenarios: Vec::new(),
         durabilities: vec!["full", "buffered"],
-        choice: Choice { every: 1, first: 1, cases: None, recovery_in: 4, jobs: 2, seed: 1 },
+        choice: Choice { sides: BOTH, every: 1, first: 1, cases: None, recovery_in: 4, jobs: 2, seed: 1 },
         bounds: Bounds { kills: 2000, from: 0, seconds: 3600, jobs: 2, seed: 1 },
     };
     while let Some(name) = args.next() {
@@ -105,6 +107,14 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                     "buffered" => vec!["buffered"],
                     "both" => vec!["full", "buffered"],
                     _ => return Err(format!("no durability `{value}`")),
+                }
+            }
+            "--side" => {
+                options.choice.sides = match value.as_str() {
+                    "entered" => &[Where::Entered],
+                    "returned" => &[Where::Returned],
+                    "both" => BOTH,
+                    _ => return Err(format!("a call has no side `{value}`")),
                 }
             }
             "--every" => options.choice.every = number()?.max(1),

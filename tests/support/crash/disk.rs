@@ -13,8 +13,11 @@ use super::{Ended, snapshot};
 
 /// The file system's size in KiB: more than a run needs.
 const DISK_KIB: u64 = 16 << 10;
-/// Room that is left at first: from too little for anything to enough for all, in this many steps.
-const ROOMS: u64 = 24;
+/// How much less than a run needs there is at first, in KiB: from nothing at all for the components to all but the last page.
+const LESS_KIB: [u64; 26] = [
+    4096, 2048, 1024, 512, 384, 320, 288, 256, 224, 208, 192, 176, 160, 144, 128, 112, 96, 80, 64, 56, 48, 32, 24, 16,
+    8, 4,
+];
 /// The exit code of an internal error: the disk.
 const INTERNAL: i32 = 20;
 
@@ -76,11 +79,12 @@ pub fn full(program: &Program, scenario: &Scenario) -> Option<Tally> {
         drop(place.go_on(None));
         before - free_kib(&disk.path)
     };
-    for room in 0..ROOMS {
+    for less in LESS_KIB {
+        let room = used.saturating_sub(less);
         tally.points += 1;
         let place = Place::new_in(&disk.path, program, scenario);
         let before = snapshot::of(&place.workspace());
-        let ballast = disk.fill(used * room / ROOMS);
+        let ballast = disk.fill(room);
         let mut failures = Vec::new();
         // As far as it comes.
         while let Some(command) = place.next() {
@@ -107,9 +111,9 @@ pub fn full(program: &Program, scenario: &Scenario) -> Option<Tally> {
             Err(error) => failures.push(error),
         }
         let name = scenario.name;
-        let (of, durability) = (used * room / ROOMS, program.durability);
+        let durability = program.durability;
         tally.failures.extend(failures.into_iter().map(|failure| {
-            format!("scenario {name}, durability {durability}, {of} KiB of {used} are free): {failure}")
+            format!("scenario {name}, durability {durability}, {room} KiB of {used} are free): {failure}")
         }));
     }
     Some(tally)

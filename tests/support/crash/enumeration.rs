@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::place::{Left, Place, Program, Standing, untraced};
+use super::place::{Left, Place, Program, Standing};
 use super::scenario::Scenario;
 use super::{Dice, Kill, Where, snapshot, trace};
 
@@ -14,9 +14,14 @@ const COMMANDS_MAX: usize = 8;
 /// Failures that are told in full.
 const TOLD_MAX: usize = 8;
 
+/// Both sides of a system call.
+pub const BOTH: &[Where] = &[Where::Entered, Where::Returned];
+
 /// Which points.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
+    /// On which sides of them.
+    pub sides: &'static [Where],
     /// Every so-and-so-many-th point.
     pub every: usize,
     /// The first of them, from 1.
@@ -76,7 +81,7 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
         .iter()
         .enumerate()
         .flat_map(|(command, points)| (1..=points.len()).map(move |at| (command, at)))
-        .flat_map(|(command, at)| [Where::Entered, Where::Returned].map(|place| (command, Kill { at, place })))
+        .flat_map(|(command, at)| choice.sides.iter().map(move |&place| (command, Kill { at, place })))
         .collect();
     let every = choice.cases.map_or(choice.every, |cases| all.len().div_ceil(cases)).max(1);
     let cases: Vec<(usize, Kill)> = all.into_iter().skip(choice.first.saturating_sub(1)).step_by(every).collect();
@@ -112,19 +117,13 @@ pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice
     let next = AtomicUsize::new(0);
     let worker = || {
         while let Some(&(command, at)) = firsts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let place = Place::new(program, scenario);
-            for _ in 0..command {
-                untraced(place.next().expect("there is such a command"));
-            }
-            let Some(first) = place.next() else { continue };
-            let killed = trace(&first, Some(Kill { at, place: Where::Entered }), false);
-            if !killed.is_killed || place.standing() == Standing::NotBegun {
-                continue;
-            }
-            place.save();
             // Until one is not killed: it had no such point any more.
             for again in 1.. {
-                place.restore();
+                let place = Place::new(program, scenario);
+                let Some(first) = place.killed(command, Kill { at, place: Where::Entered }) else { break };
+                if place.standing() == Standing::NotBegun {
+                    break;
+                }
                 let Some(second) = place.next() else { break };
                 let second = trace(&second, Some(Kill { at: again, place: Where::Entered }), false);
                 let (commands, failure) = match place.go_on(None) {
@@ -136,9 +135,9 @@ pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice
                 tally.recoveries += commands;
                 tally.failures.extend(failure.filter(|_| second.is_killed).map(|failure| {
                     let (name, durability) = (scenario.name, program.durability);
-                    let (first, second) = (killed.points.last(), second.points.last());
+                    let second = second.points.last();
                     format!(
-                        "scenario {name}, durability {durability}, command {command}, point {at} ({first:?}), recovery, point \
+                        "scenario {name}, durability {durability}, command {command}, point {at} ({first}), recovery, point \
                          {again} ({second:?}): {failure}"
                     )
                 }));
@@ -186,13 +185,9 @@ impl Case {
     pub fn run(&self, program: &Program, scenario: &Scenario, wanted: &Left) -> Went {
         let place = Place::new(program, scenario);
         let before = snapshot::of(&place.workspace());
-        for _ in 0..self.command {
-            untraced(place.next().expect("there is such a command"));
-        }
-        let Some(command) = place.next() else { return Went::default() };
-        let killed = trace(&command, Some(self.kill), false);
-        let here = killed.points.last().filter(|_| killed.is_killed).cloned().unwrap_or_default();
-        let mut went = Went { is_killed: killed.is_killed, ..Went::default() };
+        let killed = place.killed(self.command, self.kill);
+        let here = killed.clone().unwrap_or_default();
+        let mut went = Went { is_killed: killed.is_some(), ..Went::default() };
         let number =
             (self.command * 1_000_000 + self.kill.at * 2 + usize::from(self.kill.place == Where::Returned)) as u64;
         let mut dice = Dice::new(self.seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));

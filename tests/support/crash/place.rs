@@ -195,20 +195,14 @@ impl<'a> Place<'a> {
         self.left(told).map(|left| (left, commands))
     }
 
-    /// Keeps workspace and state as they are now.
-    pub fn save(&self) {
-        let saved = self.at("saved");
-        fs::create_dir(&saved).expect("a folder");
-        copy(&self.workspace(), &saved);
-        copy(&self.state(), &saved);
-    }
-
-    /// Makes workspace and state what they were when they were saved.
-    pub fn restore(&self) {
-        for name in ["workspace", "state"] {
-            fs::remove_dir_all(self.at(name)).expect("it is removed");
-            copy(&self.at("saved").join(name), self.folder.path());
+    /// Comes to a kill in one of the run's commands, from 0. `None` where it was not killed: there was no such command or point.
+    #[must_use]
+    pub fn killed(&self, command: usize, kill: Kill) -> Option<String> {
+        for _ in 0..command {
+            untraced(self.next()?);
         }
+        let traced = super::trace(&self.next()?, Some(kill), false);
+        traced.points.last().filter(|_| traced.is_killed).cloned()
     }
 
     /// What is there now.
@@ -234,12 +228,6 @@ impl Dice {
         let place = if self.one_in(2) { super::Where::Entered } else { super::Where::Returned };
         Some(Kill { at: 1 + self.below(bound), place })
     }
-}
-
-/// Copies with modes, links and times, as `cp` does.
-fn copy(from: &Path, into: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(into).status().expect("`cp` starts");
-    assert!(status.success(), "{} is copied", from.display());
 }
 
 /// Runs a command that nobody stops.

@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::enumeration::{Tally, oracle};
-use super::place::{Left, Place, Program, untraced};
+use super::place::{Left, Place, Program};
 use super::scenario::Scenario;
-use super::{Kill, Where, trace};
+use super::{Kill, Where};
 
 /// Files that only grow: where the last bytes of one are lost, these are what was written last.
 fn only_grows(path: &Path) -> bool {
@@ -53,48 +55,49 @@ fn unsynced(points: &[Vec<String>]) -> Vec<Unsynced> {
     found
 }
 
-/// Cuts one scenario everywhere: at every `every`-th offset, over all syncs.
+/// Cuts one scenario everywhere: at every `every`-th offset, over all syncs, so many at a time.
 #[must_use]
-pub fn torn(program: &Program, scenario: &Scenario, every: usize) -> Tally {
+pub fn torn(program: &Program, scenario: &Scenario, every: usize, jobs: usize) -> Tally {
     let (wanted, points) = oracle(program, scenario);
     let syncs = unsynced(&points);
-    let mut tally = Tally { points: syncs.len(), ..Tally::default() };
-    let mut offset = 0;
-    for sync in syncs {
-        let place = Place::new(program, scenario);
-        for _ in 0..sync.command {
-            untraced(place.next().expect("there is such a command"));
+    let tally = Mutex::new(Tally { points: syncs.len(), ..Tally::default() });
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(sync) = syncs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            cut(program, scenario, sync, every, &wanted, &tally);
         }
-        let Some(command) = place.next() else { continue };
-        let killed = trace(&command, Some(Kill { at: sync.at, place: Where::Entered }), false);
-        let here = killed.points.last().cloned().unwrap_or_default();
-        let Some(file) = here.split(' ').nth(1).map(PathBuf::from).filter(|file| killed.is_killed && only_grows(file))
-        else {
-            continue;
-        };
-        place.save();
-        // Every offset of the last write, and the begin of all that was not synced.
-        let mut cuts: Vec<u64> = (1..=sync.last).filter(|_| is_due(&mut offset, every)).collect();
-        cuts.push(sync.all);
-        for cut in cuts {
-            place.restore();
-            tally.kills += 1;
-            let failure = cut_and_recover(&place, &file, cut, &wanted, &mut tally.recoveries);
-            tally.failures.extend(failure.map(|failure| {
-                let name = scenario.name;
-                format!(
-                    "scenario {name}, command {}, point {} ({here}), {cut} bytes cut): {failure}",
-                    sync.command, sync.at
-                )
-            }));
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(worker);
         }
-    }
-    tally
+    });
+    tally.into_inner().expect("not poisoned")
 }
 
-fn is_due(offset: &mut usize, every: usize) -> bool {
-    *offset += 1;
-    offset.is_multiple_of(every.max(1))
+/// Cuts what one sync was to make durable.
+fn cut(program: &Program, scenario: &Scenario, sync: &Unsynced, every: usize, wanted: &Left, tally: &Mutex<Tally>) {
+    // Offsets of the last write, and the begin of all that was not synced.
+    let every = u64::try_from(every.max(1)).unwrap_or(u64::MAX);
+    let first = 1 + (sync.at as u64 * 7) % every;
+    let cuts = (first..=sync.last).step_by(usize::try_from(every).unwrap_or(usize::MAX)).chain([sync.last, sync.all]);
+    for cut in cuts {
+        let place = Place::new(program, scenario);
+        let kill = Kill { at: sync.at, place: Where::Entered };
+        let Some(here) = place.killed(sync.command, kill) else { continue };
+        // Threads are not always in the same order.
+        let file = here.split(' ').nth(1).map(PathBuf::from);
+        let Some(file) = file.filter(|file| only_grows(file) && here.contains("sync")) else { continue };
+        let mut commands = 0;
+        let failure = cut_and_recover(&place, &file, cut, wanted, &mut commands);
+        let mut tally = tally.lock().expect("not poisoned");
+        tally.kills += 1;
+        tally.recoveries += commands;
+        tally.failures.extend(failure.map(|failure| {
+            let name = scenario.name;
+            format!("scenario {name}, command {}, point {} ({here}, {cut} bytes cut): {failure}", sync.command, sync.at)
+        }));
+    }
 }
 
 fn cut_and_recover(place: &Place<'_>, file: &Path, cut: u64, wanted: &Left, commands: &mut usize) -> Option<String> {
