@@ -15,9 +15,11 @@ use crate::policy::{Approve, Policy, Principal};
 use crate::problem::Problem;
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
+use crate::run::Rehearsal;
 use crate::sandbox::component::ComponentCache;
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
+use crate::scratch::ScratchError;
 use crate::skill::Skill;
 use crate::skills::{SkillBytes, SkillLoader};
 use crate::store::{RunDir, RunStore, StoreError};
@@ -46,6 +48,8 @@ pub struct SkillHost {
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
     engine: OnceLock<Arc<SandboxEngine>>,
+    /// What stands in for the real things in a dry run.
+    pub(crate) rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// Whoever is asked for approval.
@@ -285,6 +289,7 @@ impl SkillHostBuilder {
             observers: self.observers,
             cache,
             engine: OnceLock::new(),
+            rehearsal: None,
         }
     }
 }
@@ -302,6 +307,9 @@ pub struct RunOptions {
     /// Whether results of other runs are taken for steps of the same component, tool, input and grant whose files are as they were. Only of
     /// tools that say that they are read-only or idempotent, and where the plan says so. Default: no.
     pub reuse: bool,
+    /// Whether the plan is only rehearsed: its steps run on throw-away copies of what they may write, without network, nobody is asked for
+    /// approval, and no run is kept. What would change is in [`Report::dry_run`]. Default: no.
+    pub dry_run: bool,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }
@@ -433,6 +441,33 @@ impl SkillHost {
         self.approver.is_some() || self.pauses
     }
 
+    /// The same host with its runs in another state folder. Compiled components stay where they are.
+    pub(crate) fn at(&self, state: PathBuf) -> Self {
+        Self {
+            policy: self.policy.clone(),
+            principal: self.principal.clone(),
+            approver: self.approver.clone(),
+            pauses: self.pauses,
+            durability: self.durability,
+            policy_file: self.policy_file.clone(),
+            operator: self.operator.clone(),
+            workspace: self.workspace.clone(),
+            store: RunStore::at(state),
+            skills: self.skills.clone(),
+            secrets: self.secrets.clone(),
+            resolver: self.resolver.clone(),
+            observers: self.observers.clone(),
+            cache: self.cache.clone(),
+            engine: self.engine.clone(),
+            rehearsal: self.rehearsal.clone(),
+        }
+    }
+
+    /// Has another one asked for approval.
+    pub(crate) fn set_approver(&mut self, approver: Option<impl Approve + 'static>) {
+        self.approver = approver.map(|approver| Approver(Arc::new(approver)));
+    }
+
     pub(crate) fn engine(&self) -> Result<Arc<SandboxEngine>, SandboxError> {
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
@@ -465,6 +500,9 @@ pub enum Error {
     /// The state folder.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The copies that a rehearsal needs.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A document of a recorded run is not what it was.
     #[error("the recorded run is damaged: {what}")]
     Damaged {

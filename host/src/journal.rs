@@ -192,7 +192,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Io`], [`JournalError::Unknown`]. Granted directories are opened when something is put back.
+    /// [`JournalError::Io`], [`JournalError::Unknown`]; [`JournalError::Root`] where a granted directory is not there.
     pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: folder.to_owned(), doing: "read", source };
         let handle = File::open(folder).map_err(failed)?;
@@ -206,10 +206,12 @@ impl Journal {
             Some(_) => return Err(JournalError::Unknown { path: folder.to_owned() }),
         };
         journal.file.set_len(journal.end).map_err(failed)?;
-        for RootAt { guest, host } in roots {
-            let opened = File::open(&host);
-            let handle = opened.map_err(|source| JournalError::Root { path: host.clone(), source })?;
-            journal.roots.0.push(Root { guest, host, handle: Arc::new(handle) });
+        for RootAt { guest, host } in &roots {
+            // One inside of another has no places of its own, and the step may have renamed it.
+            let outer = roots.iter().map(|root| &root.host).filter(|outer| host.starts_with(outer));
+            let path = outer.min_by_key(|outer| outer.as_os_str().len()).unwrap_or(host);
+            let handle = File::open(path).map_err(|source| JournalError::Root { path: path.clone(), source })?;
+            journal.roots.0.push(Root { guest: guest.clone(), host: host.clone(), handle: Arc::new(handle) });
         }
         Ok(journal)
     }

@@ -22,6 +22,7 @@
 // L0: the vocabulary.
 pub mod canonical;
 pub mod clock;
+pub mod diff;
 pub mod document;
 pub mod durability;
 mod guest_path;
@@ -45,6 +46,7 @@ pub mod trace;
 pub mod journal;
 pub mod sandbox;
 pub mod store;
+pub mod scratch;
 pub mod report;
 
 // L3: the pipeline and its facade.

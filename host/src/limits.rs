@@ -110,6 +110,32 @@ pub const INDEX_QUEUE_MAX: usize = 256;
 /// Events of one transaction while the index is built again: bounds the memory, whatever the length of a trace.
 pub const REINDEX_ROWS_MAX: usize = 1_000;
 
+// ---- what would change ----
+
+/// A file that is compared line by line. Texts that people write are shorter; of longer ones lengths and digests are told.
+pub const DIFF_INPUT_BYTES_MAX: usize = 1 << 20;
+/// Lines that differ on one side times those on the other: finding the smallest difference takes as many steps at the worst, here about a
+/// second. Of more, all of them are one change.
+pub const DIFF_WORK_MAX: usize = 100_000_000;
+/// The diff of one file: some thousand lines, more than anybody reads.
+pub const DIFF_OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// The diffs of one report together. Of what changed besides, the paths are told.
+pub const DIFFS_BYTES_MAX: usize = 1 << 20;
+/// Paths of one comparison that are told; the others are counted.
+pub const DIFF_CHANGES_MAX: usize = 10_000;
+/// Bytes that a dry run copies, where the file system cannot share them: what a disk writes in some ten seconds.
+pub const DRY_RUN_BYTES_MAX: u64 = 4 << 30;
+/// Files, folders and links that a dry run copies.
+pub const DRY_RUN_ENTRIES_MAX: u64 = 200_000;
+/// The same for the rehearsal of one step, for which a person waits.
+pub const PREVIEW_BYTES_MAX: u64 = 256 << 20;
+/// Files, folders and links that it copies.
+pub const PREVIEW_ENTRIES_MAX: u64 = 20_000;
+/// Time that the rehearsal of one step may take.
+pub const PREVIEW_MS_MAX: u64 = 10_000;
+/// Lines of a rehearsal's diff that a question shows.
+pub const PREVIEW_LINES_MAX: usize = 200;
+
 // ---- components ----
 
 /// A component file. The largest known real ones, language interpreters, are below 20 MiB.

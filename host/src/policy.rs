@@ -29,7 +29,7 @@ use crate::id::Digest;
 use crate::limits::StepLimits;
 
 pub use annotations::Hints;
-pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve};
+pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal};
 pub use budget::{Exhausted, RunBudget, Spent};
 pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,

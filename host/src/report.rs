@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::diff::Changes;
 use crate::id::{Digest, StepId, ToolName};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
@@ -40,6 +41,8 @@ pub struct Report {
     pub pending: Option<Pending>,
     /// How the steps that completed were taken back, where that was done.
     pub rollback: Option<RollbackReport>,
+    /// What it would have changed, where it was a dry run. There is no run then: neither id nor folder.
+    pub dry_run: Option<DryRun>,
     /// The hash of the trace's last event: equal for equal runs.
     pub head: Digest,
     /// The number of events.
@@ -48,6 +51,26 @@ pub struct Report {
     pub phases: Vec<(&'static str, u64)>,
     /// What a person may want to know although the run is right.
     pub warnings: Vec<String>,
+}
+
+/// What a dry run has found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// The steps for which somebody would have been asked.
+    pub approvals: Vec<Rehearsed>,
+    /// The steps that ran without the network that they are granted.
+    pub network: Vec<StepId>,
+    /// What would have changed in the folders that may be written.
+    pub changes: Changes,
+}
+
+/// A step that ran in a dry run although it needs approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The step.
+    pub step: StepId,
+    /// Why.
+    pub needs_approval: Vec<String>,
 }
 
 /// What happened to one step.

@@ -4,11 +4,13 @@
 mod ahead;
 mod approval;
 mod attempt;
+mod dry;
 mod facts;
 mod go_on;
 mod ledger;
 mod log;
 mod prepare;
+mod preview;
 mod request;
 mod reuse;
 mod rollback;
@@ -32,7 +34,7 @@ use crate::plan::PlanDocument;
 use crate::policy::{self, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
 use crate::report::{Pending, Report};
-use crate::sandbox::{CancelToken, Directories, Reach};
+use crate::sandbox::{CancelToken, Reach};
 use crate::store::index::RunStatus;
 use crate::store::{Access, Phase, Place, RunDir, RunLock, StoreError, WorkspaceLock};
 use crate::trace::blob::BlobStore;
@@ -40,6 +42,7 @@ use crate::trace::committed::committed;
 use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
+pub(crate) use dry::{Rehearsal, dry_run};
 pub(crate) use go_on::{go_on, may_go_on};
 pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};
 pub use prepare::Checked;
@@ -52,12 +55,15 @@ pub use undo::{UndoConflict, UndoneStep};
 
 use ledger::Ledger;
 use log::Recording;
-use prepare::{create_workspace, open_reach, prepare};
+use prepare::{open_reach, prepare};
 use reuse::{Earlier, Library};
 use transaction::Journals;
 
-/// Runs a plan.
+/// Runs a plan; in a rehearsal, see [`dry_run`], where it is one.
 pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
+    if options.dry_run && host.rehearsal.is_none() {
+        return dry_run(host, document, options);
+    }
     begin(host, document, options, None)
 }
 
@@ -95,7 +101,8 @@ fn begin(
     earlier: Option<Earlier>,
 ) -> Result<Report, Error> {
     let mut phases = Phases::default();
-    let reach = open_reach(host)?;
+    // What cannot be put into force is refused in a rehearsal as well; it reaches nobody.
+    let reach = open_reach(host)?.filter(|_| host.rehearsal.is_none());
     let folder = host.store.create_run()?;
     let lock = RunLock::acquire(folder.path()).map_err(StoreError::from)?;
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
@@ -161,12 +168,12 @@ impl Run<'_> {
                 if is_new {
                     self.begun()?;
                 }
-                create_workspace(self.host, authorized)?;
-                let grants = authorized.calls().map(|call| call.grant.as_ref());
-                let directories = Directories::open(grants, &self.host.workspace)?;
+                let directories = self.host.open_directories(authorized)?;
                 // Of two runs in one directory neither would know what it has changed.
                 let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
-                let lockable = lockable(authorized, &self.host.workspace);
+                let mut lockable = lockable(authorized, &self.host.workspace);
+                // A rehearsal works in copies.
+                lockable.retain(|_| self.host.rehearsal.is_none());
                 let locks =
                     WorkspaceLock::acquire_all(lockable.iter().map(|(path, access)| (path.as_path(), *access)), wait);
                 let _locks = locks.map_err(StoreError::from)?;
@@ -180,7 +187,11 @@ impl Run<'_> {
                     return Err(Error::Changed { step, what: divergence.what });
                 }
                 self.phases.done("steps");
-                self.finish(prepared, done)
+                let is_rehearsal = self.host.rehearsal.is_some();
+                let report = self.finish(prepared, done)?;
+                let begun = report.steps.iter().filter(|step| step.attempts > 0).map(|step| &step.id);
+                let dry_run = is_rehearsal.then(|| dry::without_network(authorized, begun));
+                Ok(Report { dry_run, ..report })
             }
         }
     }
@@ -247,6 +258,7 @@ impl Run<'_> {
             would_deny,
             pending,
             rollback,
+            dry_run: None,
             head,
             events,
             phases: self.phases.list(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -62,6 +63,30 @@ impl Program {
         };
         assert!(ended.code != 101 && !ended.stderr.contains("panicked"), "{args:?}: {}", ended.all());
         ended
+    }
+
+    /// The same with a terminal for stdin, stdout and stderr, on which these answers are typed. All that the terminal shows is `stdout`.
+    /// The terminal is made by `script` of util-linux.
+    pub(crate) fn on_terminal(&self, args: &[&str], answers: &str) -> Ended {
+        let command = [&[env!("CARGO_BIN_EXE_host-under-test")], args].concat().join(" ");
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .env_clear()
+            .envs([("NO_COLOR", "1"), ("SHELL", "/bin/sh"), ("PATH", "/usr/bin:/bin")])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`script` of util-linux starts");
+        // Its end would be the end of the terminal.
+        let mut keyboard = child.stdin.take().expect("a pipe");
+        keyboard.write_all(answers.as_bytes()).expect("typed");
+        let output = child.wait_with_output().expect("it ends");
+        drop(keyboard);
+        let text = |bytes: Vec<u8>| self.named(&String::from_utf8(bytes).expect("UTF-8").replace('\r', ""));
+        let code = output.status.code().expect("it was not killed");
+        Ended { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// The same with `--json`: exactly one document on stdout.

@@ -5,6 +5,7 @@ mod budgets;
 mod conformance;
 mod conformance_http;
 mod crash;
+mod dry_run;
 mod durability;
 mod examples;
 mod fuel_ledger;

@@ -20,9 +20,11 @@ const LAYERS: [&[&str]; 5] = [
         "types",
         "toml_text",
         "guest_path",
+        "diff",
+        "durability",
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
-    &["journal", "sandbox", "store", "report"],
+    &["journal", "sandbox", "store", "scratch", "report"],
     &["observe", "notify", "skills", "host", "run", "replay", "lab"],
     &["cli"],
 ];

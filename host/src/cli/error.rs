@@ -15,6 +15,7 @@ use crate::report::json as report_json;
 use crate::report::{Pending, Report, StepReport};
 use crate::run::UndoConflict;
 use crate::sandbox::SandboxError;
+use crate::scratch::ScratchError;
 use crate::skills::builtin;
 use crate::store::{IndexError, StoreError};
 use crate::trace::TraceError;
@@ -323,6 +324,14 @@ impl From<host::Error> for Error {
             host::Error::Sandbox(error) => error.into(),
             host::Error::Trace(error) => error.into(),
             host::Error::Store(error) => error.into(),
+            host::Error::Scratch(error) => {
+                let kind = if matches!(error, ScratchError::TooLarge { .. }) { Exit::Request } else { Exit::Internal };
+                let (hint, error) = (error.hint(), Self::new(kind, chain(&error)));
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
             host::Error::Damaged { .. } => Self::new(Exit::Diverged, chain(&error)),
             host::Error::NotBegun { .. } => {
                 Self::new(Exit::Request, chain(&error)).hint("run the plan: `host run PLAN`")

@@ -2,8 +2,10 @@
 
 use crate::canonical;
 use crate::cli::output::Output;
-use crate::policy::{ApprovalAnswer, ApprovalRequest, Approve};
-use crate::report::human::Append as _;
+use crate::limits;
+use crate::outcome::Outcome;
+use crate::policy::{ApprovalAnswer, ApprovalRequest, Approve, Preview};
+use crate::report::human::{self, Append as _, Look};
 
 /// Who answers, in the trace.
 const TERMINAL: &str = "terminal";
@@ -26,7 +28,7 @@ fn is_yes(line: &str) -> bool {
 
 /// All that the answer depends on; the last line is the question itself.
 fn question(request: &ApprovalRequest<'_>) -> String {
-    let ApprovalRequest { step, tool, input, principal, grant_index, grant, risk, needed_by, rules, reasons } =
+    let ApprovalRequest { step, tool, input, principal, grant_index, grant, risk, needed_by, rules, reasons, .. } =
         *request;
     let mut text = format!("step `{step}` needs approval: {}\n", needed_by.join(", "));
     text.add(format_args!("  tool: {tool}, called by {principal}\n"));
@@ -52,13 +54,48 @@ fn question(request: &ApprovalRequest<'_>) -> String {
     for reason in reasons {
         text.add(format_args!("  reason: {reason}\n"));
     }
+    if let Some(preview) = request.rehearsal.preview() {
+        add_preview(&mut text, &preview);
+    }
     text.push_str("may it run? [y/N] ");
     text
+}
+
+/// What a rehearsal of the step found out.
+fn add_preview(text: &mut String, Preview { ended, changes }: &Preview) {
+    match ended {
+        Ok(outcome) if outcome.is_completed() => text.push_str("  rehearsed on a copy: it completed\n"),
+        Ok(outcome) => {
+            let why = match outcome {
+                Outcome::Failed { error } => canonical::to_string(error),
+                Outcome::Trapped { message, .. } => message.clone(),
+                Outcome::LimitExceeded { limit, allowed, .. } => format!("{} of {allowed}", limit.name()),
+                _ => String::new(),
+            };
+            let why: String = why.chars().take(INPUT_CHARS_MAX).collect();
+            text.add(format_args!("  rehearsed on a copy: it ended as {}: {why}\n", outcome.name()));
+        }
+        Err(why) => {
+            text.add(format_args!("  what it would change is not known, it could not be rehearsed: {why}\n"));
+            return;
+        }
+    }
+    let changes = human::changes(changes, &Look::default());
+    let lines = changes.lines().count();
+    for line in changes.lines().take(limits::PREVIEW_LINES_MAX) {
+        let indent = if line.is_empty() { "" } else { "  " };
+        text.add(format_args!("{indent}{line}\n"));
+    }
+    if lines > limits::PREVIEW_LINES_MAX {
+        text.add(format_args!("  … {} more lines\n", lines - limits::PREVIEW_LINES_MAX));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diff::Changes;
+    use crate::policy::Rehearsal;
     use serde_json::json;
 
     #[test]
@@ -77,6 +114,10 @@ mod tests {
                     filesystem = [{ host = \"{workspace}\", guest = \"/w\", access = \"read-write\" }]\n";
         let grant = crate::policy::Policy::parse(text).unwrap().grants.remove(0);
         let input = json!({"path": "x".repeat(1_000)});
+        let preview = || Preview {
+            ended: Ok(Outcome::Completed { output: json!(null) }),
+            changes: Changes { notices: vec!["n".to_owned(); limits::PREVIEW_LINES_MAX], ..Changes::default() },
+        };
         let asked = question(&ApprovalRequest {
             step: &"wipe".parse().unwrap(),
             tool: &"files.remove".parse().unwrap(),
@@ -88,6 +129,7 @@ mod tests {
             needed_by: &["risk high".to_owned()],
             rules: &["all".to_owned()],
             reasons: &["agents may tidy up".to_owned()],
+            rehearsal: Rehearsal::of(&preview),
         });
         let shown = format!("{{\"path\":\"{}… (1011 bytes)", "x".repeat(391));
         assert_eq!(
@@ -95,7 +137,8 @@ mod tests {
             format!(
                 "step `wipe` needs approval: risk high\n  tool: files.remove, called by agent:a\n  input: {shown}\n  risk: high\n  \
                  grant 2: /w = {{workspace}} (read-write); clocks real, random seeded\n  permitted by: all\n  reason: agents may tidy \
-                 up\nmay it run? [y/N] "
+                 up\n  rehearsed on a copy: it completed\n  no changes\n{}  … 1 more lines\nmay it run? [y/N] ",
+                "  note: n\n".repeat(limits::PREVIEW_LINES_MAX - 1)
             )
         );
     }

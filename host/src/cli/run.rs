@@ -35,6 +35,10 @@ pub(crate) struct Run {
     /// Enforces nothing: records what the policy would have denied and runs it all the same, without folders where no grant gives any
     #[arg(long, conflicts_with = "interactive")]
     log_only: bool,
+    /// Rehearses: steps run on throw-away copies of the folders that they may write, without network and without asking; shows what would
+    /// change and keeps nothing
+    #[arg(long, conflicts_with = "interactive")]
+    dry_run: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -43,7 +47,7 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let how = How { inputs, interactive: self.interactive, log_only: self.log_only, reuse: self.reuse };
+        let how = How { inputs, interactive: self.interactive, log_only: self.log_only, dry_run: self.dry_run, reuse: self.reuse };
         let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
@@ -60,6 +64,8 @@ pub(crate) struct How {
     pub(crate) log_only: bool,
     /// Whether results of other runs are taken.
     pub(crate) reuse: bool,
+    /// Whether it is only rehearsed.
+    pub(crate) dry_run: bool,
 }
 
 /// Runs a plan with progress on stderr; Ctrl-C cancels it.
@@ -67,14 +73,14 @@ pub(crate) fn run(
     session: &Session,
     builder: SkillHostBuilder,
     plan: &PlanDocument,
-    How { inputs, interactive, log_only, reuse }: How,
+    How { inputs, interactive, log_only, dry_run, reuse }: How,
 ) -> Result<(Report, Option<Error>), Error> {
     let mut output = session.output;
     // A line that is redrawn would cover the question.
     output.progress &= !interactive;
     let progress = Progress::new(&output);
     let host = session.asking(builder, interactive).observer(progress.observer()).build();
-    let options = RunOptions { inputs, log_only, reuse, ..RunOptions::default() };
+    let options = RunOptions { inputs, log_only, dry_run, reuse, ..RunOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.run(plan, &options);
     progress.clear();
@@ -85,6 +91,9 @@ pub(crate) fn run(
         session.note(&format!(
             "log only: the policy was asked and not enforced; it would have denied {count} of the steps"
         ));
+    }
+    if report.dry_run.is_some() {
+        session.note("dry run: nothing was changed");
     }
     let mut failure = Error::of_report(&report);
     if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
@@ -112,7 +121,12 @@ pub(crate) fn go_on(session: &Session, host: SkillHost, run: RunDir) -> Result<(
 
 /// A reply that says which run it was.
 pub(crate) fn reply(text: String, report: &Report, result: Value) -> Reply {
-    Reply::new(text, result)
+    let reply = Reply::new(text, result);
+    if report.dry_run.is_some() {
+        // There is no run that could be named.
+        return reply;
+    }
+    reply
         .meta("run_id", report.run.clone())
         .meta("trace_head", report.head.to_string())
         .meta("trace_events", report.events)

@@ -8,6 +8,11 @@ impl Journal {
     pub(crate) fn fail_after(&mut self, writes: usize) {
         self.fault = Some(save::Fault { after: writes });
     }
+
+    /// Lets it take so many records.
+    pub(crate) fn bound_records(&mut self, records: usize) {
+        self.bounds.records = records;
+    }
 }
 
 /// A granted folder, and a journal beside it.
@@ -410,4 +415,23 @@ fn a_step_that_looked_at_too_much_is_run_again() {
     let touched = journal.touched().unwrap();
     assert!(!touched.complete);
     assert_eq!(case.still(&touched), Err("/".to_owned()));
+}
+
+#[test]
+fn a_granted_directory_inside_of_another_may_be_renamed() {
+    let case = Case::new();
+    fs::create_dir(case.path("inner")).unwrap();
+    let inner = File::open(case.path("inner")).unwrap();
+    let root = |guest: &str, handle: &File| Root::new(guest.to_owned(), handle.try_clone().unwrap()).unwrap();
+    let roots = vec![root("/inner", &inner), root("/w", &case.root)];
+    let mut journal = Journal::create(&case.folder.path().join("j"), roots, Durability::Full).unwrap();
+    let ticket = journal.before(Change::Rename { from: case.at("inner"), to: case.at("moved") }).unwrap();
+    fs::rename(case.path("inner"), case.path("moved")).unwrap();
+    journal.after(ticket, true, None).unwrap();
+    let ticket = journal.before(Change::Make(At { folder: &inner, path: OsStr::new("new") })).unwrap();
+    fs::create_dir(case.path("moved/new")).unwrap();
+    journal.after(ticket, true, None).unwrap();
+    drop(journal);
+    case.open("j").undo(None).unwrap();
+    assert!(case.path("inner").is_dir() && !case.path("inner/new").exists() && !case.path("moved").exists());
 }

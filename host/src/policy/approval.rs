@@ -4,8 +4,10 @@
 
 use serde_json::Value;
 
+use crate::diff::Changes;
 use crate::id::{StepId, ToolName};
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::policy::network::NetworkRule;
 use crate::policy::principal::Principal;
 use crate::policy::{Approval, Grant};
@@ -45,6 +47,41 @@ pub struct ApprovalRequest<'a> {
     pub rules: &'a [String],
     /// What those rules say in their `@reason`.
     pub reasons: &'a [String],
+    /// What the step would do, for whoever wants to know.
+    pub rehearsal: Rehearsal<'a>,
+}
+
+/// Finds out what a step would do. Nothing is copied and nothing runs before [`Rehearsal::preview`] is called.
+#[derive(Clone, Copy, Default)]
+pub struct Rehearsal<'a>(Option<&'a dyn Fn() -> Preview>);
+
+impl std::fmt::Debug for Rehearsal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "a rehearsal" } else { "no rehearsal" })
+    }
+}
+
+impl<'a> Rehearsal<'a> {
+    /// One that can be had.
+    pub fn of(rehearse: &'a dyn Fn() -> Preview) -> Self {
+        Self(Some(rehearse))
+    }
+
+    /// Runs the step on throw-away copies of the folders that it may write, without network. `None` where it may write none. Takes as
+    /// long as the step does, and up to [`limits::PREVIEW_MS_MAX`].
+    #[must_use]
+    pub fn preview(&self) -> Option<Preview> {
+        self.0.map(|rehearse| rehearse())
+    }
+}
+
+/// What one step would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// How it would end, or why that is not known.
+    pub ended: Result<Outcome, String>,
+    /// What would change in the folders that it may write.
+    pub changes: Changes,
 }
 
 /// What an approver says. It is recorded in the trace, cut to [`limits::APPROVAL_TEXT_BYTES_MAX`] bytes a text.

@@ -1,5 +1,7 @@
 //! A report as text for people. Pure: what the terminal is like comes in as a [`Look`].
 
+mod dry;
+
 use std::fmt::{self, Write as _};
 
 use serde_json::Value;
@@ -7,6 +9,8 @@ use serde_json::Value;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::report::{Report, StepReport};
+
+pub(crate) use dry::changes;
 
 /// Appends formatted text to a string.
 pub(crate) trait Append {
@@ -75,6 +79,9 @@ pub fn report(report: &Report, look: &Look) -> String {
     if report.log_only {
         out += &log_only(&report.would_deny, look);
     }
+    if let Some(dry_run) = &report.dry_run {
+        out += &dry::banner(dry_run, look);
+    }
     if !report.output.is_null() {
         out.add(format_args!("\n{}\n{}\n", look.paint(Tone::Strong, "output"), pretty(&report.output)));
     }
@@ -90,6 +97,10 @@ pub fn report(report: &Report, look: &Look) -> String {
         out.add(format_args!("\ntime   {}\n", phases.join(", ")));
     } else {
         out.push('\n');
+    }
+    if let Some(dry_run) = &report.dry_run {
+        out += &dry::changes(&dry_run.changes, look);
+        return out;
     }
     out.add(format_args!("run    {}\n", report.run));
     out.add(format_args!(
@@ -399,6 +410,7 @@ mod tests {
             would_deny: Vec::new(),
             pending: None,
             rollback: None,
+            dry_run: None,
             head: Digest::of(b""),
             events: 1,
             phases: vec![("store", 12), ("steps", 1_500)],

@@ -2,15 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::diff::{Change, Node};
 use crate::outcome::Outcome;
 use crate::policy::{Denial, Missing};
-use crate::report::{Report, StepReport};
+use crate::report::{DryRun, Rehearsed, Report, StepReport};
 
 /// The report of a run. Members that say nothing (`problems` of a plan that was not refused) are left out.
 #[must_use]
 pub fn report(report: &Report) -> Value {
     let mut out = Map::new();
-    out.insert("run".to_owned(), json!(report.run));
+    if report.dry_run.is_none() {
+        out.insert("run".to_owned(), json!(report.run));
+    }
     out.insert("plan".to_owned(), json!(report.plan));
     out.insert("outcome".to_owned(), json!(report.outcome.name()));
     out.insert("output".to_owned(), report.output.clone());
@@ -40,17 +43,54 @@ pub fn report(report: &Report) -> Value {
         out.insert("log_only".to_owned(), json!(true));
         out.insert("would_deny".to_owned(), report.would_deny.iter().map(denial).collect());
     }
-    let trace = json!({
-        "folder": report.folder.display().to_string(),
-        "events": report.events,
-        "head": report.head.to_string(),
-    });
-    out.insert("trace".to_owned(), trace);
+    if let Some(rehearsed) = &report.dry_run {
+        dry_run(rehearsed, &mut out);
+    } else {
+        let trace = json!({
+            "folder": report.folder.display().to_string(),
+            "events": report.events,
+            "head": report.head.to_string(),
+        });
+        out.insert("trace".to_owned(), trace);
+    }
     let phases = report.phases.iter().map(|(name, us)| json!({ "phase": name, "duration_us": us }));
     out.insert("phases".to_owned(), phases.collect());
     if !report.warnings.is_empty() {
         out.insert("warnings".to_owned(), json!(report.warnings));
     }
+    Value::Object(out)
+}
+
+/// What a dry run has found out.
+fn dry_run(dry_run: &DryRun, out: &mut Map<String, Value>) {
+    let DryRun { approvals, network, changes } = dry_run;
+    out.insert("dry_run".to_owned(), json!(true));
+    let approval = |one: &Rehearsed| json!({ "step": one.step.as_str(), "needs_approval": one.needs_approval });
+    out.insert("needs_approval".to_owned(), approvals.iter().map(approval).collect());
+    out.insert("without_network".to_owned(), network.iter().map(|step| json!(step.as_str())).collect());
+    out.insert("changes".to_owned(), changes.list.iter().map(change).collect());
+    if changes.more > 0 {
+        out.insert("more_changes".to_owned(), json!(changes.more));
+    }
+    if !changes.notices.is_empty() {
+        out.insert("notices".to_owned(), json!(changes.notices));
+    }
+}
+
+fn change(change: &Change) -> Value {
+    let mut out = Map::new();
+    out.insert("path".to_owned(), json!(change.path));
+    out.insert("change".to_owned(), json!(change.what.name()));
+    if let Some(node) = change.after.as_ref().or(change.before.as_ref()) {
+        out.insert("kind".to_owned(), json!(node.kind.name()));
+    }
+    let mode = |node: &Option<Node>| node.as_ref().map(|node| format!("{:04o}", node.mode));
+    if let (Some(before), Some(after)) = (mode(&change.before), mode(&change.after))
+        && before != after
+    {
+        out.insert("mode".to_owned(), json!({ "before": before, "after": after }));
+    }
+    out.insert("diff".to_owned(), json!(change.diff));
     Value::Object(out)
 }
 
@@ -174,6 +214,7 @@ mod tests {
             would_deny: Vec::new(),
             pending: None,
             rollback: None,
+            dry_run: None,
             head: Digest::of(b""),
             events: 7,
             phases: vec![("store", 1)],

@@ -16,7 +16,7 @@ use crate::notify::{ApprovalNotice, Via, Webhook, redacted};
 use crate::observe::HostEvent;
 use crate::outcome::Outcome;
 use crate::plan::ApproveStep;
-use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Grant, Permission};
+use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Grant, Permission, Rehearsal};
 use crate::report::{Pending, StepReport};
 use crate::sandbox::Divergence;
 use crate::skill::Risk;
@@ -57,6 +57,7 @@ impl Steps<'_> {
         if permission.needs_approval.is_empty() || attempt > 1 {
             return Ok(Permitted::Yes(permission));
         }
+        let preview = || self.preview((step, call), authorized, input);
         let request = ApprovalRequest {
             step: step.id,
             tool: &tool.name,
@@ -68,6 +69,7 @@ impl Steps<'_> {
             needed_by: &permission.needs_approval,
             rules: &permission.rules,
             reasons: &permission.reasons,
+            rehearsal: if Self::can_rehearse(authorized) { Rehearsal::of(&preview) } else { Rehearsal::default() },
         };
         let subject = self.subject(&request, Some(call.skill.digest));
         let context = Map::new();
@@ -103,6 +105,7 @@ impl Steps<'_> {
             needed_by: &["the plan".to_owned()],
             rules: &[],
             reasons: &[],
+            rehearsal: Rehearsal::default(),
         };
         let subject = self.subject(&request, None);
         if self.reused(step, None, (&tool, subject), so_far, log, report)? {

@@ -10,7 +10,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use wasmtime_wasi::filesystem::FsPerms;
 
-use crate::policy::{Access, Grant};
+use crate::policy::{Access, Grant, Preopen};
 use crate::sandbox::SandboxError;
 use crate::sandbox::interfaces::Directory;
 
@@ -25,11 +25,25 @@ impl Directories {
     ///
     /// [`SandboxError::Directory`] for the first that cannot be opened.
     pub fn open<'g>(grants: impl IntoIterator<Item = &'g Grant>, workspace: &Path) -> Result<Self, SandboxError> {
+        Self::open_at(grants.into_iter().flat_map(|grant| &grant.filesystem), workspace, &|_| None)
+    }
+
+    /// The same, with another directory where `place` names one for a path.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`]; what is named is the path as the grants say it.
+    pub(crate) fn open_at<'g>(
+        preopens: impl Iterator<Item = &'g Preopen>,
+        workspace: &Path,
+        place: &dyn Fn(&Path) -> Option<PathBuf>,
+    ) -> Result<Self, SandboxError> {
         let mut opened = BTreeMap::new();
-        for preopen in grants.into_iter().flat_map(|grant| &grant.filesystem) {
+        for preopen in preopens {
             let path = preopen.resolve_host(workspace);
             if let Entry::Vacant(vacant) = opened.entry(path) {
-                let handle = Dir::open_ambient_dir(vacant.key(), ambient_authority());
+                let path = place(vacant.key()).unwrap_or_else(|| vacant.key().clone());
+                let handle = Dir::open_ambient_dir(path, ambient_authority());
                 let handle = handle.map_err(|source| SandboxError::Directory { path: vacant.key().clone(), source })?;
                 vacant.insert(Arc::new(handle));
             }
@@ -48,7 +62,7 @@ impl Directories {
 
     /// What one grant gives a guest.
     pub(super) fn of(&self, grant: &Grant, workspace: &Path) -> Vec<Directory> {
-        let directory = |preopen: &crate::policy::Preopen| {
+        let directory = |preopen: &Preopen| {
             let handle = Arc::clone(self.0.get(&preopen.resolve_host(workspace))?);
             let perms = match preopen.access {
                 Access::ReadOnly => FsPerms::ReadOnly,

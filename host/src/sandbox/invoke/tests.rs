@@ -57,6 +57,7 @@ struct Bench {
     grant: Grant,
     limits: StepLimits,
     folder: tempfile::TempDir,
+    undo: Option<Undo>,
 }
 
 fn bench(name: &str, bytes: &[u8]) -> Bench {
@@ -78,7 +79,7 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
         approval: None,
         limits: StepLimits::DEFAULT,
     };
-    Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap() }
+    Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap(), undo: None }
 }
 
 impl Bench {
@@ -96,7 +97,7 @@ impl Bench {
             workspace: self.folder.path(),
             directories: &directories,
             reach: None,
-            undo: None,
+            undo: self.undo.as_ref(),
             limits: self.limits,
             run_deadline: None,
             plan: "p",
@@ -203,4 +204,58 @@ fn http_is_not_linked_without_a_grant() {
     assert!(error.hint().unwrap().contains("network = ["));
     // With one, the interface is there, and is not the one that this component says.
     assert!(matches!(linked(Links::Network), SandboxError::Link { .. }));
+}
+
+/// A new journal of what is done in the workspace.
+fn journaled(bench: &mut Bench, journals: &Path) {
+    let root = std::fs::File::open(bench.folder.path()).unwrap();
+    let root = crate::journal::Root::new("/workspace".to_owned(), root).unwrap();
+    let folder = journals.join("s.1");
+    let journal = crate::journal::Journal::create(&folder, vec![root], crate::journal::Durability::Full).unwrap();
+    bench.undo = Some(Undo::new(journal));
+}
+
+#[test]
+fn a_guest_does_not_see_the_journal_and_is_undone() {
+    let calls =
+        [("write-text", json!({"path": "/workspace/a.txt", "text": "new"})), ("list", json!({"path": "/workspace"}))];
+    for (tool, input) in calls {
+        let journals = tempfile::tempdir().unwrap();
+        let mut bench = bench("files", FILES);
+        let old = bench.folder.path().join("a.txt");
+        std::fs::write(&old, "old").unwrap();
+        let without = bench.both(tool, &input);
+        std::fs::write(&old, "old").unwrap();
+        journaled(&mut bench, journals.path());
+        let memory = Memory::default();
+        let invoked = bench.invoke(tool, &input, Tape::Record(Box::new(memory.clone())));
+        assert_eq!((invoked.end.unwrap(), memory.0.lock().unwrap().0.clone()), without);
+        bench.undo.as_ref().unwrap().with(|journal| journal.undo(None)).unwrap();
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "old");
+    }
+}
+
+#[test]
+fn without_room_for_the_journal_the_run_ends_and_nothing_is_changed() {
+    let journals = tempfile::tempdir().unwrap();
+    let mut bench = bench("files", FILES);
+    std::fs::write(bench.folder.path().join("a.txt"), "old").unwrap();
+    journaled(&mut bench, journals.path());
+    bench.undo.as_ref().unwrap().with(|journal| journal.fail_after(0));
+    let input = json!({"path": "/workspace/a.txt", "text": "new"});
+    let ended = bench.try_invoke("write-text", &input, Tape::Record(Box::new(Memory::default())));
+    assert!(matches!(ended, Err(SandboxError::Journal(_))), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(bench.folder.path().join("a.txt")).unwrap(), "old");
+}
+
+#[test]
+fn a_step_that_changes_too_much_ends_by_its_limit() {
+    let journals = tempfile::tempdir().unwrap();
+    let mut bench = bench("files", FILES);
+    journaled(&mut bench, journals.path());
+    bench.undo.as_ref().unwrap().with(|journal| journal.bound_records(1));
+    let input = json!({"path": "/workspace/a.txt", "text": "new"});
+    let ended = bench.invoke("write-text", &input, Tape::Record(Box::new(Memory::default()))).end.unwrap();
+    assert!(matches!(ended, Outcome::LimitExceeded { limit: LimitKind::Journal, allowed: 1, .. }), "{ended:?}");
+    assert!(!bench.folder.path().join("a.txt").exists());
 }

@@ -1,0 +1,80 @@
+//! What one step would do, found out by running it on throw-away copies before somebody approves of it.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::dry;
+use super::steps::Steps;
+use crate::diff::Changes;
+use crate::host::Error;
+use crate::limits::{self, StepLimits};
+use crate::outcome::Outcome;
+use crate::policy::{Access, AuthorizedStep, Preview};
+use crate::sandbox::tape::Tape;
+use crate::sandbox::{Invocation, Links};
+use crate::scratch::{Bounds, Scratch, ScratchError};
+use crate::trace::recorder::Recorder;
+use crate::validate::{Call, ValidStep};
+
+impl Steps<'_> {
+    /// Whether a rehearsal of a step could show anything: whether it may write any folder.
+    pub(super) fn can_rehearse(authorized: &AuthorizedStep) -> bool {
+        authorized.grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite)
+    }
+
+    /// Rehearses one step: on copies of what it may write as it is now, without network. Nothing of it is recorded.
+    pub(super) fn preview(
+        &self,
+        (step, call): (&ValidStep<'_>, Call<'_>),
+        authorized: &AuthorizedStep,
+        input: &Value,
+    ) -> Preview {
+        let rehearsed = self.rehearse((step, call), authorized, input);
+        let (ended, mut changes) = match rehearsed {
+            Ok((outcome, changes)) => (Ok(outcome), changes),
+            Err(Error::Scratch(ScratchError::Cancelled)) => (Err("it was cancelled".to_owned()), Changes::default()),
+            Err(error) => (Err(error.to_string()), Changes::default()),
+        };
+        if ended.is_ok() && !authorized.grant.network.is_empty() {
+            changes.notices.push("it had no network: every request of it was refused".to_owned());
+        }
+        Preview { ended, changes }
+    }
+
+    fn rehearse(
+        &self,
+        (step, call): (&ValidStep<'_>, Call<'_>),
+        authorized: &AuthorizedStep,
+        input: &Value,
+    ) -> Result<(Outcome, Changes), Error> {
+        let plan = self.checked.plan.plan();
+        let mut scratch = Scratch::create(self.host.store.state(), Bounds::PREVIEW)?;
+        let goes_on = || !self.cancel.is_cancelled();
+        let grant = authorized.grant.as_ref();
+        let directories = dry::copies(&mut scratch, &[grant], &self.host.workspace, &goes_on)?;
+        let limits =
+            StepLimits { deadline_ms: authorized.limits.deadline_ms.min(limits::PREVIEW_MS_MAX), ..authorized.limits };
+        let invocation = Invocation {
+            tool: call.tool,
+            input,
+            grant,
+            workspace: &self.host.workspace,
+            directories: &directories,
+            reach: None,
+            limits,
+            run_deadline: None,
+            plan: &plan.name,
+            step: step.id,
+            attempt: 1,
+            seed: plan.seed,
+            start_time: plan.start_time,
+        };
+        let program = self.program(&call.tool.name, Links::of(grant))?;
+        let tape = Tape::Record(Box::new(Recorder::new(Box::new(io::sink()), "a rehearsal", None)));
+        let invoked = self.runtime.block_on(self.engine.invoke(program, invocation, tape, self.cancel))?;
+        // Nothing is compared with a record here.
+        let outcome = invoked.end.map_err(|divergence| Error::Damaged { what: divergence.what })?;
+        Ok((outcome, scratch.changes()?))
+    }
+}
