@@ -215,7 +215,7 @@ impl Journal {
     }
 
     /// The same for one that a crash may have left half made or half removed: `None` where it has no records, because it is made before
-    /// and removed after everything that it could undo.
+    /// and removed after everything that it could undo. Nothing is written to such a one: it would not begin as a journal does.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ impl Journal {
     pub(crate) fn open_if_begun(folder: &Path) -> Result<Option<Self>, JournalError> {
         match fs::symlink_metadata(folder.join(RECORDS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::open(folder).map(Some),
+            _ => Self::open(folder).map(|journal| (!journal.records.is_empty()).then_some(journal)),
         }
     }
 

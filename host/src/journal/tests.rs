@@ -128,6 +128,20 @@ fn a_journal_cut_off_at_its_beginning_undoes_nothing() {
 }
 
 #[test]
+fn a_journal_that_was_only_just_begun_is_none() {
+    let case = Case::new();
+    let folder = case.folder.path().join("j");
+    fs::create_dir(&folder).unwrap();
+    assert!(Journal::open_if_begun(&folder).unwrap().is_none());
+    fs::write(folder.join("records"), "").unwrap();
+    assert!(Journal::open_if_begun(&folder).unwrap().is_none());
+    assert_eq!(fs::read(folder.join("records")).unwrap(), b"");
+    fs::remove_dir_all(&folder).unwrap();
+    drop(case.journal("j", Durability::Buffered));
+    assert!(Journal::open_if_begun(&folder).unwrap().is_some());
+}
+
+#[test]
 fn without_room_for_it_nothing_is_noted_and_nothing_lost() {
     let case = Case::new();
     fs::write(case.path("small"), "small").unwrap();

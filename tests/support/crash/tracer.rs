@@ -34,6 +34,7 @@ pub(super) fn trace(program: &Command, stop: Option<Kill>, describe: bool) -> Tr
     let (out, err) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
     command.stdin(std::process::Stdio::null());
     command.stdout(out.try_clone().expect("a file")).stderr(err.try_clone().expect("a file"));
+    #[expect(clippy::zombie_processes, reason = "the tracer waits for it, and for each of its threads")]
     let child = command.spawn().expect("a shell starts");
     let leader = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
     // It stops itself; then it is ours.
