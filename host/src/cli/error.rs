@@ -74,6 +74,11 @@ impl Error {
         Self::new(Exit::Request, message).hint("see `host --help`").detail("usage", usage)
     }
 
+    /// What it says first.
+    pub(crate) fn first(&self) -> &str {
+        self.causes.first().map(|cause| cause.message.as_str()).unwrap_or_default()
+    }
+
     /// A request that cannot be met.
     pub(crate) fn request(message: impl Into<String>) -> Self {
         Self::new(Exit::Request, message)

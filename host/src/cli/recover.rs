@@ -8,13 +8,17 @@ use crate::cli::run::go_on;
 use crate::cli::session::{GoOnArgs, Session};
 use crate::outcome::RunOutcome;
 use crate::report::{Report, human, json as report_json};
-use crate::store::{RunDir, RunStore};
+use crate::store::index::{ApprovalState, RunFilter, RunStatus, reindex};
+use crate::store::{Index, RunDir, RunLock, StoreError};
 
 /// Goes on with runs that a crash has stopped: undoes what was under way, keeps what is settled, does the rest
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recover {
     /// The run: the beginning of its id, or `last` [default: every run that was stopped]
     run: Option<String>,
+    /// Builds the index of all runs again from their traces first; a damaged one is put aside
+    #[arg(long)]
+    reindex: bool,
     #[command(flatten)]
     go_on: GoOnArgs,
 }
@@ -22,28 +26,82 @@ pub(crate) struct Recover {
 impl Recover {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let store = session.store();
+        let mut text = String::new();
+        let mut reindexed = Value::Null;
+        if self.reindex {
+            let runs = reindex(&store, session.durability(), &crate::run::facts_of_run)?;
+            let damaged = runs.iter().filter(|run| run.damage.is_some()).count();
+            text = format!("indexed {} runs, {damaged} of them damaged\n", runs.len());
+            reindexed = json!({ "runs": runs.len(), "damaged": damaged });
+        }
         let stopped = match &self.run {
             Some(run) => vec![store.find(run)?],
-            None => stopped(&store)?,
+            None => store.stopped()?.into_iter().chain(decided(session)?).collect(),
         };
         let (mut reports, mut failure) = (Vec::new(), None);
         for run in stopped {
             let host = session.continuing_builder(&run, &self.go_on)?.build();
-            let (report, failed) = go_on(session, host, run)?;
+            let (report, failed) = go_on(session, &host, run)?;
             failure = failure.or(failed);
             reports.push(report);
         }
-        Ok(reply(session, &reports).failure(failure))
+        Ok(reply(session, text, reindexed, &reports).failure(failure))
     }
 }
 
-/// Runs that neither ended nor wait nor run.
-pub(crate) fn stopped(store: &RunStore) -> Result<Vec<RunDir>, Error> {
-    Ok(store.stopped()?)
+/// Runs that wait for nobody any more: the answer is there, and whoever gave it was stopped before the run went on.
+fn decided(session: &Session) -> Result<Vec<RunDir>, Error> {
+    let store = session.store();
+    let Some(index) = Index::existing(store.state(), session.durability()).map_err(StoreError::from)? else {
+        return Ok(Vec::new());
+    };
+    let paused = RunFilter { status: Some(RunStatus::Paused), ..RunFilter::default() };
+    let mut decided = Vec::new();
+    for run in index.runs(&paused).map_err(StoreError::from)? {
+        let approvals = index.approvals(&run.id).map_err(StoreError::from)?;
+        if !approvals.is_empty() && approvals.iter().all(|approval| approval.state != ApprovalState::Pending) {
+            decided.push(store.find(&run.id)?);
+        }
+    }
+    Ok(decided)
 }
 
-fn reply(session: &Session, reports: &[Report]) -> Reply {
-    let mut text = String::new();
+/// What every start does: goes on with the runs that a crash has stopped, as far as the index knows of them. What cannot go on is said and
+/// is in nobody's way.
+pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
+    let store = session.store();
+    let Some(index) = Index::existing(store.state(), session.durability()).map_err(StoreError::from)? else {
+        return Ok(());
+    };
+    let running = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
+    let running = index.runs(&running).map_err(StoreError::from)?;
+    drop(index);
+    for run in running {
+        let Ok(folder) = store.find(&run.id) else { continue };
+        if RunLock::is_held(folder.path()) {
+            continue;
+        }
+        let went = session.continuing_builder(&folder, &GoOnArgs::default()).and_then(|builder| {
+            let (report, _) = go_on(session, &builder.build(), folder)?;
+            Ok(report)
+        });
+        match went {
+            Ok(report) => {
+                let outcome = report.outcome.name();
+                session.note(&format!("run {} had been stopped by a crash and went on: {outcome}", run.id));
+            }
+            Err(error) => session.note(&format!(
+                "run {} was stopped by a crash and cannot go on: {} (`host recover {}` tries again)",
+                run.id,
+                error.first(),
+                run.id
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn reply(session: &Session, mut text: String, reindexed: Value, reports: &[Report]) -> Reply {
     for report in reports {
         text.push_str(&human::report(report, &session.output.look));
     }
@@ -52,5 +110,5 @@ fn reply(session: &Session, reports: &[Report]) -> Reply {
     }
     let completed = reports.iter().filter(|report| report.outcome == RunOutcome::Completed).count();
     let runs: Vec<Value> = reports.iter().map(report_json::report).collect();
-    Reply::new(text, json!({ "runs": runs, "completed": completed }))
+    Reply::new(text, json!({ "runs": runs, "completed": completed, "reindexed": reindexed }))
 }

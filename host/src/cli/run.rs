@@ -8,6 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::plan_source::{inputs, json_pair, read_plan, text_pair};
 use crate::cli::progress::Progress;
+use crate::cli::recover;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session};
 use crate::report::{Report, human, json};
@@ -46,6 +47,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
+        recover::at_start(session)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
         let how = How {
             inputs,
@@ -111,7 +113,7 @@ pub(crate) fn run(
 }
 
 /// Goes on with a run, with progress on stderr; Ctrl-C cancels it.
-pub(crate) fn go_on(session: &Session, host: SkillHost, run: RunDir) -> Result<(Report, Option<Error>), Error> {
+pub(crate) fn go_on(session: &Session, host: &SkillHost, run: RunDir) -> Result<(Report, Option<Error>), Error> {
     let options = GoOnOptions::default();
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.go_on(run, &options)?;

@@ -14,6 +14,7 @@ use crate::journal::claims::Claims;
 use crate::journal::{ChangeKind, Journal, PathChange, Root, Touched};
 use crate::sandbox::Undo;
 use crate::store::RunDir;
+use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
@@ -223,6 +224,17 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
         std::fs::remove_dir_all(&path).map_err(failed)?;
     }
     Ok(())
+}
+
+/// How many paths an attempt has changed that completed and was not undone.
+pub(super) fn changed(journal: &Path) -> Option<StepFacts> {
+    let (step, attempt) = attempt_of(journal.file_name()?.to_str()?)?;
+    let opened = Journal::open_if_begun(journal).ok()??;
+    if attempt == 0 || !opened.is_sealed() || opened.is_undone() {
+        return None;
+    }
+    let changed = Some(opened.changes().ok()?.len() as u64);
+    Some(StepFacts { step: step.to_string(), attempt: Some(attempt), changed, ..StepFacts::default() })
 }
 
 fn attempt_of(name: &str) -> Option<(StepId, u32)> {
