@@ -45,7 +45,7 @@ impl Recover {
             failure = failure.or(failed);
             reports.push(report);
         }
-        Ok(reply(session, text, reindexed, &reports).failure(failure))
+        Ok(reply(session, text, &reindexed, &reports).failure(failure))
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-fn reply(session: &Session, mut text: String, reindexed: Value, reports: &[Report]) -> Reply {
+fn reply(session: &Session, mut text: String, reindexed: &Value, reports: &[Report]) -> Reply {
     for report in reports {
         text.push_str(&human::report(report, &session.output.look));
     }

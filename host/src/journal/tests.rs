@@ -1,6 +1,7 @@
 use std::os::unix::fs::FileExt as _;
 
 use super::restore::Undone;
+use super::touched::ReadState;
 use super::*;
 
 impl Journal {

@@ -65,7 +65,6 @@ impl Steps<'_> {
             undo: None,
             limits,
             run_deadline: None,
-            undo: None,
             plan: &plan.name,
             step: step.id,
             attempt: 1,
