@@ -56,7 +56,13 @@ impl Call {
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
         let plan = self.plan(input);
-        let how = How { inputs: Map::new(), interactive: self.interactive, log_only: self.log_only, dry_run: false, reuse: false };
+        let how = How {
+            inputs: Map::new(),
+            interactive: self.interactive,
+            log_only: self.log_only,
+            dry_run: false,
+            reuse: false,
+        };
         let (mut report, mut failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         if report.outcome == RunOutcome::Refused {
             // The places decide the exit code, so it is taken before they are put in other words.

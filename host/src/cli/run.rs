@@ -47,7 +47,13 @@ impl Run {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let inputs = inputs(self.input.iter().chain(&self.input_text))?;
-        let how = How { inputs, interactive: self.interactive, log_only: self.log_only, dry_run: self.dry_run, reuse: self.reuse };
+        let how = How {
+            inputs,
+            interactive: self.interactive,
+            log_only: self.log_only,
+            dry_run: self.dry_run,
+            reuse: self.reuse,
+        };
         let (report, failure) = run(session, session.running_builder(&self.host)?, &plan, how)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
