@@ -145,6 +145,8 @@ pub(crate) struct Journal {
     /// Where the next frame goes.
     end: u64,
     durability: Durability,
+    /// Whether the folder and its name are as durable as what is in it.
+    is_placed: bool,
     roots: Roots,
     records: Vec<Record>,
     /// Bytes of copies.
@@ -178,13 +180,9 @@ impl Journal {
         let mut journal = Self::with(folder, handle, file.map_err(failed)?, Roots(roots), durability);
         let roots = journal.roots.0.iter();
         let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
-        journal.append(vec![Record::Begun { version: record::VERSION, roots }], &[])?;
-        if durability == Durability::Full {
-            journal.handle.sync_all().map_err(failed)?;
-            for parent in folder.ancestors().skip(1).take(2) {
-                File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
-            }
-        }
+        // A step that changes nothing waits for no disk: the folder is made durable with the first record of a change.
+        journal.is_placed = durability == Durability::Buffered;
+        journal.append_unsynced(&mut vec![Record::Begun { version: record::VERSION, roots }], &[])?;
         Ok(journal)
     }
 
@@ -236,6 +234,7 @@ impl Journal {
             file,
             end: 0,
             durability,
+            is_placed: true,
             roots,
             records: Vec::new(),
             copied: 0,
@@ -255,6 +254,14 @@ impl Journal {
         self.append_unsynced(&mut records, bytes)?;
         if self.durability == Durability::Full {
             self.file.sync_data().map_err(|source| self.failed("synced", source))?;
+        }
+        if !self.is_placed {
+            let placed = self.handle.sync_all().and_then(|()| {
+                let parent = self.folder.parent().unwrap_or(&self.folder);
+                File::open(parent)?.sync_all()
+            });
+            placed.map_err(|source| self.failed("synced", source))?;
+            self.is_placed = true;
         }
         Ok(())
     }

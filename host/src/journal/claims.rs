@@ -48,10 +48,19 @@ pub(crate) struct Lost {
 #[derive(Debug, Clone)]
 pub(crate) struct Claims(Arc<Shared>);
 
+/// How steps depend on each other.
+struct IsAfter(Box<dyn Fn(Position, Position) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for IsAfter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IsAfter")
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
-    /// For each position, all that it comes after by dependency, however far.
-    after: Vec<BTreeSet<Position>>,
+    /// Whether the first of two positions comes after the second by dependency, however far.
+    is_after: IsAfter,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -75,9 +84,10 @@ impl std::fmt::Debug for State {
 }
 
 impl Claims {
-    /// The claims of a run whose step at each position comes after those in `after`, directly or not.
-    pub(crate) fn new(after: Vec<BTreeSet<Position>>) -> Self {
-        Self(Arc::new(Shared { after, state: Mutex::default(), changed: Condvar::new() }))
+    /// The claims of a run; `is_after` says whether the step at the first position comes after the one at the second, directly or not.
+    pub(crate) fn new(is_after: impl Fn(Position, Position) -> bool + Send + Sync + 'static) -> Self {
+        let is_after = IsAfter(Box::new(is_after));
+        Self(Arc::new(Shared { is_after, state: Mutex::default(), changed: Condvar::new() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -100,6 +110,13 @@ impl Claims {
         });
         drop(state);
         self.0.changed.notify_all();
+    }
+
+    /// Tells a step that it has to end.
+    pub(crate) fn tell(&self, position: Position) {
+        if let Some(step) = self.state().steps.get(&position) {
+            (step.tell)();
+        }
     }
 
     /// What a step has lost.
@@ -170,7 +187,7 @@ impl Claims {
 
     /// Whether one of two steps comes after the other by dependency, or they are the same.
     fn are_ordered(&self, one: Position, other: Position) -> bool {
-        let after = |one: Position, other| self.0.after.get(one).is_some_and(|after| after.contains(&other));
+        let after = &self.0.is_after.0;
         one == other || after(one, other) || after(other, one)
     }
 }
@@ -182,7 +199,8 @@ mod tests {
     use super::*;
 
     fn claims(after: &[&[Position]]) -> Claims {
-        let claims = Claims::new(after.iter().map(|after| after.iter().copied().collect()).collect());
+        let table: Vec<Vec<Position>> = after.iter().map(|after| after.to_vec()).collect();
+        let claims = Claims::new(move |one, other| table[one].contains(&other));
         (0..after.len()).for_each(|position| claims.enter(position, || {}));
         claims
     }
@@ -231,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_earlier_one_waits_until_the_later_one_is_undone() {
-        let claims = Claims::new(vec![BTreeSet::new(), BTreeSet::new()]);
+        let claims = Claims::new(|_, _| false);
         let (tell, told) = mpsc::channel();
         claims.enter(0, || {});
         claims.enter(1, move || tell.send(()).unwrap());

@@ -151,7 +151,8 @@ impl Journal {
         for states in states.chunks(STATES_IN_FRAME) {
             self.append_unsynced(&mut states.to_vec(), &[])?;
         }
-        self.append(vec![Record::Sealed], &[])?;
+        // Not synced: the trace says that the step completed, and an undo without these asks nobody whether it may.
+        self.append_unsynced(&mut vec![Record::Sealed], &[])?;
         self.changes()
     }
 

@@ -263,6 +263,30 @@ impl Journal {
         root.map(|root| root.host.join(&at.path)).unwrap_or_default()
     }
 
+    /// The guest path of a path on the host.
+    pub(crate) fn guest_of(&self, path: &Path) -> String {
+        let below = |root: &Root| Some(super::place::guest_path(&root.guest, path.strip_prefix(&root.host).ok()?));
+        self.roots.0.iter().find_map(below).unwrap_or_else(|| "/".to_owned())
+    }
+
+    /// What a step that was sealed had claimed, for those that run on after a crash.
+    pub(crate) fn claims_of(&self, touched: &Touched) -> Vec<(PathBuf, Access)> {
+        let reads = touched.reads.values().map(|Read { at, state }| {
+            let access = if matches!(state, ReadState::Listing { .. }) { Access::List } else { Access::Read };
+            (self.on_host(at), access)
+        });
+        let writes = touched.writes.values().flat_map(|Written { at, .. }| {
+            let entered = at.parent().map(|parent| (self.on_host(&parent), Access::Enter));
+            [Some((self.on_host(at), Access::Write)), entered].into_iter().flatten()
+        });
+        reads.chain(writes).collect()
+    }
+
+    /// Whether what a step looked at and left is as it was.
+    pub(crate) fn still(&self, touched: &Touched) -> Result<(), Changed> {
+        touched.still(&self.roots.0)
+    }
+
     /// What the step looked at and, where it was sealed, what it left. Asked at the end of the step: files that it read are hashed now.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::transaction::Transaction;
 use crate::flow::condition;
 use crate::host::Error;
 use crate::id::{Digest, StepId};
+use crate::journal::claims::Claims;
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::policy::AuthorizedStep;
@@ -26,9 +28,15 @@ use crate::sandbox::{CancelToken, SandboxError};
 use crate::trace::{Call, TraceError, TraceSink};
 use crate::validate::{Outputs, ValidStep};
 
+/// What steps that completed ahead have changed, by position, until their turn: whoever has to take it back takes it from here.
+pub(super) type Kept = Arc<Mutex<BTreeMap<usize, Transaction>>>;
+
 /// The steps that run or ran ahead.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
+    /// Who touches what; `None` where steps run one after the other.
+    claims: Option<Claims>,
+    kept: Kept,
     running: BTreeMap<usize, CancelToken>,
     done: BTreeMap<usize, Finished>,
     /// Outputs of what completed ahead, for what depends on it.
@@ -44,6 +52,8 @@ struct Finished {
     step: StepId,
     acted: Result<Acted, Error>,
     segment: Segment,
+    /// Whether what it changed is kept for its turn.
+    has_kept: bool,
 }
 
 /// Host calls that wait for their place in the trace.
@@ -91,6 +101,26 @@ impl Ahead {
         Self::default()
     }
 
+    /// Where steps of the run claim what they touch.
+    pub(super) const fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    /// Steps may run ahead once nothing more is known of the run: `is_after` says which depends on which.
+    pub(super) fn prepare(&mut self, is_after: impl Fn(usize, usize) -> bool + Send + Sync + 'static) {
+        self.claims = Some(Claims::new(is_after));
+    }
+
+    /// What completed ahead.
+    pub(super) fn kept(&self) -> Kept {
+        Arc::clone(&self.kept)
+    }
+
+    /// Takes what a step that completed ahead has changed.
+    fn take_kept(&self, position: usize) -> Option<Transaction> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&position)
+    }
+
     /// Steps may run ahead from here on.
     pub(super) fn switch_on(&mut self) {
         self.results.get_or_insert_with(channel);
@@ -103,8 +133,12 @@ impl Ahead {
 
     /// What a step did ahead, with its host calls put onto `tape`; `None` where it has to run now.
     pub(super) fn take(&mut self, position: usize, tape: &mut Tape) -> Go<Option<Acted>> {
-        let Some(Finished { acted, segment, .. }) = self.done.remove(&position) else { return Ok(None) };
+        let Some(Finished { acted, segment, has_kept, .. }) = self.done.remove(&position) else { return Ok(None) };
         let Ok(acted) = acted else { return Ok(None) };
+        if has_kept && self.take_kept(position).is_none() {
+            // It was in the way of an earlier step after it had completed, and was taken back.
+            return Ok(None);
+        }
         let Tape::Record(sink) = tape else { return Ok(None) };
         for (digest, bytes) in segment.blobs {
             sink.blob(digest, &bytes)?;
@@ -129,11 +163,11 @@ impl Ahead {
                 if finished.segment.is_too_long
                     || matches!(acted.outcome, Outcome::Conflict { .. } | Outcome::Cancelled) =>
             {
-                return discard(finished);
+                return self.discard(position);
             }
             Ok(acted) => {
                 if let Outcome::Completed { output } = &acted.outcome {
-                    self.outputs.insert(finished.step.clone(), std::sync::Arc::new(output.clone()));
+                    self.outputs.insert(finished.step.clone(), Arc::new(output.clone()));
                 } else {
                     self.stop_after(position);
                 }
@@ -145,6 +179,11 @@ impl Ahead {
         Ok(())
     }
 
+    /// Takes back what a step did ahead.
+    fn discard(&self, position: usize) -> Result<(), Error> {
+        self.take_kept(position).map_or(Ok(()), Transaction::forget)
+    }
+
     /// Ends what runs ahead of its turn behind `position`, and begins nothing there any more.
     fn stop_after(&mut self, position: usize) {
         let until = self.until.get_or_insert(position);
@@ -154,18 +193,23 @@ impl Ahead {
     }
 }
 
-/// Takes back what a step did ahead.
-fn discard(finished: Finished) -> Result<(), Error> {
-    if let Ok(Acted { transaction: Some(transaction), .. }) = finished.acted {
-        transaction.take_back()?;
-    }
-    Ok(())
-}
-
 /// Where threads are begun.
 pub(super) struct Threads<'scope, 'env> {
     pub(super) scope: &'scope Scope<'scope, 'env>,
     pub(super) handles: Vec<ScopedJoinHandle<'scope, ()>>,
+    /// Where steps are told to that have lost a path after they had completed.
+    pub(super) lost: Sender<usize>,
+}
+
+/// Takes back what steps have changed that were in the way of an earlier one after they had completed, until nobody can tell of one.
+pub(super) fn give_way(kept: &Kept, lost: &Receiver<usize>) {
+    while let Ok(position) = lost.recv() {
+        let transaction = kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
+        if let Some(transaction) = transaction {
+            // Where that fails the step's turn finds its journal in the way, and the run ends there with that error.
+            drop(transaction.forget());
+        }
+    }
 }
 
 impl<'env> Steps<'env> {
@@ -193,15 +237,9 @@ impl<'env> Steps<'env> {
             if so_far.ahead.has(position) || !so_far.ahead.running.contains_key(&position) {
                 return Ok(());
             }
-            if self.cancel.is_cancelled() {
-                so_far.ahead.running.values().for_each(CancelToken::cancel);
-            }
             let Some((_, results)) = &so_far.ahead.results else { return Ok(()) };
-            // Waits in pieces, so that a cancellation of the run is seen.
-            match results.recv_timeout(std::time::Duration::from_millis(limits::AHEAD_POLL_MS)) {
-                Ok((position, finished)) => so_far.ahead.receive(position, finished)?,
-                Err(_) => {}
-            }
+            let Ok((position, finished)) = results.recv() else { return Ok(()) };
+            so_far.ahead.receive(position, finished)?;
         }
     }
 
@@ -263,7 +301,8 @@ impl<'env> Steps<'env> {
         threads: &mut Threads<'scope, 'env>,
     ) {
         let (Some(call), Some((results, _))) = (step.call(), &so_far.ahead.results) else { return };
-        let (results, cancel) = (results.clone(), CancelToken::new());
+        let (results, cancel) = (results.clone(), self.cancel.child());
+        let (kept, claims, lost) = (Arc::clone(&so_far.ahead.kept), so_far.ahead.claims.clone(), threads.lost.clone());
         so_far.ahead.running.insert(position, cancel.clone());
         let rules = authorized.permission.as_ref().map(|permission| permission.rules.clone()).unwrap_or_default();
         threads.handles.push(threads.scope.spawn(move || {
@@ -281,17 +320,37 @@ impl<'env> Steps<'env> {
                 expect: step.expect,
                 position,
             };
-            let acted = catch_unwind(AssertUnwindSafe(|| self.act_ahead(&attempt, &cancel)));
+            let acted = catch_unwind(AssertUnwindSafe(|| self.act_ahead(&attempt, &cancel, claims.as_ref(), &lost)));
             let (acted, segment) = acted.unwrap_or_else(|_| {
                 let what = format!("step `{}` could not be run ahead", step.id);
                 (Err(Error::Damaged { what }), Segment::default())
             });
+            let (mut acted, mut has_kept) = (acted, false);
+            if let Ok(Acted { transaction, .. }) = &mut acted
+                && let Some(transaction) = transaction.take()
+            {
+                has_kept = true;
+                let at = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+                at().insert(position, transaction);
+                // It may have been told before there was anything to take back.
+                let is_lost = claims.as_ref().is_some_and(|claims| claims.lost(position).is_some());
+                let lost = if is_lost { at().remove(&position) } else { None };
+                if let Some(Err(error)) = lost.map(Transaction::forget) {
+                    acted = Err(error);
+                }
+            }
             // Where nobody listens any more the run has failed, and recovery takes back what is not in the trace.
-            drop(results.send((position, Finished { step: step.id.clone(), acted, segment })));
+            drop(results.send((position, Finished { step: step.id.clone(), acted, segment, has_kept })));
         }));
     }
 
-    fn act_ahead(&self, attempt: &Attempt<'_>, cancel: &CancelToken) -> (Result<Acted, Error>, Segment) {
+    fn act_ahead(
+        &self,
+        attempt: &Attempt<'_>,
+        cancel: &CancelToken,
+        claims: Option<&Claims>,
+        lost: &Sender<usize>,
+    ) -> (Result<Acted, Error>, Segment) {
         let failed = |message: String| Error::from(SandboxError::Engine { message });
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time();
@@ -299,7 +358,13 @@ impl<'env> Steps<'env> {
             runtime.enable_io();
         }
         let acted = runtime.build().map_err(|error| failed(error.to_string())).and_then(|runtime| {
-            let transaction = Transaction::begin_ahead(self, attempt, cancel)?;
+            let (cancels, lost, position) = (cancel.clone(), lost.clone(), attempt.position);
+            let tell = move || {
+                cancels.cancel();
+                // Where it has completed by now, another thread takes it back: whoever tells waits for that.
+                drop(lost.send(position));
+            };
+            let transaction = Transaction::begin(self, attempt, claims, tell)?;
             self.act(attempt, transaction, Tape::Record(Box::<Segment>::default()), cancel, &runtime)
         });
         match acted {
@@ -325,8 +390,8 @@ impl<'env> Steps<'env> {
             ahead.running.remove(&position);
             ahead.done.insert(position, finished);
         }
-        while let Some((_, finished)) = ahead.done.pop_last() {
-            discard(finished)?;
+        while let Some((position, _)) = ahead.done.pop_last() {
+            ahead.discard(position)?;
         }
         Ok(())
     }

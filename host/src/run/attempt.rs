@@ -96,6 +96,12 @@ impl Steps<'_> {
                 so_far.spent.add(end.fuel, end.calls);
                 (report.calls, report.fuel) = (end.calls, end.fuel);
                 self.known_end(step, expect, &end, log)?;
+                if let (Some(claims), Some(journals), true) =
+                    (so_far.ahead.claims(), &self.journals, end.outcome.is_completed())
+                {
+                    let journal = super::transaction::folder(&journals.run, step, number, compensates);
+                    super::transaction::claim_again(claims, attempt.position, &journal)?;
+                }
                 return Ok(end.outcome);
             }
         };
@@ -106,11 +112,13 @@ impl Steps<'_> {
         let acted = match ahead {
             Some(acted) => acted,
             None => {
-                let transaction = if is_live { Transaction::begin(self, attempt)? } else { None };
                 // Taking back goes on although the run was cancelled.
-                let never = CancelToken::new();
-                let cancel = if compensates { &never } else { self.cancel };
-                let (acted, given_back) = self.act(attempt, transaction, tape, cancel, &self.runtime)?;
+                let cancel = if compensates { CancelToken::new() } else { self.cancel.child() };
+                let tell = cancel.clone();
+                let claims = so_far.ahead.claims();
+                let transaction =
+                    if is_live { Transaction::begin(self, attempt, claims, move || tell.cancel())? } else { None };
+                let (acted, given_back) = self.act(attempt, transaction, tape, &cancel, &self.runtime)?;
                 tape = given_back;
                 acted?
             }
@@ -189,13 +197,22 @@ impl Steps<'_> {
             Ok(outcome) => outcome,
             Err(divergence) => return Ok((Err(divergence), invoked.tape)),
         };
+        // A step that loses a path is cancelled; that is how it ended, this is why.
+        if let Some(lost) = transaction.as_ref().and_then(Transaction::lost)
+            && outcome == Outcome::Cancelled
+        {
+            outcome = self.conflict(lost);
+        }
         let drift = drift(expect, &outcome);
         if let Some((drift, ExpectMode::Strict)) = &drift {
             outcome = Outcome::Failed { error: json!({ "code": "output-drift", "message": drift.message }) };
         }
         let (mut undone, mut changed, mut kept) = (Vec::new(), 0, None);
         match transaction {
-            Some(transaction) if outcome.is_completed() => (changed, kept) = transaction.keep()?,
+            Some(transaction) if outcome.is_completed() => {
+                changed = transaction.keep()?;
+                kept = Some(transaction);
+            }
             Some(transaction) => undone = transaction.take_back()?,
             None => {}
         }
@@ -212,6 +229,11 @@ impl Steps<'_> {
             stderr: invoked.stderr,
         };
         Ok((Ok(acted), invoked.tape))
+    }
+
+    fn conflict(&self, (path, with): (String, usize)) -> Outcome {
+        let with = self.checked.plan.steps().nth(with).map(|step| step.id.to_string()).unwrap_or_default();
+        Outcome::Conflict { path, with }
     }
 
     /// Takes note of what was taken back because a step did not complete: what was, or what is recorded.

@@ -65,6 +65,7 @@ impl Steps<'_> {
             undo: None,
             limits,
             run_deadline: None,
+            undo: None,
             plan: &plan.name,
             step: step.id,
             attempt: 1,

@@ -1,7 +1,7 @@
 //! Results of an earlier run that need not be made again: of the run that is resumed or taken back, or of any run with a step of the same
 //! key. A result counts where component, tool, input and grant are what they were, and so is what the step read and wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::host::Error;
 use crate::id::{Digest, StepId, ToolName};
 use crate::observe::HostEvent;
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::Grant;
 use crate::report::{Saved, StepReport};
 use crate::sandbox::Divergence;
 use crate::store::RunDir;
@@ -53,6 +54,8 @@ pub(crate) struct Earlier {
     pub(crate) run: String,
     head: Digest,
     steps: BTreeMap<StepId, EarlierStep>,
+    /// The steps in the order in which they completed.
+    order: Vec<StepId>,
     /// Answers to questions of the plan, by what they are bound to.
     answers: BTreeMap<Digest, Reused>,
 }
@@ -75,6 +78,7 @@ impl Earlier {
             run: folder.id().to_owned(),
             head: Digest::from_bytes([0; 32]),
             steps: BTreeMap::new(),
+            order: Vec::new(),
             answers: BTreeMap::new(),
         };
         let (mut begun, mut asked) = (None, None);
@@ -94,6 +98,7 @@ impl Earlier {
                         let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begin.tool.clone());
                         let reused = Reused { tool, fingerprint, source: hash, output, calls, fuel };
                         let journal = transaction::folder(folder.path(), &begin.step, begin.attempt, false);
+                        earlier.order.push(end.step.clone());
                         earlier.steps.insert(end.step, EarlierStep { begin: Some(begin), reused, journal });
                     }
                 }
@@ -123,6 +128,7 @@ impl Earlier {
             Flow::Reused(reused) => {
                 // Where the step ran is beside the trace: which run that was is a fact of this machine.
                 let journal = transaction::link(folder.path(), &step);
+                self.order.push(step.clone());
                 self.steps.insert(step, EarlierStep { begin: None, reused, journal });
             }
             Flow::ApprovalRequest(request) => *asked = Some(request.subject),
@@ -133,6 +139,16 @@ impl Earlier {
     /// Whether a step's result is known, or that of nothing: a question is asked by no run that takes back.
     pub(super) fn has(&self, step: &StepId) -> bool {
         self.steps.contains_key(step) || !self.answers.is_empty()
+    }
+
+    /// Whether what a step read and wrote is as it left it, but for what later steps of its run have written.
+    fn changed_since(&self, step: &StepId, found: &EarlierStep, grant: &Grant) -> Result<(), String> {
+        if grant.filesystem.is_empty() {
+            return Ok(());
+        }
+        let later = self.order.iter().skip_while(|of| *of != step).skip(1).filter_map(|of| self.steps.get(of));
+        let later: BTreeSet<String> = later.flat_map(|step| transaction::writes(&step.journal)).collect();
+        transaction::changed_since(&found.journal, &later)
     }
 
     /// The event that says so.
@@ -146,7 +162,7 @@ impl Steps<'_> {
     pub(super) fn reused(
         &self,
         step: &ValidStep<'_>,
-        made: Option<(Call<'_>, &Value)>,
+        made: Option<(Call<'_>, &Value, &Grant)>,
         (tool, key): (&ToolName, Digest),
         so_far: &mut SoFar,
         log: &mut dyn StepLog,
@@ -167,6 +183,9 @@ impl Steps<'_> {
             Next::End => return Ok(false),
             Next::Live => match self.found(step, made, key, report)? {
                 Some((reused, journal)) => {
+                    if let (Some(journals), true) = (&self.journals, journal.is_dir()) {
+                        transaction::keep_link(&journals.run, step.id, &journal)?;
+                    }
                     so_far.journals.insert(so_far.position, journal);
                     reused
                 }
@@ -192,12 +211,12 @@ impl Steps<'_> {
     fn found(
         &self,
         step: &ValidStep<'_>,
-        made: Option<(Call<'_>, &Value)>,
+        made: Option<(Call<'_>, &Value, &Grant)>,
         key: Digest,
         report: &mut StepReport,
     ) -> Go<Option<(Reused, PathBuf)>> {
         let Some(earlier) = &self.earlier else { return self.of_any_run(step, made, key) };
-        let Some((call, input)) = made else {
+        let Some((call, input, grant)) = made else {
             return Ok(earlier.answers.get(&key).map(|reused| (reused.clone(), PathBuf::new())));
         };
         let Some(found) = earlier.steps.get(step.id) else { return Ok(None) };
@@ -207,7 +226,7 @@ impl Steps<'_> {
         }
         let changed = match found.reused.fingerprint == key {
             false => Some(what_changed(call, input, found)),
-            true => transaction::changed_since(&found.journal).err(),
+            true => earlier.changed_since(step.id, found, grant).err(),
         };
         if let Some(why) = changed {
             self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why });
@@ -221,10 +240,10 @@ impl Steps<'_> {
     fn of_any_run(
         &self,
         step: &ValidStep<'_>,
-        made: Option<(Call<'_>, &Value)>,
+        made: Option<(Call<'_>, &Value, &Grant)>,
         key: Digest,
     ) -> Go<Option<(Reused, PathBuf)>> {
-        let (Some(library), Some((call, _))) = (&self.library, made) else { return Ok(None) };
+        let (Some(library), Some((call, _, grant))) = (&self.library, made) else { return Ok(None) };
         let annotations = &call.tool.annotations;
         if !(annotations.read_only || annotations.idempotent || step.reuse) {
             return Ok(None);
@@ -239,7 +258,7 @@ impl Steps<'_> {
             let Some(found) = earlier.steps.get(&name).filter(|found| found.reused.fingerprint == key) else {
                 continue;
             };
-            match transaction::changed_since(&found.journal) {
+            match earlier.changed_since(&name, found, grant) {
                 Ok(()) => return Ok(Some((found.reused.clone(), found.journal.clone()))),
                 Err(why) => self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why }),
             }

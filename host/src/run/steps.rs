@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use serde_json::Value;
 
-use super::ahead::{Ahead, Threads};
+use super::ahead::{Ahead, Threads, give_way};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
@@ -232,10 +233,18 @@ impl<'a> Steps<'a> {
         }
         let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
         let went = std::thread::scope(|scope| {
-            let mut threads = Threads { scope, handles: Vec::new() };
+            let (lost, told) = channel();
+            let mut threads = Threads { scope, handles: Vec::new(), lost };
+            if self.may_run_ahead() {
+                so_far.ahead.prepare(self.order());
+                let kept = so_far.ahead.kept();
+                threads.handles.push(scope.spawn(move || give_way(&kept, &told)));
+            }
             let went = self.each(&steps, log, so_far, done, at, &mut threads);
             // What was done ahead of a turn that did not come does not count.
             let discarded = self.discard_ahead(so_far);
+            // The claims of steps end with the run, and with them who could tell of a loss.
+            so_far.ahead = Ahead::none();
             went.and_then(|because| discarded.map(|()| because))
         });
         let because = went?;
@@ -274,6 +283,28 @@ impl<'a> Steps<'a> {
             },
             Next::End => false,
         })
+    }
+
+    /// Which positions in the order of execution come after which by dependency.
+    fn order(&self) -> impl Fn(usize, usize) -> bool + Send + Sync + 'static {
+        let plan = &self.checked.plan;
+        let indices: Vec<usize> = plan.steps().map(|step| step.index).collect();
+        let count = indices.len();
+        let mut ordered = vec![0_u64; (count * count).div_ceil(64)];
+        for (one, index) in indices.iter().enumerate() {
+            for (other, before) in indices.iter().enumerate().take(one) {
+                let bit = one * count + other;
+                if !plan.concurrent(*index, *before)
+                    && let Some(word) = ordered.get_mut(bit / 64)
+                {
+                    *word |= 1 << (bit % 64);
+                }
+            }
+        }
+        move |one, other| {
+            let bit = one * count + other;
+            one < count && other < count && ordered.get(bit / 64).is_some_and(|word| (word >> (bit % 64)) & 1 == 1)
+        }
     }
 
     /// Gives each step its turn, until one does not complete. Gives why the run ended, where it did.

@@ -10,16 +10,18 @@ use super::steps::Steps;
 use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
-use crate::journal::{ChangeKind, Journal, PathChange, Root};
-use crate::policy::Access;
-use crate::sandbox::{CancelToken, Undo};
+use crate::journal::claims::Claims;
+use crate::journal::{ChangeKind, Journal, PathChange, Root, Touched};
+use crate::sandbox::Undo;
 use crate::store::RunDir;
 use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
 
 /// The folder of journals in a run's folder.
-const JOURNALS: &str = "journal";
+pub(crate) const JOURNALS: &str = "journal";
+/// What a step touched, in the folder of its journal.
+const TOUCHED: &str = "touched.json";
 
 /// Where the journals of a run are.
 #[derive(Debug, Clone)]
@@ -32,33 +34,40 @@ pub(crate) struct Journals {
 #[derive(Debug)]
 pub(super) struct Transaction {
     undo: Undo,
+    folder: PathBuf,
+    claims: Option<(Claims, usize)>,
 }
 
 impl Transaction {
-    /// Of an attempt that is about to be made; `None` where it may change nothing.
-    pub(super) fn begin(steps: &Steps<'_>, attempt: &Attempt<'_>) -> Result<Option<Self>, Error> {
+    /// Of an attempt that is about to be made; `None` where it can neither read nor change a file. Where steps run at one time, `tell` is
+    /// called when the attempt has lost a path to a step that stands before it.
+    pub(super) fn begin(
+        steps: &Steps<'_>,
+        attempt: &Attempt<'_>,
+        claims: Option<&Claims>,
+        tell: impl Fn() + Send + 'static,
+    ) -> Result<Option<Self>, Error> {
         let Some(journals) = &steps.journals else { return Ok(None) };
-        if attempt.grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly) {
+        if attempt.grant.filesystem.is_empty() {
             return Ok(None);
         }
         let folder = folder(&journals.run, attempt.step, attempt.number, attempt.compensates);
         let mut roots = Vec::new();
-        for (guest, handle) in steps.directories.writable(attempt.grant, &steps.host.workspace) {
+        for (guest, handle) in steps.directories.handles(attempt.grant, &steps.host.workspace) {
             let failed = |source| Error::Directory { guest: guest.clone(), source };
             let file = handle.try_clone().map_err(failed)?.into_std_file();
             roots.push(Root::new(guest.clone(), file).map_err(failed)?);
         }
-        let journal = Journal::create(&folder, roots, journals.durability)?;
-        Ok(Some(Self { undo: Undo::new(journal) }))
-    }
-
-    /// The same for one that is made ahead of its turn.
-    pub(super) fn begin_ahead(
-        steps: &Steps<'_>,
-        attempt: &Attempt<'_>,
-        _cancel: &CancelToken,
-    ) -> Result<Option<Self>, Error> {
-        Self::begin(steps, attempt)
+        let undo = Undo::new(Journal::create(&folder, roots, journals.durability)?);
+        let claims = claims.filter(|_| !attempt.compensates).map(|claims| (claims.clone(), attempt.position));
+        let undo = match &claims {
+            Some((claims, position)) => {
+                claims.enter(*position, tell);
+                undo.with_claims(claims.clone(), *position)
+            }
+            None => undo,
+        };
+        Ok(Some(Self { undo, folder, claims }))
     }
 
     /// Where the sandbox notes what is about to change.
@@ -66,15 +75,46 @@ impl Transaction {
         &self.undo
     }
 
-    /// The attempt completed: what it changed stays. Gives how many paths that are.
-    pub(super) fn keep(self) -> Result<(u64, Option<Self>), Error> {
-        let changed = self.undo.with(Journal::seal)?.len() as u64;
-        Ok((changed, Some(self)))
+    /// The path that the attempt has lost, as the guest knows it, and the position of the step that it has lost it to.
+    pub(super) fn lost(&self) -> Option<(String, usize)> {
+        let (claims, position) = self.claims.as_ref()?;
+        let lost = claims.lost(*position)?;
+        Some((self.undo.with(|journal| journal.guest_of(&lost.path)), lost.with))
+    }
+
+    /// The attempt completed: what it changed stays, and what it read is noted for those who ask later whether its result still holds. Gives
+    /// how many paths it has changed.
+    pub(super) fn keep(&self) -> Result<u64, Error> {
+        let (changed, touched) = self.undo.with(|journal| {
+            let changed = journal.seal()?;
+            Ok::<_, Error>((changed.len() as u64, journal.touched()?))
+        })?;
+        let path = self.folder.join(TOUCHED);
+        let bytes = serde_json::to_vec(&touched).map_err(std::io::Error::other);
+        // Where it is lost the step is run again.
+        let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
+        written.map_err(|source| Error::Journals { path, source })?;
+        Ok(changed)
     }
 
     /// The attempt did not complete, or does not count: everything is as it was before it.
     pub(super) fn take_back(self) -> Result<Vec<UndoneChange>, Error> {
-        self.undo.with(take_back)
+        let changes = self.undo.with(take_back)?;
+        if let Some((claims, position)) = &self.claims {
+            claims.release(*position);
+        }
+        Ok(changes)
+    }
+
+    /// The same for one that is made again from its beginning.
+    pub(super) fn forget(self) -> Result<(), Error> {
+        self.undo.with(|journal| journal.undo(None).map(drop))?;
+        let gone = std::fs::remove_dir_all(&self.folder);
+        gone.map_err(|source| Error::Journals { path: self.folder.clone(), source })?;
+        if let Some((claims, position)) = &self.claims {
+            claims.release(*position);
+        }
+        Ok(())
     }
 }
 
@@ -109,9 +149,51 @@ pub(super) fn link(run: &Path, step: &StepId) -> PathBuf {
     std::fs::read_link(&at).unwrap_or(at)
 }
 
-/// Whether what a step read and wrote is as it left it.
-pub(super) fn changed_since(_journal: &Path) -> Result<(), String> {
+/// What a step touched, as it was noted at its end.
+pub(super) fn touched(journal: &Path) -> Option<Touched> {
+    serde_json::from_slice(&std::fs::read(journal.join(TOUCHED)).ok()?).ok()
+}
+
+/// Whether what a step read and wrote is as it left it, but for what later steps of its run have written.
+pub(super) fn changed_since(journal: &Path, later: &BTreeSet<String>) -> Result<(), String> {
+    let Some(mut touched) = touched(journal) else { return Err("what it read is not known any more".to_owned()) };
+    let is_later = |path: &String| {
+        let below = format!("{}/", path.trim_end_matches('/'));
+        later.iter().any(|write| write == path || write.starts_with(&below))
+    };
+    touched.reads.retain(|path, _| !is_later(path));
+    touched.writes.retain(|path, _| !is_later(path));
+    let opened = Journal::open(journal).map_err(|error| error.to_string())?;
+    opened.still(&touched).map_err(|changed| format!("`{}` {}", changed.path, changed.what))
+}
+
+/// What a step wrote.
+pub(super) fn writes(journal: &Path) -> Vec<String> {
+    touched(journal).map(|touched| touched.writes.into_keys().collect()).unwrap_or_default()
+}
+
+/// Claims again what a step had claimed that is settled.
+pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> Result<(), Error> {
+    claims.enter(position, || {});
+    if let (Some(touched), true) = (touched(journal), journal.is_dir()) {
+        for (path, access) in Journal::open(journal)?.claims_of(&touched) {
+            // What is settled has lost nothing.
+            drop(claims.claim(position, &path, access));
+        }
+    }
     Ok(())
+}
+
+/// Says in a run's folder where the journal is of a step whose result it has taken.
+pub(super) fn keep_link(run: &Path, step: &StepId, journal: &Path) -> Result<(), Error> {
+    let at = run.join(JOURNALS).join(format!("{step}.link"));
+    let made = std::fs::create_dir_all(run.join(JOURNALS)).and_then(|()| std::os::unix::fs::symlink(journal, &at));
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Journals { path: at, source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes back what attempts have done that are not settled, the last first, and forgets them: they are made again.

@@ -90,7 +90,7 @@ impl Steps<'_> {
     ) -> Go<Turned> {
         let input = self.input(step, so_far)?;
         let key = self.key(step.id, call, &input, &authorized.grant);
-        if self.reused(step, Some((call, &input)), (&call.tool.name, key), so_far, log, report)? {
+        if self.reused(step, Some((call, &input, &authorized.grant)), (&call.tool.name, key), so_far, log, report)? {
             return Ok(Turned::Completed);
         }
         let mut number = 1;

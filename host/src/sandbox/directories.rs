@@ -51,13 +51,12 @@ impl Directories {
         Ok(Self(opened))
     }
 
-    /// The directories that one grant lets a guest write into, by where it sees them.
-    pub(crate) fn writable(&self, grant: &Grant, workspace: &Path) -> Vec<(String, Arc<Dir>)> {
-        let writable = grant.filesystem.iter().filter(|preopen| preopen.access == Access::ReadWrite);
+    /// The directories of one grant, by where a guest sees them.
+    pub(crate) fn handles(&self, grant: &Grant, workspace: &Path) -> Vec<(String, Arc<Dir>)> {
         let handle = |preopen: &crate::policy::Preopen| {
             Some((preopen.guest.clone(), Arc::clone(self.0.get(&preopen.resolve_host(workspace))?)))
         };
-        writable.filter_map(handle).collect()
+        grant.filesystem.iter().filter_map(handle).collect()
     }
 
     /// What one grant gives a guest.

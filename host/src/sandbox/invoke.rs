@@ -329,7 +329,9 @@ fn value_bytes_max(limits: &StepLimits) -> usize {
 const fn is_untimed_end(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Cancelled | Outcome::LimitExceeded { limit: LimitKind::Deadline | LimitKind::RunDeadline, .. }
+        Outcome::Cancelled
+            | Outcome::Conflict { .. }
+            | Outcome::LimitExceeded { limit: LimitKind::Deadline | LimitKind::RunDeadline, .. }
     )
 }
 

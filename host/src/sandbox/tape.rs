@@ -128,7 +128,8 @@ impl Gate {
                 Ok(Begun::Live)
             }
             Tape::Replay { source, outcome, calls } => {
-                let ended_from_outside = matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled);
+                let ended_from_outside =
+                    matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled | Outcome::Conflict { .. });
                 let answer = compare(source.as_mut(), ended_from_outside, function, &self.params)?;
                 self.calls += 1;
                 self.answered.store(self.calls, Ordering::Relaxed);

@@ -51,6 +51,7 @@ impl Undo {
         let Some((claims, position)) = &self.claims else { return };
         let lost = paths.into_iter().any(|(path, access)| claims.claim(*position, &path, access).is_err());
         if lost {
+            claims.tell(*position);
             std::future::pending::<()>().await;
         }
     }
