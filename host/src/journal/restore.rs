@@ -62,6 +62,11 @@ impl Journal {
             return Ok(undone);
         }
         let (refused, from) = self.progress();
+        // From here on what differs from what the step left may be what undoing has put back, also where the first inverse is interrupted.
+        if self.is_sealed() && !self.is_undone_in_part() {
+            let from = u32::try_from(from).map_err(|_| self.failed("written", Errno::OVERFLOW.into()))?;
+            self.append(vec![Record::Undone { from }], &[])?;
+        }
         for index in (0..from).rev() {
             if undone.records >= most {
                 return Ok(undone);

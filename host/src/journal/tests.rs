@@ -305,6 +305,27 @@ fn what_was_changed_since_is_shown() {
 }
 
 #[test]
+fn what_undoing_has_begun_is_no_conflict_with_itself() {
+    for begun in 0..4 {
+        let case = Case::new();
+        fs::write(case.path("a"), "0").unwrap();
+        let mut journal = case.journal("j", Durability::Buffered);
+        case.write(&mut journal, "a", b"1");
+        case.write(&mut journal, "new", b"new\n");
+        journal.seal().unwrap();
+        journal.undo_at_most(begun, None).unwrap();
+        drop(journal);
+        // As if the next inverse had been interrupted before it was noted.
+        fs::write(case.path("a"), "").unwrap();
+        let mut journal = case.open("j");
+        assert_eq!(journal.conflicts().unwrap(), [], "{begun}");
+        assert_eq!(Journal::conflicts_of([&journal]).unwrap(), [], "{begun}");
+        journal.undo(None).unwrap();
+        assert_eq!(case.text("new"), None);
+    }
+}
+
+#[test]
 fn steps_are_undone_together_where_nobody_else_came_between() {
     let case = Case::new();
     fs::write(case.path("a"), "0").unwrap();

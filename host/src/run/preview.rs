@@ -62,7 +62,6 @@ impl Steps<'_> {
             workspace: &self.host.workspace,
             directories: &directories,
             reach: None,
-            undo: None,
             limits,
             run_deadline: None,
             plan: &plan.name,
