@@ -114,7 +114,7 @@ impl<'a> Place<'a> {
             Standing::NotBegun => {
                 let mut run =
                     self.command(&["run", "plan.json", "--policy", "policy.toml", "--workspace", "workspace"]);
-                for (name, file) in self.scenario.skills() {
+                for (name, file) in self.scenario.skills(self.folder.path()) {
                     run.arg("--skill").arg(format!("{name}={}", file.display()));
                 }
                 Some(run)
