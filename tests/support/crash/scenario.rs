@@ -30,6 +30,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// The plan.
     pub plan: Value,
+    /// The kinds of events that its trace has: it would show less without.
+    pub shows: &'static [&'static str],
     /// How the run ends that is never killed.
     pub ends: &'static str,
 }
@@ -152,7 +154,13 @@ fn pure() -> Scenario {
     let output = json!({"by": "{{steps.ask.by}}", "drawn": "{{steps.draw}}", "joined": "{{steps.join}}",
                         "parts": "{{steps.split}}", "large": "{{steps.large}}"});
     let plan = json!({"schema": "skillhost.plan/1", "name": "pure", "seed": 7, "steps": steps, "output": output});
-    Scenario { name: "pure", about: "no file changes; retry, condition, contract, approval", plan, ends: "completed" }
+    Scenario {
+        name: "pure",
+        about: "no file changes; retry, condition, contract, approval",
+        plan,
+        shows: &["retry", "skipped", "approval"],
+        ends: "completed",
+    }
 }
 
 /// Everything that a tool can do to files, a person who is asked between, and an end in failure after two attempts.
@@ -198,6 +206,7 @@ fn files() -> Scenario {
         name: "files",
         about: "folders, overwriting, appending, renaming, removing, links, approval",
         plan,
+        shows: &["retry", "approval"],
         ends: "completed",
     }
 }
@@ -229,6 +238,7 @@ fn rollback() -> Scenario {
         name: "rollback",
         about: "a step fails three times; undo and compensation, last one first",
         plan,
+        shows: &["retry", "rollback", "undone"],
         ends: "rolled-back",
     }
 }
@@ -251,5 +261,5 @@ fn parallel() -> Scenario {
     ));
     let plan = json!({"schema": "skillhost.plan/1", "name": "parallel", "parallel": 2, "seed": 7, "steps": steps,
                       "output": "{{steps.join.bytes}}"});
-    Scenario { name: "parallel", about: "two steps at a time, joined", plan, ends: "completed" }
+    Scenario { name: "parallel", about: "two steps at a time, joined", plan, shows: &["step-end"], ends: "completed" }
 }
