@@ -14,7 +14,7 @@ use super::commit::{self, NewRun, insert_run};
 use super::db::{Db, integer};
 use super::query::{RunRow, StepRow};
 use super::row::{EventRow, Row, StepFacts};
-use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError};
+use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError, RunStatus};
 use crate::clock;
 use crate::limits;
 use crate::store::{RUNS, RunDir, RunStore, StoreError, failed};
@@ -269,7 +269,11 @@ fn restore(db: Db<'_>, run: &str, kept: &Kept) -> Result<(), IndexError> {
             ],
         )?;
     }
-    if let Some(old) = kept.run.as_ref().filter(|old| old.status.is_beside_the_trace()) {
+    // A power failure may leave the index ahead of the trace: what followed an end that the trace does not have did not happen.
+    let status: Option<String> = db.one("SELECT status FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
+    let has_ended = status.as_deref().and_then(RunStatus::from_name).is_some_and(RunStatus::has_ended);
+    let follows = |old: &&RunRow| old.status.is_beside_the_trace() && (has_ended || !old.status.has_ended());
+    if let Some(old) = kept.run.as_ref().filter(follows) {
         let row = Row::Status { status: old.status, reason: old.reason.clone() };
         match commit::commit(db, run, &[row], None) {
             Ok(_) | Err(IndexError::Transition { .. }) => {}
