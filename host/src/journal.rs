@@ -34,13 +34,10 @@ pub(crate) use place::{Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
 pub(crate) use touched::Look;
-#[expect(unused_imports, reason = "runs do not keep journals yet")]
-pub(crate) use {conflict::Conflict, record::State, touched::Changed};
-#[cfg_attr(not(test), expect(unused_imports, reason = "runs do not keep journals yet"))]
 pub(crate) use {
-    restore::Undone,
+    conflict::Conflict,
     seal::{ChangeKind, PathChange},
-    touched::{ReadState, Touched},
+    touched::Touched,
 };
 
 /// The records.

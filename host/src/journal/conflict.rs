@@ -55,6 +55,8 @@ impl Journal {
         if !self.is_sealed() || self.is_undone() {
             return Ok(conflicts);
         }
+        // What undoing has begun to put back is no conflict with itself.
+        let is_begun = self.is_undone_in_part();
         let paths = self.paths();
         let mut own = Vec::new();
         for (at, was) in self.states() {
@@ -63,7 +65,7 @@ impl Journal {
             let host = host.map(|root| root.host.join(&at.path)).unwrap_or_default();
             let is_seen = host.ancestors().any(|above| seen.contains(above));
             own.push(host);
-            if is_seen {
+            if is_seen || is_begun {
                 continue;
             }
             let now = self.roots.state(at, false).map_err(|error| self.unread(at, error))?;

@@ -31,6 +31,9 @@ use crate::validate::{Outputs, ValidStep};
 /// What steps that completed ahead have changed, by position, until their turn: whoever has to take it back takes it from here.
 pub(super) type Kept = Arc<Mutex<BTreeMap<usize, Transaction>>>;
 
+/// How threads say what became of their step.
+type Results = (Sender<(usize, Finished)>, Receiver<(usize, Finished)>);
+
 /// The steps that run or ran ahead.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
@@ -41,7 +44,7 @@ pub(super) struct Ahead {
     done: BTreeMap<usize, Finished>,
     /// Outputs of what completed ahead, for what depends on it.
     outputs: Outputs,
-    results: Option<(Sender<(usize, Finished)>, Receiver<(usize, Finished)>)>,
+    results: Option<Results>,
     /// Steps from here on are not begun any more: an earlier one has not completed.
     until: Option<usize>,
 }
@@ -362,7 +365,7 @@ impl<'env> Steps<'env> {
             let tell = move || {
                 cancels.cancel();
                 // Where it has completed by now, another thread takes it back: whoever tells waits for that.
-                drop(lost.send(position));
+                let _nobody_left = lost.send(position);
             };
             let transaction = Transaction::begin(self, attempt, claims, tell)?;
             self.act(attempt, transaction, Tape::Record(Box::<Segment>::default()), cancel, &runtime)

@@ -45,7 +45,7 @@ impl Steps<'_> {
         let plan = &self.checked.plan;
         for (index, (call, granted)) in plan.compensations().zip(self.authorized.compensations()).enumerate() {
             let input = plan.resolve_last(index).map_err(|problem| Error::Resolve(Box::new(problem)))?;
-            let outcome = self.compensate(&granted.step, call, granted, input.unwrap_or_default(), log, so_far)?;
+            let outcome = self.compensate(&granted.step, call, granted, &input.unwrap_or_default(), log, so_far)?;
             if !outcome.is_completed() {
                 left.push(format!("the plan's compensation {index} ({}) ended as {}", call.tool.name, outcome.name()));
             }
@@ -91,7 +91,7 @@ impl Steps<'_> {
         };
         let input = self.checked.plan.resolve_compensation(step, &so_far.outputs);
         let input = input.map_err(|problem| Error::Resolve(Box::new(problem)))?.unwrap_or_default();
-        let outcome = self.compensate(step.id, call, granted, input, log, so_far)?;
+        let outcome = self.compensate(step.id, call, granted, &input, log, so_far)?;
         if !outcome.is_completed() {
             report.undone = false;
             left.push(format!("step `{}`: its compensation {} ended as {}", step.id, call.tool.name, outcome.name()));
@@ -105,11 +105,11 @@ impl Steps<'_> {
         step: &StepId,
         call: Call<'_>,
         granted: &AuthorizedStep,
-        input: serde_json::Value,
+        input: &serde_json::Value,
         log: &mut dyn StepLog,
         so_far: &mut SoFar,
     ) -> Go<Outcome> {
-        let permission = match self.authorized.permission(granted, step, 1, call.tool, &input) {
+        let permission = match self.authorized.permission(granted, step, 1, call.tool, input) {
             Ok(permission) => permission,
             // A rule that reads the input forbids it: that is said by the list of what is left.
             Err(denial) => return Ok(Outcome::Failed { error: denial.reason.into() }),
@@ -119,7 +119,7 @@ impl Steps<'_> {
             call,
             number: 1,
             compensates: true,
-            input: &input,
+            input,
             grant_index: granted.grant_index,
             grant: &granted.grant,
             rules: permission.rules,

@@ -14,8 +14,7 @@ use super::commit::{self, NewRun, insert_run};
 use super::db::{Db, integer};
 use super::query::{RunRow, StepRow};
 use super::row::{EventRow, Row, StepFacts};
-use super::status::RunStatus;
-use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError};
+use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError, RunStatus};
 use crate::clock;
 use crate::limits;
 use crate::store::{RUNS, RunDir, RunStore, StoreError, failed};
@@ -272,12 +271,13 @@ fn restore(db: Db<'_>, run: &str, kept: &Kept, taken_back: Option<&str>) -> Resu
             ],
         )?;
     }
-    let status = db.one("SELECT status FROM runs WHERE id = ?1", [run], |row| row.get::<_, String>(0))?;
+    // A power failure may leave the index ahead of the trace: what followed an end that the trace does not have did not happen, unless another
+    // run has taken this one back.
+    let status: Option<String> = db.one("SELECT status FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
     let has_ended = status.as_deref().and_then(RunStatus::from_name).is_some_and(RunStatus::has_ended);
-    // Where a run has not ended after all and no other has taken it back, the end that says so is one that a crash has cut off.
-    let is_lost = |old: RunStatus| old.has_ended() && !has_ended && taken_back.is_none();
-    let old = kept.run.as_ref().filter(|old| old.status.is_beside_the_trace() && !is_lost(old.status));
-    let old = old.map(|old| (old.status, old.reason.clone()));
+    let can_have_ended = has_ended || taken_back.is_some();
+    let follows = |old: &&RunRow| old.status.is_beside_the_trace() && (can_have_ended || !old.status.has_ended());
+    let old = kept.run.as_ref().filter(follows).map(|old| (old.status, old.reason.clone()));
     let by = taken_back.map(|by| (RunStatus::RolledBack, format!("taken back by the run {by}")));
     if let Some((status, reason)) = old.or(by) {
         match commit::commit(db, run, &[Row::Status { status, reason }], None) {
