@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::log::{Go, Next, StepLog};
-use super::steps::{SoFar, Steps};
+use super::reuse::Purpose;
+use super::steps::{CANCELLED, SoFar, Steps};
 use crate::flow::{backoff, condition};
 use crate::host::Error;
 use crate::limits::{LimitKind, StepLimits};
@@ -42,7 +43,7 @@ type Left = (StepLimits, Option<RunDeadline>);
 
 impl Turned {
     fn cancelled() -> Self {
-        Self::Stopped { outcome: RunOutcome::Cancelled, because: "the run was cancelled".to_owned() }
+        Self::Stopped { outcome: RunOutcome::Cancelled, because: CANCELLED.to_owned() }
     }
 }
 
@@ -92,6 +93,10 @@ impl Steps<'_> {
         let key = self.key(step.id, call, &input, &authorized.grant);
         if self.reused(step, Some((call, &input, &authorized.grant)), (&call.tool.name, key), so_far, log, report)? {
             return Ok(Turned::Completed);
+        }
+        if so_far.purpose == Some(Purpose::Rollback) {
+            let what = format!("step `{}` was skipped, and now it would run", step.id);
+            return Err(Error::Damaged { what }.into());
         }
         let mut number = 1;
         loop {
