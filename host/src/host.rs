@@ -317,6 +317,9 @@ pub struct RunOptions {
 /// What may be said for a run that goes on.
 #[derive(Debug, Clone, Default)]
 pub struct GoOnOptions {
+    /// Makes a step again although it may have sent a request that changes something at its server. Default: no, see
+    /// [`Error::UnknownEffect`].
+    pub again: bool,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }
@@ -535,6 +538,14 @@ pub enum Error {
     PolicyChanged {
         /// The run.
         run: String,
+    },
+    /// The run was stopped in a step that may send requests which change something at their server: whether it did is not known.
+    #[error("the run `{run}` was stopped in step `{step}`, which may have sent a request that cannot be taken back")]
+    UnknownEffect {
+        /// The run.
+        run: String,
+        /// The step.
+        step: StepId,
     },
     /// Something else is not what the run began with.
     #[error("the run cannot go on{}: {what}", .step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default())]

@@ -74,7 +74,7 @@ impl Decision {
             let text = format!("{word}; `host recover {}` goes on with the run\n", run.id());
             return Ok(Reply::new(text, serde_json::json!({ "run": run.id(), "step": step, "decision": word })));
         }
-        let (report, failure) = go_on(session, &host, run)?;
+        let (report, failure) = go_on(session, &host, run, false)?;
         let text = human::report(&report, &session.output.look);
         Ok(reply(text, &report, json::report(&report)).failure(failure))
     }

@@ -348,6 +348,12 @@ impl From<host::Error> for Error {
                     format!("`host inspect {by}` shows what is left; `host recover` goes on where it was stopped");
                 Self::new(Exit::Request, chain(&error)).hint(hint)
             }
+            host::Error::UnknownEffect { ref run, .. } => {
+                let hint = format!(
+                    "look at the server: `host recover {run} --again` makes the step again, `host rollback {run}` takes back what was done before it"
+                );
+                Self::new(Exit::RollbackIncomplete, chain(&error)).hint(hint)
+            }
             host::Error::PolicyChanged { .. } => Self::new(Exit::Denied, chain(&error)).hint(
                 "name the policy that it began with by `--policy`, or make a new run under this one with `host resume`",
             ),

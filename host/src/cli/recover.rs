@@ -19,6 +19,9 @@ pub(crate) struct Recover {
     /// Builds the index of all runs again from their traces first; a damaged one is put aside
     #[arg(long)]
     reindex: bool,
+    /// Makes a step again although it may have sent a request that changes something at its server
+    #[arg(long, requires = "run")]
+    again: bool,
     #[command(flatten)]
     go_on: GoOnArgs,
 }
@@ -41,7 +44,7 @@ impl Recover {
         let (mut reports, mut failure) = (Vec::new(), None);
         for run in stopped {
             let host = session.continuing_builder(&run, &self.go_on)?.build();
-            let (report, failed) = go_on(session, &host, run)?;
+            let (report, failed) = go_on(session, &host, run, self.again)?;
             failure = failure.or(failed);
             reports.push(report);
         }
@@ -65,7 +68,7 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
             continue;
         }
         let went = session.continuing_builder(&folder, &GoOnArgs::default()).and_then(|builder| {
-            let (report, _) = go_on(session, &builder.build(), folder)?;
+            let (report, _) = go_on(session, &builder.build(), folder, false)?;
             Ok(report)
         });
         match went {

@@ -113,8 +113,13 @@ pub(crate) fn run(
 }
 
 /// Goes on with a run, with progress on stderr; Ctrl-C cancels it.
-pub(crate) fn go_on(session: &Session, host: &SkillHost, run: RunDir) -> Result<(Report, Option<Error>), Error> {
-    let options = GoOnOptions::default();
+pub(crate) fn go_on(
+    session: &Session,
+    host: &SkillHost,
+    run: RunDir,
+    again: bool,
+) -> Result<(Report, Option<Error>), Error> {
+    let options = GoOnOptions { again, ..GoOnOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.go_on(run, &options)?;
     session.warn(&report);

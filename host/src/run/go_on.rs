@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::ledger::Ledger;
 use super::log::Recording;
-use super::prepare::{Given, open_reach, prepare_with};
+use super::prepare::{Given, Stage, open_reach, prepare_with};
 use super::reuse::{Earlier, Purpose};
 use super::{Phases, Run};
 use crate::host::{Error, GoOnOptions, SkillHost};
@@ -71,6 +71,11 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     };
     phases.done("load and validate");
 
+    if let (Some(step), Stage::Ready { authorized, .. }, false) = (&settled.under_way, &prepared.stage, options.again)
+        && authorized.step(step).is_some_and(|step| step.grant.may_send_unsafe())
+    {
+        return Err(Error::UnknownEffect { run: folder.id().to_owned(), step: step.clone() });
+    }
     super::transaction::put_in_order(&folder, &settled.settled)?;
     let kept = (settled.bytes, settled.events, settled.head);
     let recorder = Recorder::resume(&folder.trace(), Some(BlobStore::new(folder.blobs())), kept)?;

@@ -21,6 +21,8 @@ pub struct Committed {
     pub head: Digest,
     /// The attempts at steps that they settle: step and attempt; compensations are attempt 0.
     pub settled: BTreeSet<(StepId, u32)>,
+    /// The step that began behind them and did not end.
+    pub under_way: Option<StepId>,
     /// Whether they end with the end of the run.
     pub has_ended: bool,
     /// Whether they end with a question that nobody has answered.
@@ -49,8 +51,8 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
                 let (events, head) = reader.head();
                 let settled = BTreeSet::new();
                 let bytes = reader.bytes();
-                let (has_ended, is_asking) = (false, false);
-                committed = Some(Committed { header, bytes, events, head, settled, has_ended, is_asking });
+                let (under_way, has_ended, is_asking) = (None, false, false);
+                committed = Some(Committed { header, bytes, events, head, settled, under_way, has_ended, is_asking });
                 continue;
             }
             Event::StepBegin(begin) => {
@@ -74,6 +76,9 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
             committed.has_ended = kind == Kind::RunEnd;
             committed.is_asking = kind == Kind::ApprovalRequest;
         }
+    }
+    if let Some(committed) = &mut committed {
+        committed.under_way = begun.map(|(step, _)| step);
     }
     Ok(committed)
 }
