@@ -64,6 +64,7 @@ impl Steps<'_> {
             reach: None,
             limits,
             run_deadline: None,
+            undo: None,
             plan: &plan.name,
             step: step.id,
             attempt: 1,
