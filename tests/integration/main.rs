@@ -1,6 +1,7 @@
 //! The library with real and hostile guests: limits, isolation, replay, and what must never change silently.
 
 mod annotations;
+mod approvals;
 mod budgets;
 mod conformance;
 mod conformance_http;
@@ -17,6 +18,7 @@ mod library;
 mod limits;
 mod log_only;
 mod linked;
+mod parallel;
 mod policies;
 mod replay;
 mod resume;

@@ -8,11 +8,14 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// A step's place in the plan's order.
 pub(crate) type Position = usize;
 
 /// What a step does with a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Access {
     /// Reads it, or asks for it.
     Read,
@@ -69,6 +72,8 @@ struct Shared {
 struct State {
     held: BTreeMap<PathBuf, BTreeMap<Position, BTreeSet<Access>>>,
     steps: BTreeMap<Position, Step>,
+    /// Something that should be undone cannot be.
+    has_given_up: bool,
 }
 
 /// A step that is in the run.
@@ -96,8 +101,47 @@ impl Claims {
 
     /// A step begins. `tell` is called, from any thread, when it has lost a path to one that stands before it: it then has to end and to be
     /// undone and released, also if it has completed by then. It must not use the claims itself.
+    ///
+    /// A step that comes after one that has lost has lost with it.
     pub(crate) fn enter(&self, position: Position, tell: impl Fn() + Send + 'static) {
-        self.state().steps.insert(position, Step { tell: Box::new(tell), lost: None });
+        let mut state = self.state();
+        let lost = state.steps.iter().find_map(|(other, step)| step.lost.clone().filter(|_| self.is_after(position, *other)));
+        if lost.is_some() {
+            tell();
+        }
+        state.steps.insert(position, Step { tell: Box::new(tell), lost });
+    }
+
+    /// Whether a step comes after another one by dependency.
+    pub(crate) fn is_after(&self, position: Position, other: Position) -> bool {
+        (self.0.is_after.0)(position, other)
+    }
+
+    /// Waits until the steps that come after this one are undone.
+    pub(crate) fn wait_for_all_after(&self, position: Position) {
+        let mut state = self.state();
+        while !state.has_given_up && state.steps.keys().any(|other| self.is_after(*other, position)) {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The run is over: nobody is told of a loss any more, and who waits to be told learns that.
+    pub(crate) fn end(&self) {
+        let told = std::mem::take(&mut self.state().steps);
+        drop(told);
+    }
+
+    /// What should be undone cannot be: nobody gets a path any more, or waits for one.
+    pub(crate) fn give_up(&self) {
+        self.state().has_given_up = true;
+        self.0.changed.notify_all();
+    }
+
+    /// What a step has claimed.
+    pub(crate) fn of(&self, position: Position) -> Vec<(PathBuf, Access)> {
+        let state = self.state();
+        let by = state.held.iter().filter_map(|(path, by)| Some((path, by.get(&position)?)));
+        by.flat_map(|(path, held)| held.iter().map(|access| (path.clone(), *access))).collect()
     }
 
     /// The step was undone: nothing that it touched counts any more.
@@ -128,12 +172,15 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// [`Lost`] where a step that stands before has touched it, or where this step has lost another path meanwhile.
+    /// [`Lost`] where a step that stands before has touched it, where this step has lost another path meanwhile, or after [`Self::give_up`].
     pub(crate) fn claim(&self, position: Position, path: &Path, access: Access) -> Result<(), Lost> {
         let mut state = self.state();
         loop {
             if let Some(lost) = state.steps.get(&position).and_then(|step| step.lost.clone()) {
                 return Err(lost);
+            }
+            if state.has_given_up {
+                return Err(Lost { with: position, path: path.to_owned() });
             }
             let others = self.conflicting(&state, position, path, access);
             if let Some(with) = others.range(..position).next() {
@@ -149,8 +196,11 @@ impl Claims {
                 by.entry(position).or_default().insert(access);
                 return Ok(());
             }
-            for other in others {
-                if let Some(step) = state.steps.get_mut(&other).filter(|step| step.lost.is_none()) {
+            // What was built on what one of them did is undone before it.
+            let all: Vec<Position> = state.steps.keys().copied().collect();
+            let lose = |step: &Position| others.iter().any(|other| step == other || self.is_after(*step, *other));
+            for loses in all.into_iter().filter(lose) {
+                if let Some(step) = state.steps.get_mut(&loses).filter(|step| step.lost.is_none()) {
                     step.lost = Some(Lost { with: position, path: path.to_owned() });
                     (step.tell)();
                 }
@@ -263,6 +313,46 @@ mod tests {
         assert!(!waiting.is_finished());
         claims.release(1);
         waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn who_loses_takes_along_what_comes_after_it() {
+        let claims = claims(&[&[], &[], &[1], &[]]);
+        for position in [1, 2, 3] {
+            claims.claim(position, Path::new(&format!("/w/{position}")), Access::Write).unwrap();
+        }
+        let first = std::thread::spawn({
+            let claims = claims.clone();
+            move || claims.claim(0, Path::new("/w/1"), Access::Write)
+        });
+        while claims.lost(1).is_none() {
+            std::thread::yield_now();
+        }
+        assert_eq!((claims.lost(2).unwrap().with, claims.lost(3)), (0, None));
+        let after = std::thread::spawn({
+            let claims = claims.clone();
+            move || claims.wait_for_all_after(1)
+        });
+        claims.release(2);
+        after.join().unwrap();
+        claims.enter(2, || {});
+        assert_eq!(claims.lost(2).unwrap().with, 0, "one that begins now has lost as well");
+        claims.release(1);
+        first.join().unwrap().unwrap();
+        assert_eq!(claims.of(0), [("/w/1".into(), Access::Write)]);
+    }
+
+    #[test]
+    fn where_something_cannot_be_undone_nobody_waits() {
+        let claims = claims(&[&[], &[]]);
+        claims.claim(1, Path::new("/w/a"), Access::Write).unwrap();
+        let first = std::thread::spawn({
+            let claims = claims.clone();
+            move || claims.claim(0, Path::new("/w/a"), Access::Write)
+        });
+        claims.give_up();
+        first.join().unwrap().unwrap_err();
+        claims.claim(0, Path::new("/w/b"), Access::Read).unwrap_err();
     }
 
     #[test]

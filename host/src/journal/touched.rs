@@ -24,6 +24,8 @@ use crate::limits;
 /// What a guest asks of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
+    /// Only the way to it: links that are followed, and folders that are not there.
+    Way,
     /// What it is.
     Stat,
     /// What is in it.
@@ -197,6 +199,7 @@ impl Journal {
                 Some(at) => (at, First::Absent),
                 None => return claims,
             },
+            Some(_) if look == Look::Way => return claims,
             Some(spot) => (spot.at.clone(), first(&spot, look)),
         };
         claims.push((self.on_host(&at), Access::Read));
@@ -232,7 +235,11 @@ impl Journal {
     pub(crate) fn concerns(&self, change: &Change<'_>) -> Vec<(PathBuf, Access)> {
         let mut claims = Vec::new();
         let mut add = |at: At<'_>, follow: bool, enters: bool| {
-            let Ok(Some(spot)) = self.roots.resolve(at.folder, at.path, follow) else { return };
+            let (mut links, mut missing) = (Vec::new(), None);
+            let spot = self.roots.resolve_noting(at.folder, at.path, follow, &mut links, &mut missing);
+            let way = links.into_iter().map(|(at, _)| at).chain(missing);
+            claims.extend(way.map(|at| (self.on_host(&at), Access::Read)));
+            let Ok(Some(spot)) = spot else { return };
             if let Some(parent) = spot.at.parent().filter(|_| enters || spot.meta.is_none()) {
                 claims.push((self.on_host(&parent), Access::Enter));
             }

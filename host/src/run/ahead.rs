@@ -6,30 +6,28 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use serde_json::Value;
 
 use super::attempt::{Acted, Attempt};
+use super::kept::Kept;
 use super::log::Go;
+use super::segment::Segment;
 use super::steps::{SoFar, Steps};
 use super::transaction::Transaction;
 use crate::flow::condition;
 use crate::host::Error;
-use crate::id::{Digest, StepId};
+use crate::id::StepId;
 use crate::journal::claims::Claims;
-use crate::limits;
+use crate::limits::{self, LimitKind};
 use crate::outcome::Outcome;
 use crate::policy::AuthorizedStep;
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, SandboxError};
-use crate::trace::{Call, TraceError, TraceSink};
-use crate::validate::{Outputs, ValidStep};
-
-/// What steps that completed ahead have changed, by position, until their turn: whoever has to take it back takes it from here.
-pub(super) type Kept = Arc<Mutex<BTreeMap<usize, Transaction>>>;
+use crate::validate::ValidStep;
 
 /// How threads say what became of their step.
 type Results = (Sender<(usize, Finished)>, Receiver<(usize, Finished)>);
@@ -43,7 +41,7 @@ pub(super) struct Ahead {
     running: BTreeMap<usize, CancelToken>,
     done: BTreeMap<usize, Finished>,
     /// Outputs of what completed ahead, for what depends on it.
-    outputs: Outputs,
+    outputs: BTreeMap<usize, (StepId, Arc<Value>)>,
     results: Option<Results>,
     /// Steps from here on are not begun any more: an earlier one has not completed.
     until: Option<usize>,
@@ -57,45 +55,6 @@ struct Finished {
     segment: Segment,
     /// Whether what it changed is kept for its turn.
     has_kept: bool,
-}
-
-/// Host calls that wait for their place in the trace.
-#[derive(Debug, Default)]
-struct Segment {
-    calls: Vec<(String, Vec<u8>, Vec<u8>)>,
-    blobs: Vec<(Digest, Vec<u8>)>,
-    bytes: u64,
-    is_too_long: bool,
-}
-
-impl Segment {
-    fn count(&mut self, bytes: usize) -> Result<(), TraceError> {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        if self.bytes > limits::AHEAD_BYTES_MAX {
-            self.is_too_long = true;
-            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-            return Err(TraceError::Io { action: "hold back", path: "host calls".to_owned(), source });
-        }
-        Ok(())
-    }
-}
-
-impl TraceSink for Segment {
-    fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
-        self.count(call.function.len() + call.params.len() + call.result.len())?;
-        self.calls.push((call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
-        Ok(())
-    }
-
-    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
-        self.count(bytes.len())?;
-        self.blobs.push((digest, bytes.to_vec()));
-        Ok(())
-    }
-
-    fn bytes_in_step(&self) -> u64 {
-        self.bytes
-    }
 }
 
 impl Ahead {
@@ -114,14 +73,14 @@ impl Ahead {
         self.claims = Some(Claims::new(is_after));
     }
 
-    /// What completed ahead.
+    /// What ended ahead.
     pub(super) fn kept(&self) -> Kept {
-        Arc::clone(&self.kept)
+        self.kept.clone()
     }
 
-    /// Takes what a step that completed ahead has changed.
-    fn take_kept(&self, position: usize) -> Option<Transaction> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&position)
+    /// Why the run cannot go on, where it cannot.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.kept.check()
     }
 
     /// Steps may run ahead from here on.
@@ -137,24 +96,51 @@ impl Ahead {
     /// What a step did ahead, with its host calls put onto `tape`; `None` where it has to run now.
     pub(super) fn take(&mut self, position: usize, tape: &mut Tape) -> Go<Option<Acted>> {
         let Some(Finished { acted, segment, has_kept, .. }) = self.done.remove(&position) else { return Ok(None) };
-        let Ok(acted) = acted else { return Ok(None) };
-        if has_kept && self.take_kept(position).is_none() {
-            // It was in the way of an earlier step after it had completed, and was taken back.
-            return Ok(None);
+        let Ok(mut acted) = acted else { return Ok(None) };
+        if has_kept {
+            acted.transaction = self.kept.take(position);
+            if acted.transaction.is_none() {
+                // It was in the way of an earlier step after it had ended, and was taken back. What was done with its result does not count.
+                self.forget_all_after(position)?;
+                return Ok(None);
+            }
         }
         let Tape::Record(sink) = tape else { return Ok(None) };
-        for (digest, bytes) in segment.blobs {
-            sink.blob(digest, &bytes)?;
-        }
-        for (function, params, result) in &segment.calls {
-            sink.call(Call { function, params, result })?;
-        }
+        segment.put(sink.as_mut())?;
         Ok(Some(acted))
     }
 
+    /// Ends and takes back what comes after a step that has to run again.
+    fn forget_all_after(&mut self, position: usize) -> Result<(), Error> {
+        self.outputs.remove(&position);
+        let Some(claims) = self.claims.clone() else { return Ok(()) };
+        let is_after = |other: &usize| claims.is_after(*other, position);
+        self.running.iter().filter(|(other, _)| is_after(other)).for_each(|(_, cancel)| cancel.cancel());
+        while self.running.keys().any(is_after) {
+            let Some((_, results)) = &self.results else { break };
+            let Ok((other, finished)) = results.recv() else { break };
+            self.receive(other, finished)?;
+        }
+        let after: Vec<usize> = self.done.keys().copied().filter(is_after).collect();
+        for other in after.into_iter().rev() {
+            self.done.remove(&other);
+            self.outputs.remove(&other);
+            self.kept.forget(other)?;
+        }
+        Ok(())
+    }
+
     /// Whether a step has finished ahead.
-    fn has(&self, position: usize) -> bool {
+    pub(super) fn has(&self, position: usize) -> bool {
         self.done.contains_key(&position)
+    }
+
+    /// Takes everything into account that has finished by now.
+    fn receive_all(&mut self) -> Result<(), Error> {
+        while let Some(Ok((position, finished))) = self.results.as_ref().map(|(_, results)| results.try_recv()) {
+            self.receive(position, finished)?;
+        }
+        Ok(())
     }
 
     /// Takes what has finished into account. What cannot stand, because it was in the way of an earlier step or could not be held back, is
@@ -163,14 +149,18 @@ impl Ahead {
         self.running.remove(&position);
         match &finished.acted {
             Ok(acted)
-                if finished.segment.is_too_long
-                    || matches!(acted.outcome, Outcome::Conflict { .. } | Outcome::Cancelled) =>
+                if matches!(
+                    acted.outcome,
+                    Outcome::Conflict { .. }
+                        | Outcome::Cancelled
+                        | Outcome::LimitExceeded { limit: LimitKind::Trace, .. }
+                ) =>
             {
-                return self.discard(position);
+                return self.kept.forget(position);
             }
             Ok(acted) => {
                 if let Outcome::Completed { output } = &acted.outcome {
-                    self.outputs.insert(finished.step.clone(), Arc::new(output.clone()));
+                    self.outputs.insert(position, (finished.step.clone(), Arc::new(output.clone())));
                 } else {
                     self.stop_after(position);
                 }
@@ -180,11 +170,6 @@ impl Ahead {
             Err(_) => {}
         }
         Ok(())
-    }
-
-    /// Takes back what a step did ahead.
-    fn discard(&self, position: usize) -> Result<(), Error> {
-        self.take_kept(position).map_or(Ok(()), Transaction::forget)
     }
 
     /// Ends what runs ahead of its turn behind `position`, and begins nothing there any more.
@@ -202,17 +187,6 @@ pub(super) struct Threads<'scope, 'env> {
     pub(super) handles: Vec<ScopedJoinHandle<'scope, ()>>,
     /// Where steps are told to that have lost a path after they had completed.
     pub(super) lost: Sender<usize>,
-}
-
-/// Takes back what steps have changed that were in the way of an earlier one after they had completed, until nobody can tell of one.
-pub(super) fn give_way(kept: &Kept, lost: &Receiver<usize>) {
-    while let Ok(position) = lost.recv() {
-        let transaction = kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
-        if let Some(transaction) = transaction {
-            // Where that fails the step's turn finds its journal in the way, and the run ends there with that error.
-            drop(transaction.forget());
-        }
-    }
 }
 
 impl<'env> Steps<'env> {
@@ -235,6 +209,11 @@ impl<'env> Steps<'env> {
         if !so_far.ahead.is_on() {
             return Ok(());
         }
+        if so_far.ahead.until.is_some_and(|until| until < position) {
+            // It has completed after all.
+            so_far.ahead.until = None;
+        }
+        so_far.ahead.receive_all()?;
         loop {
             self.begin_ready(steps, position, so_far, threads)?;
             if so_far.ahead.has(position) || !so_far.ahead.running.contains_key(&position) {
@@ -282,7 +261,7 @@ impl<'env> Steps<'env> {
         }
         let plan = &self.checked.plan;
         let mut outputs = so_far.outputs.clone();
-        outputs.extend(so_far.ahead.outputs.iter().map(|(id, output)| (id.clone(), output.clone())));
+        outputs.extend(so_far.ahead.outputs.values().cloned());
         let is_there = |index: &usize| plan.step(*index).is_some_and(|needed| outputs.contains_key(needed.id));
         if !step.dependencies.iter().all(is_there) {
             return None;
@@ -305,7 +284,9 @@ impl<'env> Steps<'env> {
     ) {
         let (Some(call), Some((results, _))) = (step.call(), &so_far.ahead.results) else { return };
         let (results, cancel) = (results.clone(), self.cancel.child());
-        let (kept, claims, lost) = (Arc::clone(&so_far.ahead.kept), so_far.ahead.claims.clone(), threads.lost.clone());
+        let (kept, claims, lost) = (so_far.ahead.kept.clone(), so_far.ahead.claims.clone(), threads.lost.clone());
+        // Where the time is over, that is found in the step's turn.
+        let Some(run_deadline) = self.run_deadline(so_far) else { return };
         so_far.ahead.running.insert(position, cancel.clone());
         let rules = authorized.permission.as_ref().map(|permission| permission.rules.clone()).unwrap_or_default();
         threads.handles.push(threads.scope.spawn(move || {
@@ -319,7 +300,7 @@ impl<'env> Steps<'env> {
                 grant: &authorized.grant,
                 rules,
                 limits: authorized.limits,
-                run_deadline: None,
+                run_deadline,
                 expect: step.expect,
                 position,
             };
@@ -329,17 +310,16 @@ impl<'env> Steps<'env> {
                 (Err(Error::Damaged { what }), Segment::default())
             });
             let (mut acted, mut has_kept) = (acted, false);
-            if let Ok(Acted { transaction, .. }) = &mut acted
+            if let (Ok(Acted { transaction, .. }), Some(claims)) = (&mut acted, &claims)
                 && let Some(transaction) = transaction.take()
             {
                 has_kept = true;
-                let at = || kept.lock().unwrap_or_else(PoisonError::into_inner);
-                at().insert(position, transaction);
+                kept.insert(position, transaction);
                 // It may have been told before there was anything to take back.
-                let is_lost = claims.as_ref().is_some_and(|claims| claims.lost(position).is_some());
-                let lost = if is_lost { at().remove(&position) } else { None };
-                if let Some(Err(error)) = lost.map(Transaction::forget) {
-                    acted = Err(error);
+                if claims.lost(position).is_some()
+                    && let Err(error) = kept.forget(position)
+                {
+                    kept.fail(error, claims);
                 }
             }
             // Where nobody listens any more the run has failed, and recovery takes back what is not in the trace.
@@ -394,7 +374,7 @@ impl<'env> Steps<'env> {
             ahead.done.insert(position, finished);
         }
         while let Some((position, _)) = ahead.done.pop_last() {
-            ahead.discard(position)?;
+            ahead.kept.forget(position)?;
         }
         Ok(())
     }

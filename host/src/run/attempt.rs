@@ -57,7 +57,7 @@ pub(super) struct Acted {
     undone: Vec<UndoneChange>,
     /// How many paths it has changed, where it completed.
     pub(super) changed: u64,
-    /// What would have to be taken back if the step were not to count after all.
+    /// What holds its claims, and would have to be taken back if the step were not to count after all.
     pub(super) transaction: Option<Transaction>,
     calls: u64,
     fuel: Option<u64>,
@@ -123,7 +123,12 @@ impl Steps<'_> {
                 acted?
             }
         };
-        let Acted { outcome, drift, undone, changed, calls, fuel, memory_bytes, duration_us, stderr, .. } = acted;
+        so_far.ahead.check()?;
+        let Acted { outcome, drift, undone, changed, transaction, calls, fuel, memory_bytes, duration_us, stderr } =
+            acted;
+        if let Some(transaction) = transaction.filter(|_| !outcome.is_completed()) {
+            transaction.release();
+        }
         so_far.spent.add(fuel, calls);
         report.calls = calls;
         report.fuel = fuel;
@@ -187,9 +192,7 @@ impl Steps<'_> {
             Ok(invoked) => invoked,
             Err(error) => {
                 // The host cannot go on; what the step has done so far must not stay.
-                if let Some(transaction) = transaction {
-                    transaction.take_back()?;
-                }
+                transaction.map_or(Ok(()), Transaction::forget)?;
                 return Err(error.into());
             }
         };
@@ -207,12 +210,9 @@ impl Steps<'_> {
         if let Some((drift, ExpectMode::Strict)) = &drift {
             outcome = Outcome::Failed { error: json!({ "code": "output-drift", "message": drift.message }) };
         }
-        let (mut undone, mut changed, mut kept) = (Vec::new(), 0, None);
-        match transaction {
-            Some(transaction) if outcome.is_completed() => {
-                changed = transaction.keep()?;
-                kept = Some(transaction);
-            }
+        let (mut undone, mut changed) = (Vec::new(), 0);
+        match &transaction {
+            Some(transaction) if outcome.is_completed() => changed = transaction.keep()?,
             Some(transaction) => undone = transaction.take_back()?,
             None => {}
         }
@@ -221,7 +221,7 @@ impl Steps<'_> {
             drift,
             undone,
             changed,
-            transaction: kept,
+            transaction,
             calls: invoked.calls,
             fuel: invoked.fuel,
             memory_bytes: invoked.memory_bytes,

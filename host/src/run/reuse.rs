@@ -243,6 +243,10 @@ impl Steps<'_> {
                 None => return Ok(false),
             },
         };
+        if let (Some(claims), Some(journals)) = (so_far.ahead.claims(), &self.journals) {
+            // Two steps are in each other's way wherever the result of one is from.
+            transaction::claim_again(claims, so_far.position, &transaction::link(&journals.run, step.id))?;
+        }
         let Reused { output, calls, fuel, .. } = reused.clone();
         let is_live = log.is_live()?;
         log.note(&Flow::Reused(reused).of(step.id))?;

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 
 use serde_json::Value;
 
-use super::ahead::{Ahead, Threads, give_way};
+use super::ahead::{Ahead, Threads};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
@@ -80,6 +80,12 @@ pub(super) struct SoFar {
 const ASKED_FOR: &str = "it was asked for";
 /// Why a run is taken back that somebody has cancelled.
 pub(super) const CANCELLED: &str = "the run was cancelled";
+impl SoFar {
+    /// Milliseconds since the first step's turn came.
+    pub(super) fn passed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
 
 /// What became of the steps.
 #[derive(Debug)]
@@ -250,13 +256,16 @@ impl<'a> Steps<'a> {
             let mut threads = Threads { scope, handles: Vec::new(), lost };
             if self.may_run_ahead() {
                 so_far.ahead.prepare(self.order());
-                let kept = so_far.ahead.kept();
-                threads.handles.push(scope.spawn(move || give_way(&kept, &told)));
+                let (kept, claims) = (so_far.ahead.kept(), so_far.ahead.claims().cloned());
+                threads.handles.extend(claims.map(|claims| scope.spawn(move || kept.give_way(&claims, &told))));
             }
             let went = self.each(&steps, log, so_far, done, at, &mut threads);
             // What was done ahead of a turn that did not come does not count.
             let discarded = self.discard_ahead(so_far);
             // The claims of steps end with the run, and with them who could tell of a loss.
+            if let Some(claims) = so_far.ahead.claims() {
+                claims.end();
+            }
             so_far.ahead = Ahead::none();
             went.and_then(|because| discarded.map(|()| because))
         });

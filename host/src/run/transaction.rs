@@ -10,7 +10,7 @@ use super::steps::Steps;
 use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
-use crate::journal::claims::Claims;
+use crate::journal::claims::{Access, Claims};
 use crate::journal::{ChangeKind, Journal, PathChange, Root, Touched};
 use crate::sandbox::Undo;
 use crate::store::RunDir;
@@ -23,6 +23,8 @@ use crate::validate::ValidStep;
 pub(crate) const JOURNALS: &str = "journal";
 /// What a step touched, in the folder of its journal.
 const TOUCHED: &str = "touched.json";
+/// What a step claimed that ran beside others, in the same place.
+const CLAIMED: &str = "claimed.json";
 
 /// Where the journals of a run are.
 #[derive(Debug, Clone)]
@@ -95,26 +97,34 @@ impl Transaction {
         // Where it is lost the step is run again.
         let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
         written.map_err(|source| Error::Journals { path, source })?;
+        if let Some((claims, position)) = &self.claims {
+            let path = self.folder.join(CLAIMED);
+            let bytes = serde_json::to_vec(&claims.of(*position)).map_err(std::io::Error::other);
+            let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
+            written.map_err(|source| Error::Journals { path, source })?;
+        }
         Ok(changed)
     }
 
-    /// The attempt did not complete, or does not count: everything is as it was before it.
-    pub(super) fn take_back(self) -> Result<Vec<UndoneChange>, Error> {
-        let changes = self.undo.with(take_back)?;
+    /// The attempt did not complete: everything is as it was before it. What it touched stays claimed until [`Self::release`]: how it ended
+    /// depends on that.
+    pub(super) fn take_back(&self) -> Result<Vec<UndoneChange>, Error> {
+        self.undo.with(take_back)
+    }
+
+    /// What it touched does not count any more.
+    pub(super) fn release(self) {
         if let Some((claims, position)) = &self.claims {
             claims.release(*position);
         }
-        Ok(changes)
     }
 
-    /// The same for one that is made again from its beginning.
+    /// The attempt does not count: everything is as it was before it, and it may be made again from its beginning.
     pub(super) fn forget(self) -> Result<(), Error> {
         self.undo.with(|journal| journal.undo(None).map(drop))?;
         let gone = std::fs::remove_dir_all(&self.folder);
         gone.map_err(|source| Error::Journals { path: self.folder.clone(), source })?;
-        if let Some((claims, position)) = &self.claims {
-            claims.release(*position);
-        }
+        self.release();
         Ok(())
     }
 }
@@ -173,6 +183,13 @@ pub(super) fn writes(journal: &Path) -> Vec<String> {
 /// Claims again what a step had claimed that is settled.
 pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> Result<(), Error> {
     claims.enter(position, || {});
+    let kept = std::fs::read(journal.join(CLAIMED)).ok();
+    if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Access)>>(&bytes).ok()) {
+        // What is settled has lost nothing.
+        kept.iter().for_each(|(path, access)| drop(claims.claim(position, path, *access)));
+        return Ok(());
+    }
+    // It ran alone.
     if let (Some(touched), true) = (touched(journal), journal.is_dir()) {
         for (path, access) in Journal::open(journal)?.claims_of(&touched) {
             // What is settled has lost nothing.

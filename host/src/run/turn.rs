@@ -184,6 +184,18 @@ impl Steps<'_> {
         });
     }
 
+    /// The time that the run has, where that is bounded.
+    fn run_time_ms(&self) -> Option<u64> {
+        [self.authorized.budget().deadline_ms, self.checked.plan.plan().deadline_ms].into_iter().flatten().min()
+    }
+
+    /// What is left of it, for a step that begins now; `None` where nothing is.
+    pub(super) fn run_deadline(&self, so_far: &SoFar) -> Option<Option<RunDeadline>> {
+        let Some(amount_ms) = self.run_time_ms() else { return Some(None) };
+        let left_ms = amount_ms.checked_sub(so_far.passed_ms()).filter(|left| *left > 0)?;
+        Some(Some(RunDeadline { left_ms, amount_ms }))
+    }
+
     /// What is left of the run's budget for a step: its limits, and the time where that is bounded.
     fn left(
         &self,
@@ -198,12 +210,11 @@ impl Steps<'_> {
             Ok(limits) => limits,
             Err(exhausted) => return denied(exhausted),
         };
-        let of_plan = self.checked.plan.plan().deadline_ms;
-        let amount = [budget.deadline_ms, of_plan].into_iter().flatten().min();
-        let Some(amount) = amount else { return Ok(Ok((limits, None))) };
-        let passed_ms = u64::try_from(so_far.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Some(amount) = self.run_time_ms() else { return Ok(Ok((limits, None))) };
+        let passed_ms = so_far.passed_ms();
         let is_over = match log.next()? {
-            Next::Live => passed_ms >= amount,
+            // What ran ahead began in time.
+            Next::Live => passed_ms >= amount && !so_far.ahead.has(so_far.position),
             // The clock of a replay says nothing. What else a budget denies was found before.
             Next::Event(event) => matches!(&*event, Event::Denied(denied) if denied.why == Why::Budget),
             Next::End => false,

@@ -121,7 +121,7 @@ impl Live {
         let exclusive = create && open_flags.contains(fs::OpenFlags::EXCLUSIVE);
         match open_flags.contains(fs::OpenFlags::TRUNCATE) {
             // What was there does not matter.
-            true if create && !exclusive => {}
+            true if create && !exclusive => self.look(&fd, &path, follow, Look::Way).await,
             true => self.look(&fd, &path, follow, Look::Stat).await,
             false => self.look(&fd, &path, follow && !exclusive, Look::Content).await,
         }

@@ -1,0 +1,54 @@
+//! Host calls of a step that runs ahead, held back until its turn: then they get their place in the trace.
+
+use crate::id::Digest;
+use crate::limits;
+use crate::trace::{Call, TraceError, TraceSink};
+
+/// A line of the trace without name, parameters and result is shorter than that.
+const LINE_BYTES: usize = 256;
+
+/// Host calls that wait for their place in the trace.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    calls: Vec<(String, Vec<u8>, Vec<u8>)>,
+    blobs: Vec<(Digest, Vec<u8>)>,
+    bytes: u64,
+}
+
+impl Segment {
+    fn count(&mut self, bytes: usize) -> Result<(), TraceError> {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.bytes > limits::AHEAD_BYTES_MAX {
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(TraceError::Io { action: "hold back", path: "host calls".to_owned(), source });
+        }
+        Ok(())
+    }
+
+    /// Puts everything into the trace.
+    pub(super) fn put(self, sink: &mut dyn TraceSink) -> Result<(), TraceError> {
+        for (digest, bytes) in self.blobs {
+            sink.blob(digest, &bytes)?;
+        }
+        self.calls.iter().try_for_each(|(function, params, result)| sink.call(Call { function, params, result }))
+    }
+}
+
+impl TraceSink for Segment {
+    fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
+        self.count(LINE_BYTES + call.function.len() + call.params.len() + call.result.len())?;
+        self.calls.push((call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
+        Ok(())
+    }
+
+    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
+        self.count(bytes.len())?;
+        self.blobs.push((digest, bytes.to_vec()));
+        Ok(())
+    }
+
+    /// Not less than the lines will have: a step that exceeds its limit here is run again in its turn, which decides.
+    fn bytes_in_step(&self) -> u64 {
+        self.bytes
+    }
+}
