@@ -446,6 +446,11 @@ fn nowhere_in(folder: &Path, text: &str) {
         if path.is_dir() {
             nowhere_in(&path, text);
         } else {
+            use std::os::unix::fs::MetadataExt as _;
+            let file = path.metadata().expect("a file");
+            if file.blocks() == 0 {
+                continue; // The pre-image of a file of eight gigabytes that is one hole.
+            }
             let bytes = std::fs::read(&path).expect("readable");
             assert!(!String::from_utf8_lossy(&bytes).contains(text), "{} has the canary", path.display());
         }
