@@ -343,7 +343,7 @@ impl SkillHost {
     ///
     /// # Errors
     ///
-    /// [`Error`] where it has ended, had not begun, or where plan, policy or components are not those that it began with.
+    /// [`Error`] where it has ended, is taken back, had not begun, or where plan, policy or components are not those that it began with.
     pub fn go_on(&self, run: RunDir, options: &GoOnOptions) -> Result<Report, Error> {
         detached(|| run::go_on(self, run, options))
     }
@@ -371,7 +371,8 @@ impl SkillHost {
     ///
     /// # Errors
     ///
-    /// As [`Self::resume`]. What cannot be taken back is in the report.
+    /// As [`Self::resume`], and [`Error::TakenBack`] where that was done or begun before: what was sent is not taken back twice. What cannot
+    /// be taken back is in the report.
     pub fn roll_back(&self, run: &RunDir, options: &GoOnOptions) -> Result<Report, Error> {
         detached(|| run::continue_with(self, run, run::Purpose::Rollback, options))
     }
@@ -520,6 +521,14 @@ pub enum Error {
     HasEnded {
         /// The run.
         run: String,
+    },
+    /// What the run did is taken back, or is about to be.
+    #[error("the run `{run}` is taken back{}", if run == by { String::new() } else { format!(" by the run `{by}`") })]
+    TakenBack {
+        /// The run.
+        run: String,
+        /// The run that does it: itself, or another one.
+        by: String,
     },
     /// The policy is not the one that the run began with.
     #[error("the run `{run}` began under another policy")]

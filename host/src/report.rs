@@ -162,7 +162,38 @@ impl StepReport {
     }
 }
 
+/// What a run used, and what it did not use because results were taken from a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Fuel of the steps that ran.
+    pub fuel: u64,
+    /// Their host calls.
+    pub calls: u64,
+    /// Steps whose result was taken from a record.
+    pub reused: u64,
+    /// Fuel that they did not use again.
+    pub saved_fuel: u64,
+    /// Host calls that they did not make again.
+    pub saved_calls: u64,
+}
+
 impl Report {
+    /// What the run used and saved: the sums over its steps.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        for step in &self.steps {
+            cost.fuel = cost.fuel.saturating_add(step.fuel.unwrap_or_default());
+            cost.calls = cost.calls.saturating_add(step.calls);
+            if let Some(Saved { fuel, calls }) = step.reused {
+                cost.reused += 1;
+                cost.saved_fuel = cost.saved_fuel.saturating_add(fuel);
+                cost.saved_calls = cost.saved_calls.saturating_add(calls);
+            }
+        }
+        cost
+    }
+
     /// Whether this step was denied.
     #[must_use]
     pub fn denies(&self, step: &StepReport) -> bool {

@@ -84,11 +84,17 @@ pub(crate) fn continue_with(
     let lock = RunLock::acquire(from.path()).map_err(StoreError::from)?;
     transaction::put_in_order(from, &settled.settled)?;
     let earlier = Earlier::read(from, purpose)?;
+    if purpose == Purpose::Rollback
+        && let Some(by) = earlier.taken_back_by()
+    {
+        return Err(Error::TakenBack { run: from.id().to_owned(), by: by.to_owned() });
+    }
     let base = from.place()?.map_or_else(|| from.path().to_owned(), |place| place.base);
     let document = from.plan_document()?.at(&base);
     let options = RunOptions {
         inputs: settled.header.inputs,
         principal: Some(settled.header.principal),
+        log_only: settled.header.log_only,
         cancel: options.cancel.clone(),
         ..RunOptions::default()
     };

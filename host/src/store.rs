@@ -198,6 +198,10 @@ impl RunStore {
             if matches!(last_event(&run.trace()), Ok(Some(Event::RunEnd { .. }))) || RunLock::is_held(&path) {
                 continue;
             }
+            // Another one has taken it back: there is nothing to go on with.
+            if run.taken_back()?.is_some() {
+                continue;
+            }
             // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
             if let Ok(Some(settled)) = committed(&run.trace())
                 && !settled.has_ended

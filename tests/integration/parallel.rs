@@ -425,3 +425,39 @@ fn what_steps_claimed_is_known_when_a_run_goes_on() {
         assert_eq!(resumed.steps[2].outcome.as_ref(), outcome(&never_stopped, "l"), "{plan:#}");
     }
 }
+
+#[test]
+fn what_is_known_is_not_done_ahead() {
+    let host = host();
+    let count = |id: &str| step(id, "files.append", json!({"path": format!("/workspace/count-{id}"), "text": "x"}));
+    let fails = on("fails", "read-text", "in");
+    let steps = [count("a"), count("b"), after(count("c"), &["a"]), after(fails, &["b"]), count("d")];
+    let plan = in_parallel(steps, 4);
+    let run = host.run(&plan);
+    let counted = |names: [&str; 4]| names.map(|name| tree::read(&host.workspace()).get(&format!("count-{name}")).cloned());
+    let once = Some("file \"x\"".to_owned());
+    let names = ["a", "b", "c", "d"];
+    assert_eq!(counted(names), [once.clone(), once.clone(), once.clone(), None]);
+    host.write("in", "in");
+    let resumed = host.host.host.resume(&run.recorded(), &GoOnOptions::default()).unwrap();
+    assert_eq!(resumed.outcome, RunOutcome::Completed, "{resumed:#?}");
+    let reused: Vec<bool> = resumed.steps.iter().map(|step| step.reused.is_some()).collect();
+    assert_eq!((counted(names), reused), ([(); 4].map(|()| once.clone()), vec![true, true, true, false, false]));
+    // Nothing is done to take back what was.
+    let back = host.host.host.roll_back(&run.recorded(), &GoOnOptions::default());
+    assert!(back.is_ok_and(|back| back.steps.iter().all(|step| step.attempts == 0)));
+}
+
+#[test]
+fn results_of_other_runs_are_taken_beside_each_other() {
+    let host = host();
+    let steps = (0..4).map(|at| write(&format!("s{at}"), &format!("out-{at}"), "x"));
+    let plan = in_parallel(steps, 4);
+    let options = RunOptions { reuse: true, ..RunOptions::default() };
+    let first = host.run_with(&plan, &options).completed();
+    assert_eq!(first.trace.steps().len(), 4);
+    let second = host.run_with(&plan, &options).completed();
+    assert!(second.report.steps.iter().all(|step| step.reused.is_some()), "{:#?}", second.report);
+    assert!(second.trace.steps().is_empty());
+    host.replay_equals(&second);
+}

@@ -57,6 +57,7 @@ impl TestHost {
         let policy = PolicyDocument::parse(policy).unwrap_or_else(|problems| panic!("{problems:#?}\n{policy}"));
         let mut builder = SkillHost::builder()
             .policy(policy)
+            .durability(skillhost::Durability::Buffered)
             .workspace(folder.path().join("workspace"))
             .state(folder.path().join("state"));
         for (name, bytes) in skills {

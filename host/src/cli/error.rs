@@ -343,6 +343,11 @@ impl From<host::Error> for Error {
             }
             host::Error::HasEnded { .. } => Self::new(Exit::Request, chain(&error))
                 .hint("`host resume` makes a new run of what did not complete in it"),
+            host::Error::TakenBack { ref by, .. } => {
+                let hint =
+                    format!("`host inspect {by}` shows what is left; `host recover` goes on where it was stopped");
+                Self::new(Exit::Request, chain(&error)).hint(hint)
+            }
             host::Error::PolicyChanged { .. } => Self::new(Exit::Denied, chain(&error)).hint(
                 "name the policy that it began with by `--policy`, or make a new run under this one with `host resume`",
             ),

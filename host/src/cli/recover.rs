@@ -8,8 +8,8 @@ use crate::cli::run::go_on;
 use crate::cli::session::{GoOnArgs, Session};
 use crate::outcome::RunOutcome;
 use crate::report::{Report, human, json as report_json};
-use crate::store::index::{ApprovalState, RunFilter, RunStatus, reindex};
-use crate::store::{Index, RunDir, RunLock, StoreError};
+use crate::store::index::{RunFilter, RunStatus, reindex};
+use crate::store::{Index, RunLock, StoreError};
 
 /// Goes on with runs that a crash has stopped: undoes what was under way, keeps what is settled, does the rest
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ impl Recover {
         }
         let stopped = match &self.run {
             Some(run) => vec![store.find(run)?],
-            None => store.stopped()?.into_iter().chain(decided(session)?).collect(),
+            None => store.stopped()?,
         };
         let (mut reports, mut failure) = (Vec::new(), None);
         for run in stopped {
@@ -47,23 +47,6 @@ impl Recover {
         }
         Ok(reply(session, text, &reindexed, &reports).failure(failure))
     }
-}
-
-/// Runs that wait for nobody any more: the answer is there, and whoever gave it was stopped before the run went on.
-fn decided(session: &Session) -> Result<Vec<RunDir>, Error> {
-    let store = session.store();
-    let Some(index) = Index::existing(store.state(), session.durability()).map_err(StoreError::from)? else {
-        return Ok(Vec::new());
-    };
-    let paused = RunFilter { status: Some(RunStatus::Paused), ..RunFilter::default() };
-    let mut decided = Vec::new();
-    for run in index.runs(&paused).map_err(StoreError::from)? {
-        let approvals = index.approvals(&run.id).map_err(StoreError::from)?;
-        if !approvals.is_empty() && approvals.iter().all(|approval| approval.state != ApprovalState::Pending) {
-            decided.push(store.find(&run.id)?);
-        }
-    }
-    Ok(decided)
 }
 
 /// What every start does: goes on with the runs that a crash has stopped, as far as the index knows of them. What cannot go on is said and

@@ -142,7 +142,7 @@ impl Session {
             return builder;
         }
         if !self.env.stdin_is_terminal || !self.env.stderr_is_terminal {
-            self.note("`--interactive` has no terminal to ask on, so what needs approval is denied");
+            self.note("`--interactive` has no terminal to ask on, so what needs approval waits for `host approve`");
             return builder;
         }
         builder.approver(interactive::approver(self.output))

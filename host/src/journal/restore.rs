@@ -13,8 +13,8 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, fchmod, fsync, futimens, linkat, mkdirat, openat, renameat, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, Mode, OFlags, SeekFrom, Timespec, Timestamps, fchmod, fsync, futimens, linkat, mkdirat, openat, renameat,
+    seek, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -438,15 +438,36 @@ fn timestamps(times: &Times) -> Timestamps {
 pub(super) fn copy(from: &File, offset: u64, to: &File, len: u64) -> io::Result<()> {
     to.set_len(0)?;
     to.set_len(len)?;
-    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
+    // Holes stay holes.
+    pieces(from, offset, len, |at, piece| to.write_all_at(piece, at))
+}
+
+/// Hands over the parts of a file that are not all zeros, in pieces that begin at multiples of their size, each with its place behind
+/// `offset`. Holes are not read: a guest makes a file of terabytes with one byte.
+pub(super) fn pieces(
+    from: &File,
+    offset: u64,
+    len: u64,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let whole = PIECE_BYTES as u64;
+    let mut buffer = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
     let mut at = 0;
     while at < len {
+        match seek(from, SeekFrom::Data(offset + at)) {
+            Ok(data) => at = (data.saturating_sub(offset) / whole * whole).max(at),
+            Err(Errno::NXIO) => return Ok(()),
+            // A file system that knows no holes.
+            Err(_) => {}
+        }
+        if at >= len {
+            return Ok(());
+        }
         let wanted = usize::try_from(len - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        let piece = piece.get_mut(..wanted).unwrap_or_default();
+        let piece = buffer.get_mut(..wanted).unwrap_or_default();
         from.read_exact_at(piece, offset + at)?;
-        // Holes stay holes.
         if piece.iter().any(|byte| *byte != 0) {
-            to.write_all_at(piece, at)?;
+            take(at, piece)?;
         }
         at += wanted as u64;
     }

@@ -11,11 +11,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, unlinkat};
 
 use super::place::{Inode, Kind, Meta, Spot, folder_below};
 use super::record::Pre;
+use super::restore::pieces;
 use super::{Durability, Journal, JournalError, before::unsaved};
 use crate::limits;
-
-/// What is read and written at one time.
-const PIECE_BYTES: usize = 1 << 20;
 
 impl Journal {
     /// Another name of a file below a root, where it has one: found by looking at all of them.
@@ -87,14 +85,10 @@ impl Journal {
         let copy = File::from(made.map_err(|error| self.failed("written", error.into()))?);
         self.next_pre += 1;
         if !shares_blocks(&copy, source) {
-            if let Err(error) = self.count(meta.len) {
+            let copied = self.pieces(source, &copy, meta.len);
+            if let Err(error) = copied.map_err(failed).and_then(|bytes| self.count(bytes)) {
                 drop(self.discard(n));
                 return Err(error);
-            }
-            let copied = self.pieces(source, &copy, meta.len);
-            if let Err(error) = copied {
-                drop(self.discard(n));
-                return Err(failed(error));
             }
         }
         if self.durability == Durability::Full {
@@ -104,22 +98,22 @@ impl Journal {
         Ok(Pre::Copy { n })
     }
 
-    fn pieces(&mut self, source: &File, copy: &File, len: u64) -> io::Result<()> {
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut at = 0;
-        while at < len {
+    /// Copies what is not all zeros, up to a piece beyond what there is room for. Gives the bytes.
+    fn pieces(&mut self, source: &File, copy: &File, len: u64) -> io::Result<u64> {
+        let room = self.bounds.bytes.saturating_sub(self.copied);
+        let mut bytes = 0_u64;
+        // Holes stay holes.
+        copy.set_len(len)?;
+        pieces(source, 0, len, |at, piece| {
             #[cfg(test)]
             Fault::hit(&mut self.fault)?;
-            let wanted = usize::try_from(len - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-            let piece = piece.get_mut(..wanted).unwrap_or_default();
-            source.read_exact_at(piece, at)?;
-            // Holes stay holes.
-            if piece.iter().any(|byte| *byte != 0) {
+            if bytes <= room {
                 copy.write_all_at(piece, at)?;
             }
-            at += wanted as u64;
-        }
-        copy.set_len(len)
+            bytes = bytes.saturating_add(piece.len() as u64);
+            Ok(())
+        })?;
+        Ok(bytes)
     }
 
     /// Counts bytes of copies against the bound.

@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags, fsync, openat, readlinkat, renameat};
@@ -15,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::before::held_in;
 use super::place::{Kind, Meta, Place, Roots, below, folder_below};
 use super::record::{Gone, Pre, Record, State};
-use super::restore::copy;
+use super::restore::{copy, pieces};
 use super::save::pre_name;
 use super::{Journal, JournalError};
 use crate::durability::Durability;
@@ -23,8 +22,6 @@ use crate::id::Digest;
 
 /// How many states are in one frame.
 const STATES_IN_FRAME: usize = 500;
-/// What is read at one time.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// What became of one path, seen from before the step to after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -369,17 +366,15 @@ impl Roots {
     }
 }
 
-/// The digest of a part of a file, read in pieces.
+/// The digest of a part of a file: of its pieces that are not all zeros, each with its place, and of its length. The same content has the
+/// same digest wherever its holes are, and a hole takes no time.
 pub(super) fn digest(file: &File, offset: u64, len: u64) -> io::Result<Digest> {
     let mut hash = Sha256::new();
-    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
-    let mut at = 0;
-    while at < len {
-        let wanted = usize::try_from(len - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        let piece = piece.get_mut(..wanted).unwrap_or_default();
-        file.read_exact_at(piece, offset + at)?;
-        hash.update(&*piece);
-        at += wanted as u64;
-    }
+    pieces(file, offset, len, |at, piece| {
+        hash.update(at.to_le_bytes());
+        hash.update(piece);
+        Ok(())
+    })?;
+    hash.update(len.to_le_bytes());
     Ok(Digest::from_bytes(hash.finalize().into()))
 }

@@ -88,6 +88,13 @@ pub fn report(report: &Report, look: &Look) -> String {
     if !report.steps.is_empty() {
         out.add(format_args!("\n{}", steps(&report.steps, &report.denials, look)));
     }
+    let cost = report.cost();
+    if cost.reused > 0 {
+        let (executed, saved) = (counted(cost.calls, "call"), counted(cost.saved_calls, "call"));
+        let (fuel, saved_fuel) = (thousands(cost.fuel), thousands(cost.saved_fuel));
+        let steps = counted(cost.reused, "reused step");
+        out.add(format_args!("\nexecuted  fuel {fuel}, {executed}\nsaved     fuel {saved_fuel}, {saved} ({steps})\n"));
+    }
     let said = stderr(&report.steps, look);
     if !said.is_empty() {
         out.add(format_args!("\n{said}"));

@@ -24,6 +24,16 @@ pub fn report(report: &Report) -> Value {
     if !report.denials.is_empty() {
         out.insert("denials".to_owned(), report.denials.iter().map(denial).collect());
     }
+    let cost = report.cost();
+    if cost.reused > 0 {
+        out.insert(
+            "cost".to_owned(),
+            json!({
+                "executed": { "fuel": cost.fuel, "calls": cost.calls },
+                "saved": { "fuel": cost.saved_fuel, "calls": cost.saved_calls, "steps": cost.reused },
+            }),
+        );
+    }
     if let Some(pending) = &report.pending {
         out.insert(
             "pending".to_owned(),

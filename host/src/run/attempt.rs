@@ -287,6 +287,11 @@ fn drift(expect: Option<&Expect>, outcome: &Outcome) -> Option<(Drift, ExpectMod
     Some((contract::check(expect, output)?, expect.mode))
 }
 
+/// Whether an output is what the plan expects.
+pub(super) fn is_as_expected(expect: Option<&Expect>, output: &Value) -> bool {
+    expect.is_none_or(|expect| contract::check(expect, output).is_none())
+}
+
 fn contract_event(step: &StepId, drift: Drift, mode: ExpectMode, expect: Option<&Expect>) -> Event {
     let decision = if mode == ExpectMode::Strict { "block" } else { "warn" };
     Flow::Contract(Contract {

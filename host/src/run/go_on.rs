@@ -25,6 +25,9 @@ pub(crate) fn may_go_on(host: &SkillHost, folder: &RunDir) -> Result<Committed, 
     if settled.has_ended {
         return Err(Error::HasEnded { run: run() });
     }
+    if let Some(by) = folder.taken_back()? {
+        return Err(Error::TakenBack { run: run(), by });
+    }
     let policy = &host.policy.policy;
     if settled.header.policy != policy.digest
         || settled.header.rules != policy.rules.as_ref().map(|rules| rules.digest())

@@ -108,6 +108,27 @@ impl Ledger {
         }))
     }
 
+    /// Notes that a step of a run can no longer be undone, because this run has done so.
+    pub(crate) fn undone(&self, run: String, step: String) -> Result<(), Error> {
+        let by = self.run.clone();
+        match self.writer.with(move |index| index.mark_undone(&run, &step, &by))? {
+            // It changed nothing, is noted already, or its run is not in the index any more.
+            Err(IndexError::NoSuchStep { .. }) => Ok(()),
+            noted => Ok(noted?),
+        }
+    }
+
+    /// Notes that this run has taken back another one.
+    pub(crate) fn taken_back(&self, other: &str, wholly: bool) -> Result<(), Error> {
+        let status = if wholly { RunStatus::RolledBack } else { RunStatus::RollbackIncomplete };
+        let (other, reason) = (other.to_owned(), format!("taken back by the run {}", self.run));
+        match self.writer.with(move |index| index.set_status(&other, status, &reason))? {
+            // It is noted already, or that run is not in the index any more.
+            Err(IndexError::Transition { .. } | IndexError::NoSuchRun { .. }) => Ok(()),
+            noted => Ok(noted?),
+        }
+    }
+
     /// Notes that somebody was told.
     pub(crate) fn delivered(&self, delivery: Delivery) -> Result<(), Error> {
         Ok(self.writer.with(move |index| index.record_delivery(&delivery))??)

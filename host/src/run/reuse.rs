@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use super::attempt::is_as_expected;
 use super::log::{Go, Next, StepLog};
 use super::steps::{SoFar, Steps};
 use super::transaction;
 use crate::host::Error;
 use crate::id::{Digest, StepId, ToolName};
 use crate::observe::HostEvent;
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::Outcome;
 use crate::policy::Grant;
 use crate::report::{Saved, StepReport};
 use crate::sandbox::Divergence;
@@ -52,18 +54,27 @@ impl Purpose {
 pub(crate) struct Earlier {
     pub(crate) purpose: Purpose,
     pub(crate) run: String,
+    folder: RunDir,
     head: Digest,
     steps: BTreeMap<StepId, EarlierStep>,
     /// The steps in the order in which they completed.
     order: Vec<StepId>,
     /// Answers to questions of the plan, by what they are bound to.
     answers: BTreeMap<Digest, Reused>,
+    /// The same by the step that asked, also where nothing says what they are bound to.
+    answered: BTreeMap<StepId, Reused>,
+    /// The run that has taken it back.
+    taken_back_by: Option<String>,
+    /// The last step that wrote each path, by its number in `order`.
+    writers: OnceLock<BTreeMap<String, usize>>,
 }
 
 /// A step that completed.
 #[derive(Debug, Clone)]
 struct EarlierStep {
     begin: Option<StepBegin>,
+    /// Its number in the order of completion.
+    number: usize,
     reused: Reused,
     /// The folder of the journal of the attempt that completed.
     journal: PathBuf,
@@ -76,10 +87,14 @@ impl Earlier {
         let mut earlier = Self {
             purpose,
             run: folder.id().to_owned(),
+            folder: RunDir::open(folder.path())?,
             head: Digest::from_bytes([0; 32]),
             steps: BTreeMap::new(),
             order: Vec::new(),
             answers: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            taken_back_by: folder.taken_back()?,
+            writers: OnceLock::new(),
         };
         let (mut begun, mut asked) = (None, None);
         loop {
@@ -98,57 +113,91 @@ impl Earlier {
                         let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begin.tool.clone());
                         let reused = Reused { tool, fingerprint, source: hash, output, calls, fuel };
                         let journal = transaction::folder(folder.path(), &begin.step, begin.attempt, false);
-                        earlier.order.push(end.step.clone());
-                        earlier.steps.insert(end.step, EarlierStep { begin: Some(begin), reused, journal });
+                        earlier.completed(end.step, Some(begin), reused, journal);
                     }
                 }
                 Event::Flow(FlowEvent { step: Some(step), flow }) => earlier.flow(folder, step, flow, &mut asked),
-                Event::Approval(approval) if approval.answer.approved && approval.tool.is_approve() => {
-                    if let Some(subject) = asked.take() {
-                        let output = json!({ "by": approval.answer.by, "reason": approval.answer.reason });
-                        let tool = approval.tool;
-                        let reused = Reused { tool, fingerprint: subject, source: hash, output, calls: 0, fuel: 0 };
-                        earlier.answers.insert(subject, reused);
-                    }
+                Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }) => {
+                    earlier.taken_back_by = Some(earlier.run.clone());
                 }
-                Event::RunEnd { outcome: RunOutcome::RolledBack | RunOutcome::RollbackIncomplete, .. } => {
-                    earlier.steps.clear();
+                Event::Approval(approval) if approval.answer.approved && approval.tool.is_approve() => {
+                    let output = json!({ "by": approval.answer.by, "reason": approval.answer.reason });
+                    let (subject, tool) = (asked.take(), approval.tool);
+                    let fingerprint = subject.unwrap_or(hash);
+                    let reused = Reused { tool, fingerprint, source: hash, output, calls: 0, fuel: 0 };
+                    earlier.answered.insert(approval.step, reused.clone());
+                    earlier.answers.extend(subject.map(|subject| (subject, reused)));
                 }
                 _ => {}
             }
         }
+        if purpose == Purpose::Resume && earlier.taken_back_by.is_some() {
+            earlier.steps.clear();
+        }
         Ok(earlier)
+    }
+
+    fn completed(&mut self, step: StepId, begin: Option<StepBegin>, reused: Reused, journal: PathBuf) {
+        let number = self.order.len();
+        self.order.push(step.clone());
+        self.steps.insert(step, EarlierStep { begin, number, reused, journal });
+    }
+
+    /// The run that has taken it back, itself or another one.
+    pub(crate) fn taken_back_by(&self) -> Option<&str> {
+        self.taken_back_by.as_deref()
+    }
+
+    /// Its folder.
+    pub(super) const fn folder(&self) -> &RunDir {
+        &self.folder
     }
 
     fn flow(&mut self, folder: &RunDir, step: StepId, flow: Flow, asked: &mut Option<Digest>) {
         match flow {
             Flow::Reused(reused) if reused.tool.is_approve() => {
+                self.answered.insert(step, reused.clone());
                 self.answers.insert(reused.fingerprint, reused);
             }
             Flow::Reused(reused) => {
                 // Where the step ran is beside the trace: which run that was is a fact of this machine.
                 let journal = transaction::link(folder.path(), &step);
-                self.order.push(step.clone());
-                self.steps.insert(step, EarlierStep { begin: None, reused, journal });
+                self.completed(step, None, reused, journal);
             }
             Flow::ApprovalRequest(request) => *asked = Some(request.subject),
             _ => {}
         }
     }
 
-    /// Whether a step's result is known, or that of nothing: a question is asked by no run that takes back.
+    /// Whether a step's result is known.
     pub(super) fn has(&self, step: &StepId) -> bool {
-        self.steps.contains_key(step) || !self.answers.is_empty()
+        self.steps.contains_key(step) || self.answered.contains_key(step)
     }
 
-    /// Whether what a step read and wrote is as it left it, but for what later steps of its run have written.
-    fn changed_since(&self, step: &StepId, found: &EarlierStep, grant: &Grant) -> Result<(), String> {
+    /// Whether what a step read and wrote is as it left it, but for what later steps of its run have written. What the run that looks has
+    /// itself written anew (`rewritten`) is excused by nothing.
+    fn changed_since(&self, found: &EarlierStep, grant: &Grant, rewritten: &BTreeSet<String>) -> Result<(), String> {
         if grant.filesystem.is_empty() {
             return Ok(());
         }
-        let later = self.order.iter().skip_while(|of| *of != step).skip(1).filter_map(|of| self.steps.get(of));
-        let later: BTreeSet<String> = later.flat_map(|step| transaction::writes(&step.journal)).collect();
-        transaction::changed_since(&found.journal, &later)
+        let writers = self.writers.get_or_init(|| {
+            let steps = self.order.iter().filter_map(|step| self.steps.get(step));
+            let writes = steps.map(|step| (step.number, transaction::writes(&step.journal)));
+            writes.flat_map(|(number, paths)| paths.into_iter().map(move |path| (path, number))).collect()
+        });
+        transaction::changed_since(&found.journal, |path| {
+            let folder = format!("{}/", path.trim_end_matches('/'));
+            let is_below = |written: &&String| written.starts_with(&folder);
+            let later = |number: &usize| *number > found.number;
+            let is_later = writers.get(path).is_some_and(later)
+                || writers
+                    .range(folder.clone()..)
+                    .take_while(|(written, _)| is_below(written))
+                    .any(|(_, at)| later(at));
+            let is_rewritten =
+                || rewritten.contains(path) || rewritten.range(folder.clone()..).next().is_some_and(|p| is_below(&p));
+            is_later && !is_rewritten()
+        })
     }
 
     /// The event that says so.
@@ -168,6 +217,7 @@ impl Steps<'_> {
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Go<bool> {
+        let mut from = None;
         let reused = match log.next()? {
             Next::Event(event) => match *event {
                 Event::Flow(FlowEvent { step: Some(of), flow: Flow::Reused(reused) }) if of == *step.id => {
@@ -181,8 +231,9 @@ impl Steps<'_> {
                 _ => return Ok(false),
             },
             Next::End => return Ok(false),
-            Next::Live => match self.found(step, made, key, report)? {
-                Some((reused, journal)) => {
+            Next::Live => match self.found(step, made, key, so_far, report)? {
+                Some(Found { reused, journal, run }) => {
+                    from = Some(run);
                     if let (Some(journals), true) = (&self.journals, journal.is_dir()) {
                         transaction::keep_link(&journals.run, step.id, &journal)?;
                     }
@@ -200,8 +251,7 @@ impl Steps<'_> {
         let is_live = log.is_live()?;
         log.note(&Flow::Reused(reused).of(step.id))?;
         if is_live && let Some(ledger) = log.ledger() {
-            let reused_from = self.earlier.as_ref().map(|earlier| earlier.run.clone());
-            ledger.fact(StepFacts { step: step.id.to_string(), reused_from, ..StepFacts::default() });
+            ledger.fact(StepFacts { step: step.id.to_string(), reused_from: from, ..StepFacts::default() });
         }
         log.commit()?;
         report.outcome = Some(Outcome::Completed { output: output.clone() });
@@ -211,33 +261,53 @@ impl Steps<'_> {
         Ok(true)
     }
 
+    /// Whether a step's result may turn out to be known; `made` is its input, as far as that is, and its grant.
+    pub(super) fn may_be_taken(&self, step: &ValidStep<'_>, made: Option<(&Value, &Grant)>) -> Go<bool> {
+        if let Some(earlier) = &self.earlier {
+            return Ok(earlier.has(step.id));
+        }
+        let (Some(library), Some(call)) = (&self.library, step.call()) else { return Ok(false) };
+        if !may_be_of_any_run(step, call) {
+            return Ok(false);
+        }
+        let Some((input, grant)) = made else { return Ok(true) };
+        Ok(!library.find(self.key(step.id, call, input, grant))?.is_empty())
+    }
+
     /// The result of an earlier run, where there is one that still counts.
     fn found(
         &self,
         step: &ValidStep<'_>,
         made: Option<(Call<'_>, &Value, &Grant)>,
         key: Digest,
+        so_far: &SoFar,
         report: &mut StepReport,
-    ) -> Go<Option<(Reused, PathBuf)>> {
-        let Some(earlier) = &self.earlier else { return self.of_any_run(step, made, key) };
-        let Some((call, input, grant)) = made else {
-            return Ok(earlier.answers.get(&key).map(|reused| (reused.clone(), PathBuf::new())));
+    ) -> Go<Option<Found>> {
+        let Some(earlier) = &self.earlier else { return self.of_any_run(step, made, key, report) };
+        let found = |reused: &Reused, journal| {
+            let reused = Reused { fingerprint: key, ..reused.clone() };
+            Some(Found { reused, journal, run: earlier.run.clone() })
         };
-        let Some(found) = earlier.steps.get(step.id) else { return Ok(None) };
-        if earlier.purpose == Purpose::Rollback {
-            let reused = Reused { fingerprint: key, tool: call.tool.name.clone(), ..found.reused.clone() };
-            return Ok(Some((reused, found.journal.clone())));
+        let takes_back = earlier.purpose == Purpose::Rollback;
+        let Some((call, input, grant)) = made else {
+            // What is taken back is taken back whatever the answer is bound to.
+            let answer = if takes_back { earlier.answered.get(step.id) } else { earlier.answers.get(&key) };
+            return Ok(answer.and_then(|reused| found(reused, PathBuf::new())));
+        };
+        let Some(known) = earlier.steps.get(step.id) else { return Ok(None) };
+        if takes_back {
+            let reused = Reused { tool: call.tool.name.clone(), ..known.reused.clone() };
+            return Ok(found(&reused, known.journal.clone()));
         }
-        let changed = match found.reused.fingerprint == key {
-            false => Some(what_changed(call, input, found)),
-            true => earlier.changed_since(step.id, found, grant).err(),
+        let changed = match known.reused.fingerprint == key {
+            false => Some(what_changed(call, input, known)),
+            true => earlier.changed_since(known, grant, &so_far.rewritten).err(),
         };
         if let Some(why) = changed {
-            self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why });
-            report.ran_again = Some(why);
+            self.runs_again(step, why, report);
             return Ok(None);
         }
-        Ok(Some((found.reused.clone(), found.journal.clone())))
+        Ok(found(&known.reused, known.journal.clone()))
     }
 
     /// A result of any run, for a step that may take one.
@@ -246,12 +316,13 @@ impl Steps<'_> {
         step: &ValidStep<'_>,
         made: Option<(Call<'_>, &Value, &Grant)>,
         key: Digest,
-    ) -> Go<Option<(Reused, PathBuf)>> {
+        report: &mut StepReport,
+    ) -> Go<Option<Found>> {
         let (Some(library), Some((call, _, grant))) = (&self.library, made) else { return Ok(None) };
-        let annotations = &call.tool.annotations;
-        if !(annotations.read_only || annotations.idempotent || step.reuse) {
+        if !may_be_of_any_run(step, call) {
             return Ok(None);
         }
+        let mut changed = None;
         for candidate in library.find(key)? {
             let Ok(folder) = library.store.find(&candidate.run) else { continue };
             let Ok(earlier) = Earlier::read(&folder, Purpose::Resume) else { continue };
@@ -262,13 +333,44 @@ impl Steps<'_> {
             let Some(found) = earlier.steps.get(&name).filter(|found| found.reused.fingerprint == key) else {
                 continue;
             };
-            match earlier.changed_since(&name, found, grant) {
-                Ok(()) => return Ok(Some((found.reused.clone(), found.journal.clone()))),
-                Err(why) => self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why }),
+            // Another plan may expect something else of it: then this one runs, and says what came.
+            if !is_as_expected(step.expect, &found.reused.output) {
+                continue;
             }
+            match earlier.changed_since(found, grant, &BTreeSet::new()) {
+                Ok(()) => {
+                    let (reused, journal) = (found.reused.clone(), found.journal.clone());
+                    return Ok(Some(Found { reused, journal, run: candidate.run }));
+                }
+                // Of several the newest is what is told of.
+                Err(why) => changed = changed.or(Some(why)),
+            }
+        }
+        if let Some(why) = changed {
+            self.runs_again(step, why, report);
         }
         Ok(None)
     }
+
+    fn runs_again(&self, step: &ValidStep<'_>, why: String, report: &mut StepReport) {
+        self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why });
+        report.ran_again = Some(why);
+    }
+}
+
+/// A result that still counts.
+struct Found {
+    reused: Reused,
+    /// The folder of the journal of the step that gave it.
+    journal: PathBuf,
+    /// The run that it is taken from.
+    run: String,
+}
+
+/// Whether the result of a step may be that of any run.
+const fn may_be_of_any_run(step: &ValidStep<'_>, call: Call<'_>) -> bool {
+    let annotations = &call.tool.annotations;
+    annotations.read_only || annotations.idempotent || step.reuse
 }
 
 /// Why a key is another one.

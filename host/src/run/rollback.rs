@@ -27,10 +27,18 @@ impl Steps<'_> {
     ) -> Go<()> {
         log.note(&Flow::Rollback(Rollback { because: because.clone() }).of_run())?;
         log.commit()?;
+        if let (Some(earlier), Some(ledger)) = (&self.earlier, log.ledger()) {
+            // Before anything is taken back: from here on nobody goes on with that run.
+            earlier.folder().keep_taken_back(ledger.run())?;
+        }
         let mut left = Vec::new();
         let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
         for (position, attempt) in std::mem::take(&mut so_far.completed).into_iter().rev() {
             let (Some(step), Some(report)) = (steps.get(position), done.steps.get_mut(position)) else { continue };
+            if so_far.purpose.is_none() && report.reused.is_some() {
+                // Another run has done that, and it stays.
+                continue;
+            }
             let journal = (attempt, so_far.journals.get(&position).cloned());
             self.take_back(step, journal, report, log, so_far, &mut left)?;
         }
@@ -43,6 +51,9 @@ impl Steps<'_> {
             }
         }
         left.truncate(limits::ROLLBACK_LEFT_MAX);
+        if let (Some(earlier), Some(ledger)) = (&self.earlier, log.ledger()) {
+            ledger.taken_back(&earlier.run, left.is_empty())?;
+        }
         done.outcome = if left.is_empty() { RunOutcome::RolledBack } else { RunOutcome::RollbackIncomplete };
         done.rollback = Some(RollbackReport { because, left });
         Ok(())
@@ -63,10 +74,19 @@ impl Steps<'_> {
             let paths = undone.conflicts.join(", ");
             left.push(format!("step `{}` ({}): somebody else has changed {paths} since", step.id, report.tool));
         }
+        // What only reads, or cannot reach anything, has done nothing that is not undone.
         report.undone = undone.conflicts.is_empty();
-        // What changed files and could reach nothing else is as it was.
-        let is_all = !undone.changes.is_empty() && authorized.grant.network.is_empty();
+        // What changed files and could reach nothing else is as it was, or is somebody else's by now: it is not for a compensation.
+        let has_changed = !undone.changes.is_empty() || !undone.conflicts.is_empty();
+        let is_all = has_changed && authorized.grant.network.is_empty();
         let (Some(call), Some(granted), false) = (step.compensation, &authorized.compensation, is_all) else {
+            if step.compensation.is_none() && authorized.grant.may_send_unsafe() {
+                report.undone = false;
+                if !step.irreversible {
+                    let line = "what it may have sent cannot be taken back";
+                    left.push(format!("step `{}` ({}): {line}", step.id, report.tool));
+                }
+            }
             return Ok(());
         };
         let input = self.checked.plan.resolve_compensation(step, &so_far.outputs);

@@ -12,7 +12,7 @@ use super::ahead::{Ahead, Threads};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
-use super::transaction::Journals;
+use super::transaction::{self, Journals};
 use super::turn::Turned;
 use crate::clock::Stopwatch;
 use crate::host::{Error, SkillHost};
@@ -70,14 +70,16 @@ pub(super) struct SoFar {
     pub(super) tried: BTreeSet<usize>,
     /// Journals of steps that did not run here, by position.
     pub(super) journals: BTreeMap<usize, PathBuf>,
+    /// Why the run continues another one, if it does.
+    pub(super) purpose: Option<Purpose>,
+    /// What steps wrote that ran here although the run continues another one, by guest path.
+    pub(super) rewritten: BTreeSet<String>,
 }
 
-impl SoFar {
-    /// Milliseconds since the first step's turn came.
-    pub(super) fn passed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
+/// Why a run is taken back that somebody wants to be.
+const ASKED_FOR: &str = "it was asked for";
+/// Why a run is taken back that somebody has cancelled.
+pub(super) const CANCELLED: &str = "the run was cancelled";
 
 /// What became of the steps.
 #[derive(Debug)]
@@ -199,6 +201,8 @@ impl<'a> Steps<'a> {
             ahead: Ahead::none(),
             tried: BTreeSet::new(),
             journals: BTreeMap::new(),
+            purpose: None,
+            rewritten: BTreeSet::new(),
         };
         let steps = self.checked.plan.steps().map(|step| {
             StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
@@ -228,11 +232,13 @@ impl<'a> Steps<'a> {
     ) -> Go<()> {
         if let Some(earlier) = &self.earlier {
             log.note(&earlier.event())?;
+            so_far.purpose = Some(earlier.purpose);
         } else {
-            log.take(|event| match event {
-                Event::Flow(FlowEvent { flow: Flow::Continues(_), .. }) => Some(()),
+            let purpose = log.take(|event| match event {
+                Event::Flow(FlowEvent { flow: Flow::Continues(continues), .. }) => Some(continues.why.clone()),
                 _ => None,
             })?;
+            so_far.purpose = purpose.and_then(|why| Purpose::from_name(&why));
         }
         for denial in would_deny {
             *at = Some(denial.step.clone());
@@ -260,8 +266,11 @@ impl<'a> Steps<'a> {
         let because = went?;
         *at = None;
         let has_failed = !matches!(done.outcome, RunOutcome::Completed | RunOutcome::Paused);
-        if self.takes_back(log)? {
-            self.roll_back("it was asked for".to_owned(), log, so_far, done)?;
+        if so_far.purpose == Some(Purpose::Rollback) {
+            // One that was cancelled before it knew all that is to be taken back takes back nothing.
+            if !has_failed {
+                self.roll_back(ASKED_FOR.to_owned(), log, so_far, done)?;
+            }
         } else if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
         }
@@ -272,26 +281,17 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// Whether a run that takes another one back has come to where that one ended.
-    fn ends_here(&self, step: &ValidStep<'_>, log: &mut dyn StepLog) -> Go<bool> {
+    /// Whether a run that takes another one back has come to where that one ended: what is left of the plan did not complete. What was
+    /// skipped in between is skipped again.
+    fn ends_here(&self, left: &[ValidStep<'_>], log: &mut dyn StepLog) -> Go<bool> {
         Ok(match (&self.earlier, log.next()?) {
-            (Some(earlier), Next::Live) => earlier.purpose == Purpose::Rollback && !earlier.has(step.id),
+            (Some(earlier), Next::Live) => {
+                earlier.purpose == Purpose::Rollback && !left.iter().any(|step| earlier.has(step.id))
+            }
             (_, Next::Event(event)) => {
                 matches!(*event, Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }))
             }
             _ => false,
-        })
-    }
-
-    /// Whether this run is there to take back what another one did.
-    fn takes_back(&self, log: &mut dyn StepLog) -> Go<bool> {
-        Ok(match log.next()? {
-            Next::Live => self.earlier.as_ref().is_some_and(|earlier| earlier.purpose == Purpose::Rollback),
-            Next::Event(event) => match *event {
-                Event::Flow(FlowEvent { flow: Flow::Rollback(rollback), .. }) => rollback.because == "it was asked for",
-                _ => false,
-            },
-            Next::End => false,
         })
     }
 
@@ -332,20 +332,28 @@ impl<'a> Steps<'a> {
             so_far.position = position;
             if self.is_cancelled_here(log)? {
                 done.outcome = RunOutcome::Cancelled;
-                return Ok("the run was cancelled".to_owned());
+                return Ok(CANCELLED.to_owned());
             }
             if self.may_run_ahead() && log.is_live()? {
                 so_far.ahead.switch_on();
                 self.run_ahead(steps, position, so_far, threads)?;
             }
-            if self.ends_here(step, log)? {
+            if self.ends_here(steps.get(position..).unwrap_or_default(), log)? {
                 return Ok(String::new());
             }
             // Only what calls a tool is granted something.
             let authorized = self.authorized.step(step.id);
             let Some(report) = done.steps.get_mut(position) else { continue };
             match self.turn(step, authorized, so_far, log, report)? {
-                Turned::Completed => so_far.completed.push((position, report.attempts)),
+                Turned::Completed => {
+                    if let (Some(journals), Some(Purpose::Resume), 1..) =
+                        (&self.journals, so_far.purpose, report.attempts)
+                    {
+                        let journal = transaction::folder(&journals.run, step.id, report.attempts, false);
+                        so_far.rewritten.extend(transaction::writes(&journal));
+                    }
+                    so_far.completed.push((position, report.attempts));
+                }
                 Turned::Skipped(reason) => report.skipped = Some(reason),
                 Turned::Stopped { outcome, because } => {
                     done.outcome = outcome;
@@ -372,9 +380,11 @@ impl<'a> Steps<'a> {
     pub(super) fn is_cancelled_here(&self, log: &mut dyn StepLog) -> Go<bool> {
         Ok(match log.next()? {
             Next::Live => self.cancel.is_cancelled(),
-            Next::Event(event) => {
-                matches!(*event, Event::RunEnd { outcome: RunOutcome::Cancelled, .. })
-            }
+            Next::Event(event) => match *event {
+                Event::RunEnd { outcome, .. } => outcome == RunOutcome::Cancelled,
+                Event::Flow(FlowEvent { flow: Flow::Rollback(rollback), .. }) => rollback.because == CANCELLED,
+                _ => false,
+            },
             Next::End => false,
         })
     }

@@ -165,13 +165,10 @@ pub(super) fn touched(journal: &Path) -> Option<Touched> {
     serde_json::from_slice(&std::fs::read(journal.join(TOUCHED)).ok()?).ok()
 }
 
-/// Whether what a step read and wrote is as it left it, but for what later steps of its run have written.
-pub(super) fn changed_since(journal: &Path, later: &BTreeSet<String>) -> Result<(), String> {
+/// Whether what a step read and wrote is as it left it, but for paths of which `is_later` says that a later step of its run has written
+/// them.
+pub(super) fn changed_since(journal: &Path, is_later: impl Fn(&str) -> bool) -> Result<(), String> {
     let Some(mut touched) = touched(journal) else { return Err("what it read is not known any more".to_owned()) };
-    let is_later = |path: &String| {
-        let below = format!("{}/", path.trim_end_matches('/'));
-        later.iter().any(|write| write == path || write.starts_with(&below))
-    };
     touched.reads.retain(|path, _| !is_later(path));
     touched.writes.retain(|path, _| !is_later(path));
     let opened = Journal::open(journal).map_err(|error| error.to_string())?;
@@ -279,7 +276,9 @@ impl Steps<'_> {
             return Ok(recorded_undo(step.id, log)?.unwrap_or_default());
         }
         let Some(journals) = &self.journals else { return Ok(Undone::default()) };
-        let at = elsewhere.unwrap_or_else(|| folder(&journals.run, step.id, attempt, false));
+        let own = folder(&journals.run, step.id, attempt, false);
+        // A run that goes on knows of a result that it had taken before by the link alone.
+        let at = elsewhere.unwrap_or_else(|| if own.is_dir() { own } else { link(&journals.run, step.id) });
         if !at.is_dir() {
             return Ok(Undone::default());
         }
@@ -294,6 +293,11 @@ impl Steps<'_> {
         if !undone.changes.is_empty() || !undone.conflicts.is_empty() {
             log.note(&Flow::Undone(undone.clone()).of(step.id))?;
             log.commit()?;
+        }
+        if let (true, Some(ledger)) = (undone.conflicts.is_empty(), log.ledger()) {
+            // In the run that did it: `runs/<run>/journal/<step>.<attempt>`.
+            let run = at.ancestors().nth(2).and_then(Path::file_name).map(|run| run.to_string_lossy().into_owned());
+            ledger.undone(run.unwrap_or_default(), step.id.to_string())?;
         }
         Ok(undone)
     }

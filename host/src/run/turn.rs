@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::log::{Go, Next, StepLog};
-use super::steps::{SoFar, Steps};
+use super::reuse::Purpose;
+use super::steps::{CANCELLED, SoFar, Steps};
 use crate::flow::{backoff, condition};
 use crate::host::Error;
 use crate::limits::{LimitKind, StepLimits};
@@ -42,7 +43,7 @@ type Left = (StepLimits, Option<RunDeadline>);
 
 impl Turned {
     fn cancelled() -> Self {
-        Self::Stopped { outcome: RunOutcome::Cancelled, because: "the run was cancelled".to_owned() }
+        Self::Stopped { outcome: RunOutcome::Cancelled, because: CANCELLED.to_owned() }
     }
 }
 
@@ -92,6 +93,10 @@ impl Steps<'_> {
         let key = self.key(step.id, call, &input, &authorized.grant);
         if self.reused(step, Some((call, &input, &authorized.grant)), (&call.tool.name, key), so_far, log, report)? {
             return Ok(Turned::Completed);
+        }
+        if so_far.purpose == Some(Purpose::Rollback) {
+            let what = format!("step `{}` was skipped, and now it would run", step.id);
+            return Err(Error::Damaged { what }.into());
         }
         let mut number = 1;
         loop {
@@ -187,7 +192,7 @@ impl Steps<'_> {
     /// What is left of it, for a step that begins now; `None` where nothing is.
     pub(super) fn run_deadline(&self, so_far: &SoFar) -> Option<Option<RunDeadline>> {
         let Some(amount_ms) = self.run_time_ms() else { return Some(None) };
-        let left_ms = amount_ms.checked_sub(so_far.passed_ms()).filter(|left| *left > 0)?;
+        let left_ms = amount_ms.checked_sub(passed_ms(so_far)).filter(|left| *left > 0)?;
         Some(Some(RunDeadline { left_ms, amount_ms }))
     }
 
@@ -206,7 +211,7 @@ impl Steps<'_> {
             Err(exhausted) => return denied(exhausted),
         };
         let Some(amount) = self.run_time_ms() else { return Ok(Ok((limits, None))) };
-        let passed_ms = so_far.passed_ms();
+        let passed_ms = passed_ms(so_far);
         let is_over = match log.next()? {
             // What ran ahead began in time.
             Next::Live => passed_ms >= amount && !so_far.ahead.has(so_far.position),
@@ -220,6 +225,11 @@ impl Steps<'_> {
         let left_ms = amount.saturating_sub(passed_ms).max(1);
         Ok(Ok((limits, Some(RunDeadline { left_ms, amount_ms: amount }))))
     }
+}
+
+/// Milliseconds since the first step's turn came.
+fn passed_ms(so_far: &SoFar) -> u64 {
+    u64::try_from(so_far.started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a step may run.

@@ -44,7 +44,17 @@ pub(crate) fn undo(host: &SkillHost, count: usize, force: bool) -> Result<Vec<Un
     if index.is_new() {
         index.catch_up(&host.store)?;
     }
-    let steps = index.undo_stack(count)?;
+    let steps = loop {
+        let steps = index.undo_stack(count)?;
+        // A rollback that was stopped right after it had undone them.
+        let undone: Vec<_> = steps.iter().filter(|step| is_undone(host, step)).collect();
+        if undone.is_empty() {
+            break steps;
+        }
+        for step in undone {
+            index.mark_undone(&step.run, &step.step, "rollback")?;
+        }
+    };
     if steps.len() < count {
         return Err(Error::NothingToUndo { asked: count, there: steps.len() });
     }
@@ -70,6 +80,15 @@ pub(crate) fn undo(host: &SkillHost, count: usize, force: bool) -> Result<Vec<Un
         undone.push(UndoneStep { run, step, changes });
     }
     Ok(undone)
+}
+
+/// Whether there is nothing left to undo of a step. What cannot be read is told when it is undone.
+fn is_undone(host: &SkillHost, step: &UndoStep) -> bool {
+    let journal = host.store.find(&step.run).map_err(Error::from).and_then(|run| {
+        let folder = journal_of(run.path(), step)?;
+        Ok(Journal::open(&folder)?)
+    });
+    journal.is_ok_and(|journal| journal.is_undone())
 }
 
 fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathBuf, Error> {

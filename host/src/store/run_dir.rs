@@ -28,6 +28,8 @@ const POLICY: &str = "policy.toml";
 const RULES: &str = "access.cedar";
 const TIMING: &str = "timing.jsonl";
 const PLACE: &str = "place.json";
+/// The run that has taken this one back.
+const TAKEN_BACK: &str = "taken-back";
 const COMPONENTS: &str = "components";
 
 /// The folder of one run.
@@ -88,6 +90,38 @@ impl RunDir {
         }
         let place = serde_json::from_slice(&self.read(&path)?).map_err(io::Error::other);
         place.map(Some).map_err(failed("read", &path))
+    }
+
+    /// Says that another run takes this one back, before it does: nobody goes on with it from here on, and nobody takes it back twice.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_taken_back(&self, by: &str) -> Result<(), StoreError> {
+        let path = self.path.join(TAKEN_BACK);
+        // A rollback that goes on says it again.
+        if self.taken_back()?.is_some() {
+            return Ok(());
+        }
+        let written = create_file(&path).and_then(|mut file| {
+            file.write_all(by.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(failed("write", &path))?;
+        sync_folder(&self.path)
+    }
+
+    /// The run that has taken this one back.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where what was kept cannot be read.
+    pub fn taken_back(&self) -> Result<Option<String>, StoreError> {
+        let path = self.path.join(TAKEN_BACK);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(String::from_utf8_lossy(&self.read(&path)?).into_owned()))
     }
 
     pub(super) fn create(path: PathBuf, id: String, shared: PathBuf) -> Result<Self, StoreError> {

@@ -68,7 +68,12 @@ pub fn oracle(program: &Program, scenario: &Scenario) -> (Left, Vec<Vec<String>>
     }
     let outcome = told.as_ref().map(|(_, outcome, _)| outcome.clone()).unwrap_or_default();
     assert!(scenario.ends == outcome, "`{}` ended as {outcome}: {last}", scenario.name);
-    (place.left(told).expect("it is whole"), points)
+    let left = place.left(told).expect("it is whole");
+    for kind in scenario.shows {
+        let is_there = left.trace.contains(&format!("\"kind\":\"{kind}\""));
+        assert!(is_there, "`{}` does not show `{kind}`", scenario.name);
+    }
+    (left, points)
 }
 
 /// Kills one scenario everywhere.

@@ -114,7 +114,7 @@ impl<'a> Place<'a> {
             Standing::NotBegun => {
                 let mut run =
                     self.command(&["run", "plan.json", "--policy", "policy.toml", "--workspace", "workspace"]);
-                for (name, file) in self.scenario.skills() {
+                for (name, file) in self.scenario.skills(self.folder.path()) {
                     run.arg("--skill").arg(format!("{name}={}", file.display()));
                 }
                 Some(run)
@@ -198,11 +198,17 @@ impl<'a> Place<'a> {
     /// Comes to a kill in one of the run's commands, from 0. `None` where it was not killed: there was no such command or point.
     #[must_use]
     pub fn killed(&self, command: usize, kill: Kill) -> Option<String> {
+        self.killed_with(command, kill, false)?.pop()
+    }
+
+    /// The same with all points up to the kill, described where that is wanted.
+    #[must_use]
+    pub fn killed_with(&self, command: usize, kill: Kill, describe: bool) -> Option<Vec<String>> {
         for _ in 0..command {
             untraced(self.next()?);
         }
-        let traced = super::trace(&self.next()?, Some(kill), false);
-        traced.points.last().filter(|_| traced.is_killed).cloned()
+        let traced = super::trace(&self.next()?, Some(kill), describe);
+        traced.is_killed.then_some(traced.points)
     }
 
     /// What is there now.

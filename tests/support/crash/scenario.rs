@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -29,6 +30,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// The plan.
     pub plan: Value,
+    /// The kinds of events that its trace has: it would show less without.
+    pub shows: &'static [&'static str],
     /// How the run ends that is never killed.
     pub ends: &'static str,
 }
@@ -67,17 +70,21 @@ impl Scenario {
         fs::set_permissions(workspace.join("empty"), fs::Permissions::from_mode(0o750)).expect("its mode");
     }
 
-    /// The skills that are not built in.
+    /// The skills that are not built in; `folder` gets those that are made here.
     #[must_use]
-    pub fn skills(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![("probe", repo::component_path("probe")), ("flaky", flaky())]
+    pub fn skills(&self, folder: &Path) -> Vec<(&'static str, PathBuf)> {
+        let path = folder.join("flaky.wasm");
+        if !path.is_file() {
+            fs::write(&path, flaky()).expect("written");
+        }
+        vec![("probe", repo::component_path("probe")), ("flaky", path)]
     }
 }
 
 /// A tool that traps twice of three times: whether it does is drawn from the seed, anew in each attempt.
-fn flaky() -> PathBuf {
-    static PATH: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    PATH.get_or_init(|| {
+fn flaky() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| {
         let core = r#"
             (import "wasi:random/random@0.2.12" "get-random-u64" (func $random (result i64)))
             (func (export "draw") (result i32)
@@ -85,14 +92,8 @@ fn flaky() -> PathBuf {
               (local.set $drawn (i32.wrap_i64 (i64.rem_u (call $random) (i64.const 3))))
               (if (local.get $drawn) (then unreachable))
               (local.get $drawn))"#;
-        let guest = Guest { imports: &["wasi:random/random@0.2.12"], exports: "export draw: func() -> u32;", core };
-        let folder = std::env::temp_dir().join(format!("skillhost-crash-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.join("flaky.wasm");
-        fs::write(&path, guest.build()).expect("written");
-        path
+        Guest { imports: &["wasi:random/random@0.2.12"], exports: "export draw: func() -> u32;", core }.build()
     })
-    .clone()
 }
 
 fn probe(id: &str, args: &[&str]) -> Value {
@@ -153,7 +154,13 @@ fn pure() -> Scenario {
     let output = json!({"by": "{{steps.ask.by}}", "drawn": "{{steps.draw}}", "joined": "{{steps.join}}",
                         "parts": "{{steps.split}}", "large": "{{steps.large}}"});
     let plan = json!({"schema": "skillhost.plan/1", "name": "pure", "seed": 7, "steps": steps, "output": output});
-    Scenario { name: "pure", about: "no file changes; retry, condition, contract, approval", plan, ends: "completed" }
+    Scenario {
+        name: "pure",
+        about: "no file changes; retry, condition, contract, approval",
+        plan,
+        shows: &["retry", "skipped", "approval"],
+        ends: "completed",
+    }
 }
 
 /// Everything that a tool can do to files, a person who is asked between, and an end in failure after two attempts.
@@ -199,6 +206,7 @@ fn files() -> Scenario {
         name: "files",
         about: "folders, overwriting, appending, renaming, removing, links, approval",
         plan,
+        shows: &["retry", "approval"],
         ends: "completed",
     }
 }
@@ -230,6 +238,7 @@ fn rollback() -> Scenario {
         name: "rollback",
         about: "a step fails three times; undo and compensation, last one first",
         plan,
+        shows: &["retry", "rollback", "undone"],
         ends: "rolled-back",
     }
 }
@@ -252,5 +261,5 @@ fn parallel() -> Scenario {
     ));
     let plan = json!({"schema": "skillhost.plan/1", "name": "parallel", "parallel": 2, "seed": 7, "steps": steps,
                       "output": "{{steps.join.bytes}}"});
-    Scenario { name: "parallel", about: "two steps at a time, joined", plan, ends: "completed" }
+    Scenario { name: "parallel", about: "two steps at a time, joined", plan, shows: &["step-end"], ends: "completed" }
 }

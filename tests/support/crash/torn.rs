@@ -84,10 +84,11 @@ fn cut(program: &Program, scenario: &Scenario, sync: &Unsynced, every: usize, wa
     for cut in cuts {
         let place = Place::new(program, scenario);
         let kill = Kill { at: sync.at, place: Where::Entered };
-        let Some(here) = place.killed(sync.command, kill) else { continue };
-        // Threads are not always in the same order.
-        let file = here.split(' ').nth(1).map(PathBuf::from);
-        let Some(file) = file.filter(|file| only_grows(file) && here.contains("sync")) else { continue };
+        let Some(points) = place.killed_with(sync.command, kill, true) else { continue };
+        let here = points.last().cloned().unwrap_or_default();
+        // Threads are not always in the same order: only what is in fact not synced may be lost.
+        let found = unsynced(&[points]).pop().filter(|found| found.at == sync.at && found.all >= cut);
+        let Some(file) = found.and_then(|_| here.split(' ').nth(1).map(PathBuf::from)) else { continue };
         let mut commands = 0;
         let failure = cut_and_recover(&place, &file, cut, wanted, &mut commands);
         let mut tally = tally.lock().expect("not poisoned");

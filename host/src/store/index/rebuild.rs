@@ -14,7 +14,7 @@ use super::commit::{self, NewRun, insert_run};
 use super::db::{Db, integer};
 use super::query::{RunRow, StepRow};
 use super::row::{EventRow, Row, StepFacts};
-use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError};
+use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError, RunStatus};
 use crate::clock;
 use crate::limits;
 use crate::store::{RUNS, RunDir, RunStore, StoreError, failed};
@@ -122,7 +122,8 @@ impl Index {
                 Some(folder) => follow(db, run, folder)?,
                 None => None,
             };
-            restore(db, run, &kept)?;
+            let taken_back = folder.as_ref().and_then(|folder| folder.taken_back().ok().flatten());
+            restore(db, run, &kept, taken_back.as_deref())?;
             for facts in beside.iter().flatten() {
                 // A fact about a step that is not in the trace (any more) says nothing.
                 match commit::commit(db, run, &[Row::Step(facts.clone())], None) {
@@ -232,7 +233,8 @@ fn next(reader: &mut Reader) -> Result<Option<Option<EventRow>>, TraceError> {
 }
 
 /// Puts back what the trace does not say.
-fn restore(db: Db<'_>, run: &str, kept: &Kept) -> Result<(), IndexError> {
+/// `taken_back` is the run that has taken this one back.
+fn restore(db: Db<'_>, run: &str, kept: &Kept, taken_back: Option<&str>) -> Result<(), IndexError> {
     for (seq, (hash, at)) in &kept.times {
         db.execute(
             "UPDATE events SET at = ?3 WHERE run = ?1 AND seq = ?2 AND hash = ?4",
@@ -269,9 +271,16 @@ fn restore(db: Db<'_>, run: &str, kept: &Kept) -> Result<(), IndexError> {
             ],
         )?;
     }
-    if let Some(old) = kept.run.as_ref().filter(|old| old.status.is_beside_the_trace()) {
-        let row = Row::Status { status: old.status, reason: old.reason.clone() };
-        match commit::commit(db, run, &[row], None) {
+    // A power failure may leave the index ahead of the trace: what followed an end that the trace does not have did not happen, unless another
+    // run has taken this one back.
+    let status: Option<String> = db.one("SELECT status FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
+    let has_ended = status.as_deref().and_then(RunStatus::from_name).is_some_and(RunStatus::has_ended);
+    let can_have_ended = has_ended || taken_back.is_some();
+    let follows = |old: &&RunRow| old.status.is_beside_the_trace() && (can_have_ended || !old.status.has_ended());
+    let old = kept.run.as_ref().filter(follows).map(|old| (old.status, old.reason.clone()));
+    let by = taken_back.map(|by| (RunStatus::RolledBack, format!("taken back by the run {by}")));
+    if let Some((status, reason)) = old.or(by) {
+        match commit::commit(db, run, &[Row::Status { status, reason }], None) {
             Ok(_) | Err(IndexError::Transition { .. }) => {}
             Err(error) => return Err(error),
         }
