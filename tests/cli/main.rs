@@ -9,3 +9,4 @@ mod network;
 mod program;
 mod rules;
 mod store;
+mod transactions;

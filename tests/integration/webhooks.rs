@@ -123,7 +123,9 @@ fn a_connection_that_gives_no_answer_is_an_error() {
         until_closed(stream);
     });
     let delivery = deliver(None, &policy(""), &operator(&rambling.url("/")));
-    assert_eq!(delivery.status, Err("the answer of the server is none".to_owned()));
+    // Which of the two it is depends on whether the server closes before what it said is read.
+    let said = ["the answer of the server is none", "the connection ended before an answer came"];
+    assert!(delivery.status.as_ref().is_err_and(|error| said.contains(&error.as_str())), "{delivery:?}");
 }
 
 #[test]

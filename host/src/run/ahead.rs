@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::attempt::{Acted, Attempt};
 use super::kept::Kept;
 use super::log::Go;
+use super::reuse::Purpose;
 use super::segment::Segment;
 use super::steps::{SoFar, Steps};
 use super::transaction::Transaction;
@@ -195,7 +196,8 @@ impl<'env> Steps<'env> {
         let budget = self.authorized.budget();
         // What one step leaves of a budget is what the next one has.
         let shares = budget.fuel.is_some() || budget.host_calls.is_some() || budget.steps.is_some();
-        self.checked.plan.plan().parallel > 1 && !shares && !self.authorized.is_log_only()
+        let takes_back = self.earlier.as_ref().is_some_and(|earlier| earlier.purpose == Purpose::Rollback);
+        self.checked.plan.plan().parallel > 1 && !shares && !takes_back && !self.authorized.is_log_only()
     }
 
     /// Begins steps that may run beside the one whose turn it is, and waits until that one has finished if it runs ahead itself.
@@ -244,7 +246,12 @@ impl<'env> Steps<'env> {
             {
                 continue;
             }
-            let Some((input, authorized)) = self.ready(step, so_far) else { continue };
+            let ready = self.ready(step, so_far);
+            // Whether its result is taken from a record is asked for in its turn, of the files that it then finds.
+            if self.may_be_taken(step, ready.as_ref().map(|(input, authorized)| (input, &*authorized.grant)))? {
+                return Ok(());
+            }
+            let Some((input, authorized)) = ready else { continue };
             so_far.tried.insert(position);
             self.begin_one(position, step, input, authorized, so_far, threads);
         }

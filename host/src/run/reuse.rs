@@ -261,6 +261,19 @@ impl Steps<'_> {
         Ok(true)
     }
 
+    /// Whether a step's result may turn out to be known; `made` is its input, as far as that is, and its grant.
+    pub(super) fn may_be_taken(&self, step: &ValidStep<'_>, made: Option<(&Value, &Grant)>) -> Go<bool> {
+        if let Some(earlier) = &self.earlier {
+            return Ok(earlier.has(step.id));
+        }
+        let (Some(library), Some(call)) = (&self.library, step.call()) else { return Ok(false) };
+        if !may_be_of_any_run(step, call) {
+            return Ok(false);
+        }
+        let Some((input, grant)) = made else { return Ok(true) };
+        Ok(!library.find(self.key(step.id, call, input, grant))?.is_empty())
+    }
+
     /// The result of an earlier run, where there is one that still counts.
     fn found(
         &self,
@@ -306,8 +319,7 @@ impl Steps<'_> {
         report: &mut StepReport,
     ) -> Go<Option<Found>> {
         let (Some(library), Some((call, _, grant))) = (&self.library, made) else { return Ok(None) };
-        let annotations = &call.tool.annotations;
-        if !(annotations.read_only || annotations.idempotent || step.reuse) {
+        if !may_be_of_any_run(step, call) {
             return Ok(None);
         }
         let mut changed = None;
@@ -353,6 +365,12 @@ struct Found {
     journal: PathBuf,
     /// The run that it is taken from.
     run: String,
+}
+
+/// Whether the result of a step may be that of any run.
+const fn may_be_of_any_run(step: &ValidStep<'_>, call: Call<'_>) -> bool {
+    let annotations = &call.tool.annotations;
+    annotations.read_only || annotations.idempotent || step.reuse
 }
 
 /// Why a key is another one.

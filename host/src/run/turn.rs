@@ -192,7 +192,7 @@ impl Steps<'_> {
     /// What is left of it, for a step that begins now; `None` where nothing is.
     pub(super) fn run_deadline(&self, so_far: &SoFar) -> Option<Option<RunDeadline>> {
         let Some(amount_ms) = self.run_time_ms() else { return Some(None) };
-        let left_ms = amount_ms.checked_sub(so_far.passed_ms()).filter(|left| *left > 0)?;
+        let left_ms = amount_ms.checked_sub(passed_ms(so_far)).filter(|left| *left > 0)?;
         Some(Some(RunDeadline { left_ms, amount_ms }))
     }
 
@@ -211,7 +211,7 @@ impl Steps<'_> {
             Err(exhausted) => return denied(exhausted),
         };
         let Some(amount) = self.run_time_ms() else { return Ok(Ok((limits, None))) };
-        let passed_ms = so_far.passed_ms();
+        let passed_ms = passed_ms(so_far);
         let is_over = match log.next()? {
             // What ran ahead began in time.
             Next::Live => passed_ms >= amount && !so_far.ahead.has(so_far.position),
@@ -225,6 +225,11 @@ impl Steps<'_> {
         let left_ms = amount.saturating_sub(passed_ms).max(1);
         Ok(Ok((limits, Some(RunDeadline { left_ms, amount_ms: amount }))))
     }
+}
+
+/// Milliseconds since the first step's turn came.
+fn passed_ms(so_far: &SoFar) -> u64 {
+    u64::try_from(so_far.started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a step may run.
