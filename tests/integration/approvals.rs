@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use skillhost::notify::{Operator, SIGNATURE_HEADER, SigningKey};
 use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::policy::Why;
-use skillhost::store::index::{Answer, Approval, ApprovalState, Delivery, IndexError, RunStatus};
 use skillhost::store::Index;
+use skillhost::store::index::{Answer, Approval, ApprovalState, Delivery, IndexError, RunStatus};
 use skillhost::{Durability, Error, GoOnOptions, PolicyDocument, SkillHost, SkillHostBuilder};
 
 const KEY: &str = "a key of thirty-two bytes, or so";
@@ -49,7 +49,11 @@ fn after(mut step: Value, needs: &[&str]) -> Value {
 
 /// A step before, one that needs approval, one behind.
 fn three() -> Value {
-    plan([write("before", "before", "b"), after(append("gated", "once\n"), &["before"]), after(write("behind", "behind", "b"), &["gated"])])
+    plan([
+        write("before", "before", "b"),
+        after(append("gated", "once\n"), &["before"]),
+        after(write("behind", "behind", "b"), &["gated"]),
+    ])
 }
 
 fn log(host: &TestHost) -> String {
@@ -105,7 +109,10 @@ fn a_run_waits_and_goes_on_with_the_answer() {
     assert_eq!(pending.needs_approval, ["grant 0"]);
     assert_eq!((log(&host).as_str(), status(&host, &run)), ("begin\n", RunStatus::Paused));
     let [request] = &asked(&host, &run)[..] else { panic!() };
-    assert_eq!((request.step.as_str(), request.state, request.subject), ("gated", ApprovalState::Pending, pending.subject));
+    assert_eq!(
+        (request.step.as_str(), request.state, request.subject),
+        ("gated", ApprovalState::Pending, pending.subject)
+    );
     let shown: Value = serde_json::from_str(&request.request).unwrap();
     assert_eq!((&shown["tool"], &shown["input"]["text"]), (&json!("files.append"), &json!("once\n")));
     // What is recorded of it so far is replayed.
@@ -184,7 +191,8 @@ fn only_what_was_asked_is_answered() {
 
 #[test]
 fn what_nobody_answers_in_time_is_denied() {
-    let host = waiting(&gated().replacen("[[grant]]", "[approval]\nexpires_in_s = 3600\n[[grant]]", 1), |builder| builder);
+    let host =
+        waiting(&gated().replacen("[[grant]]", "[approval]\nexpires_in_s = 3600\n[[grant]]", 1), |builder| builder);
     let run = paused(&host, &three());
     assert!(asked(&host, &run)[0].expires_at.is_some());
     assert!(matches!(decide(&host, &run, "gated", true, LATE), Err(IndexError::Expired { .. })));
@@ -326,7 +334,10 @@ fn that_nobody_could_be_told_is_noted_and_the_run_waits() {
     let host = waiting(&gated(), |builder| builder.operator(operator(&server.url("/"))));
     let run = paused(&host, &three());
     let failed = delivered(&host, &run);
-    assert_eq!((failed.len(), failed[0].status, failed[0].error.as_deref()), (1, None, Some("the server answered 503")));
+    assert_eq!(
+        (failed.len(), failed[0].status, failed[0].error.as_deref()),
+        (1, None, Some("the server answered 503"))
+    );
     assert_eq!(server.requests().len(), 1);
     // Of a plan that names a server that no rule allows nobody is told, and that is noted, too.
     let ask = json!({"id": "ask", "approve": {"message": "?", "webhook_url": server.url("/")}});

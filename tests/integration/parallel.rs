@@ -255,7 +255,12 @@ fn what_was_done_ahead_of_a_failure_is_undone() {
 fn what_runs_ahead_of_a_failure_is_cancelled() {
     // Long enough that it would be noticed if they were waited for.
     let host = lab(&policy(&format!("fuel = {}\ndeadline_ms = 3_600_000", 1_u64 << 52), READ_WRITE));
-    let steps = [write("first", "new", "x"), on("fails", "read-text", "none"), probe("spins", &["spin"]), probe("too", &["spin"])];
+    let steps = [
+        write("first", "new", "x"),
+        on("fails", "read-text", "none"),
+        probe("spins", &["spin"]),
+        probe("too", &["spin"]),
+    ];
     let run = host.run(&in_parallel(steps, 4));
     assert_eq!((run.report.outcome, outcome(&run, "spins")), (RunOutcome::Failed, None));
     assert!(host.workspace().join("new").exists());
@@ -276,7 +281,9 @@ fn the_time_of_a_run_ends_steps_that_run_ahead() {
     let mut plan = in_parallel([probe("spins", &["spin"]), probe("too", &["spin"])], 2);
     plan["deadline_ms"] = json!(300);
     let run = host.run(&plan);
-    let Some(Outcome::LimitExceeded { limit, allowed, .. }) = outcome(&run, "spins") else { panic!("{:#?}", run.report) };
+    let Some(Outcome::LimitExceeded { limit, allowed, .. }) = outcome(&run, "spins") else {
+        panic!("{:#?}", run.report)
+    };
     assert_eq!((*limit, *allowed), (LimitKind::RunDeadline, 300));
     host.replay_equals(&run);
 }
@@ -402,7 +409,10 @@ fn what_steps_claimed_is_known_when_a_run_goes_on() {
         (write("e", "log", "e"), on("l", "read-text", "log")),
         (on("e", "list", "dir"), write("l", "dir/new", "l")),
         // That changes no entry of the folder.
-        (step("e", "files.append", json!({"path": "/workspace/dir/one", "text": "e"})), probe("l", &["list", "/workspace/dir"])),
+        (
+            step("e", "files.append", json!({"path": "/workspace/dir/one", "text": "e"})),
+            probe("l", &["list", "/workspace/dir"]),
+        ),
     ];
     for (earlier, later) in pairs {
         let ask = json!({"id": "gate", "approve": {"message": "go on?", "context": {"runs": "", "until": []}}});

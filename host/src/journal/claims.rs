@@ -105,7 +105,8 @@ impl Claims {
     /// A step that comes after one that has lost has lost with it.
     pub(crate) fn enter(&self, position: Position, tell: impl Fn() + Send + 'static) {
         let mut state = self.state();
-        let lost = state.steps.iter().find_map(|(other, step)| step.lost.clone().filter(|_| self.is_after(position, *other)));
+        let lost =
+            state.steps.iter().find_map(|(other, step)| step.lost.clone().filter(|_| self.is_after(position, *other)));
         if lost.is_some() {
             tell();
         }

@@ -47,7 +47,11 @@ impl Kept {
     /// Takes back what a step has changed and, before that, what those have that come after it.
     fn forget_with_all_after(&self, position: usize, claims: &Claims) -> Result<(), Error> {
         let after: Vec<usize> = self.state().by.range(position..).map(|(other, _)| *other).collect();
-        after.into_iter().rev().filter(|other| claims.is_after(*other, position)).try_for_each(|other| self.forget(other))?;
+        after
+            .into_iter()
+            .rev()
+            .filter(|other| claims.is_after(*other, position))
+            .try_for_each(|other| self.forget(other))?;
         // Those that run were told with it and take back themselves.
         claims.wait_for_all_after(position);
         self.forget(position)

@@ -15,7 +15,8 @@ const BIG: &str = "(i32.store (i32.const 600) (i32.const 0x676962))
 fn file(name: &'static str, what: &'static str, code: &'static str, wide: Option<u32>, error: &str) -> Case {
     let component = move || wat::attempt_with("", &format!("{BIG} {code}"), wide);
     case(Family::Disk, name, what, component, Expect::Error(json!(error))).grant(READ_WRITE).after(|seen| {
-        let size = std::fs::metadata(seen.host.workspace().join("big")).expect("it was created").len();
+        // A step that did not complete has left none.
+        let size = std::fs::metadata(seen.host.workspace().join("big")).map_or(0, |file| file.len());
         assert_eq!(size, 0);
     })
 }
