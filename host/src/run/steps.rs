@@ -80,6 +80,7 @@ pub(super) struct SoFar {
 const ASKED_FOR: &str = "it was asked for";
 /// Why a run is taken back that somebody has cancelled.
 pub(super) const CANCELLED: &str = "the run was cancelled";
+
 impl SoFar {
     /// Milliseconds since the first step's turn came.
     pub(super) fn passed_ms(&self) -> u64 {
