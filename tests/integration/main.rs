@@ -3,6 +3,7 @@
 mod annotations;
 mod approvals;
 mod budgets;
+mod config;
 mod conformance;
 mod conformance_http;
 mod crash;
