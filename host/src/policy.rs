@@ -17,6 +17,7 @@ pub mod principal;
 pub mod rbac;
 pub mod rules;
 pub mod secrets;
+pub mod wassette;
 
 use std::collections::BTreeMap;
 use std::fmt;
