@@ -14,6 +14,7 @@ mod fuel_ledger;
 mod hostile;
 mod http;
 mod lab;
+mod languages;
 mod http_skill;
 mod library;
 mod limits;
