@@ -4,6 +4,7 @@ mod annotations;
 mod approvals;
 mod budgets;
 mod config;
+mod compat;
 mod conformance;
 mod conformance_http;
 mod crash;
