@@ -105,6 +105,9 @@ pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.
 pub const INDEX_QUEUE_MAX: usize = 256;
+/// How long a commit waits for others to be written with: many steps then cost one sync of the index, and other programs see the run at most
+/// so much behind its trace.
+pub const INDEX_LINGER_MS: u64 = 20;
 /// Events of one transaction while the index is built again: bounds the memory, whatever the length of a trace.
 pub const REINDEX_ROWS_MAX: usize = 1_000;
 

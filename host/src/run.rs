@@ -251,6 +251,9 @@ impl Run<'_> {
             _ => self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?,
         }
         settle(self.log.commit())?;
+        if let Some(ledger) = self.log.ledger() {
+            ledger.settle()?;
+        }
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });
