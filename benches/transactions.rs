@@ -119,7 +119,7 @@ pub fn four_at_one_time() -> Duration {
 /// Steps that filter a table of 5 000 rows, and one more that fails until a file is there: what one of them takes when it is executed, and
 /// when a resumed run takes its result from the record. In seconds.
 pub fn executed_and_resumed() -> (f64, f64) {
-    const STEPS: usize = 20;
+    const STEPS: usize = 100;
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path());
     let rows: String = (0..5_000).map(|n| format!("region-{},{n}\n", n % 7)).collect();

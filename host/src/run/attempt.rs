@@ -99,7 +99,7 @@ impl Steps<'_> {
                 if let (Some(claims), Some(journals), true) =
                     (so_far.ahead.claims(), &self.journals, end.outcome.is_completed())
                 {
-                    let journal = super::transaction::folder(&journals.run, step, number, compensates);
+                    let journal = super::transaction::journal(&journals.run, step, number, compensates);
                     super::transaction::claim_again(claims, attempt.position, &journal)?;
                 }
                 return Ok(end.outcome);

@@ -112,7 +112,7 @@ impl Earlier {
                         let fingerprint = begin.key.unwrap_or(hash);
                         let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begin.tool.clone());
                         let reused = Reused { tool, fingerprint, source: hash, output, calls, fuel };
-                        let journal = transaction::folder(folder.path(), &begin.step, begin.attempt, false);
+                        let journal = transaction::journal(folder.path(), &begin.step, begin.attempt, false);
                         earlier.completed(end.step, Some(begin), reused, journal);
                     }
                 }
@@ -234,7 +234,7 @@ impl Steps<'_> {
             Next::Live => match self.found(step, made, key, so_far, report)? {
                 Some(Found { reused, journal, run }) => {
                     from = Some(run);
-                    if let (Some(journals), true) = (&self.journals, journal.is_dir()) {
+                    if let (Some(journals), true) = (&self.journals, journal.is_file()) {
                         transaction::keep_link(&journals.run, step.id, &journal)?;
                     }
                     so_far.journals.insert(so_far.position, journal);

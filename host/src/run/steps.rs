@@ -349,7 +349,7 @@ impl<'a> Steps<'a> {
                     if let (Some(journals), Some(Purpose::Resume), 1..) =
                         (&self.journals, so_far.purpose, report.attempts)
                     {
-                        let journal = transaction::folder(&journals.run, step.id, report.attempts, false);
+                        let journal = transaction::journal(&journals.run, step.id, report.attempts, false);
                         so_far.rewritten.extend(transaction::writes(&journal));
                     }
                     so_far.completed.push((position, report.attempts));

@@ -94,6 +94,6 @@ fn is_undone(host: &SkillHost, step: &UndoStep) -> bool {
 fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathBuf, Error> {
     let wrong = |_| Error::Damaged { what: format!("`{}` is no step", step.step) };
     let id = step.step.parse().map_err(wrong)?;
-    let own = transaction::folder(run, &id, step.attempt, false);
-    Ok(if own.is_dir() { own } else { transaction::link(run, &id) })
+    let own = transaction::journal(run, &id, step.attempt, false);
+    Ok(if own.is_file() { own } else { transaction::link(run, &id) })
 }
