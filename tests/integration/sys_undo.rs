@@ -311,7 +311,7 @@ fn beside_other_steps_it_runs_alone() {
         let host = host();
         let run = host.run(&with(plan(steps.clone()), "parallel", json!(parallel))).completed();
         assert_eq!(taken(output(&run.report, "undo")), ["three", "two"]);
-        let files: Vec<String> = tree::read(&host.workspace()).into_iter().map(|(name, _)| name).collect();
+        let files: Vec<String> = tree::read(&host.workspace()).into_keys().collect();
         assert_eq!(
             (files, read(&host, "both").as_str()),
             (["a", "both", "five", "one", "six"].map(str::to_owned).to_vec(), "four\n")

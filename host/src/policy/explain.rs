@@ -207,9 +207,9 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
                 .push(format!("the skill imports `{}`, but the grant has no directory: it sees no files", import.name));
         }
         (None, false) if !own::is_own(&skill.name) => {
-            notes.push("the grant has directories, but the skill imports no file system".to_owned())
+            notes.push("the grant has directories, but the skill imports no file system".to_owned());
         }
-        (Some(_), _) | (None, true) => {}
+        _ => {}
     }
     let useless = [
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),
