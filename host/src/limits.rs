@@ -83,6 +83,8 @@ pub const DRIFT_FINDINGS_MAX: usize = 200_000;
 pub const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// How many steps behind the one whose turn it is are looked at for one that may run ahead: looking costs, and those far behind wait anyway.
 pub const AHEAD_WINDOW: usize = 64;
+/// How many steps one `sys.undo` takes back: as many as can be undone at all.
+pub const SYS_UNDO_STEPS_MAX: u32 = 100;
 /// Lines that say what a rollback left to do by hand.
 pub const ROLLBACK_LEFT_MAX: usize = 1_000;
 /// Fields that a drift names.

@@ -228,6 +228,12 @@ impl Journal {
         Ok(changes)
     }
 
+    /// The same paths on the host.
+    pub(crate) fn touched_on_host(&self) -> Vec<PathBuf> {
+        let host = |at: &Place| Some(self.roots.0.get(usize::try_from(at.root).ok()?)?.host.join(&at.path));
+        self.paths().touched().iter().filter_map(|(at, _)| host(at)).collect()
+    }
+
     /// The paths that the step touched.
     pub(super) fn paths(&self) -> Paths {
         let (refused, _) = self.progress();

@@ -10,7 +10,7 @@ use crate::id::Digest;
 use crate::observe::{HostEvent, Observers};
 use crate::policy::ApprovalAnswer;
 use crate::store::index::{
-    ApprovalRequest, ApprovalState, Committed, Delivery, NewRun, Row, RunStatus, StepFacts, Ticket,
+    ApprovalRequest, ApprovalState, Committed, Delivery, NewRun, Row, RunStatus, StepFacts, Ticket, UndoStep,
 };
 use crate::store::{Index, IndexError, IndexWriter, RunDir, RunLock};
 use crate::trace::event::Event;
@@ -140,6 +140,11 @@ impl Ledger {
                 ApprovalState::Invalid => Some(ApprovalAnswer::reject("nobody", approval.reason)),
             }
         }))
+    }
+
+    /// The newest steps of all runs that can be undone, at the most `max`.
+    pub(crate) fn undo_stack(&self, max: usize) -> Result<Vec<UndoStep>, Error> {
+        Ok(self.writer.with(move |index| index.undo_stack(max))??)
     }
 
     /// Notes that a step of a run can no longer be undone, because this run has done so.

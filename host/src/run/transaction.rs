@@ -13,14 +13,12 @@ use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
 use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, TOUCHED, Touched, adopt};
 use crate::sandbox::Undo;
+pub(crate) use crate::store::JOURNALS;
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
-
-/// The folder of journals in a run's folder.
-pub(crate) const JOURNALS: &str = "journal";
 
 /// Where the journals of a run are.
 #[derive(Debug, Clone)]
@@ -137,9 +135,15 @@ impl Transaction {
 
 /// Puts everything back. Gives what was changed, by guest path.
 pub(super) fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
+    let changes = changes(journal)?;
+    journal.undo(None)?;
+    Ok(changes)
+}
+
+/// What a step changed, by guest path.
+pub(super) fn changes(journal: &Journal) -> Result<Vec<UndoneChange>, Error> {
     let mut changes: Vec<UndoneChange> = journal.changes()?.iter().map(undone).collect();
     changes.sort();
-    journal.undo(None)?;
     Ok(changes)
 }
 
@@ -281,6 +285,13 @@ impl Steps<'_> {
     ) -> Go<Undone> {
         if !log.is_live()? {
             return Ok(recorded_undo(step.id, log)?.unwrap_or_default());
+        }
+        if let Some(changes) = self.earlier.as_ref().and_then(|earlier| earlier.restored.changes(step.id)) {
+            // A rollback before this one has done it; a replay of this one learns it from here.
+            let undone = Undone { changes: changes.clone(), conflicts: Vec::new() };
+            log.note(&Flow::Undone(undone.clone()).of(step.id))?;
+            log.commit()?;
+            return Ok(undone);
         }
         let Some(journals) = &self.journals else { return Ok(Undone::default()) };
         let own = journal(&journals.run, step.id, attempt, false);
