@@ -17,6 +17,7 @@ use crate::limits;
 use crate::policy::Principal;
 use crate::problem::Problem;
 use crate::report::Report;
+use crate::skill::own;
 use crate::skills::SkillBytes;
 use crate::store::{RunDir, RunStore};
 use crate::{Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
@@ -77,6 +78,9 @@ fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
         return Err("expected NAME=FILE, such as `csv=skills/csv.wasm`".to_owned());
     };
     let name = SkillName::new(name).map_err(|error| error.to_string())?;
+    if own::is_own(&name) {
+        return Err(format!("{}: give the skill another name", own::reserved("").message));
+    }
     if file.is_empty() { Err("the file name is missing".to_owned()) } else { Ok((name, PathBuf::from(file))) }
 }
 
