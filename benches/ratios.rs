@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     }
     // `cargo bench --bench ratios -- GROUP…` measures only these.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let groups: [(&str, fn() -> Vec<Row>); 4] =
+    type Group = (&'static str, fn() -> Vec<Row>);
+    let groups: [Group; 4] =
         [("calls", calls), ("scale", scale), ("policy", policy_check), ("transactions", transactions)];
     let groups = groups.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|group| group == name));
     let rows: Vec<Row> = groups.flat_map(|(_, measure)| measure()).collect();

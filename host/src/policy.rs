@@ -138,14 +138,18 @@ impl Grant {
             };
             values.iter().map(value).collect()
         };
-        json!({
+        let mut identity = json!({
             "clocks": self.clocks.name(),
-            "config": values(&self.config),
             "env": values(&self.env),
             "filesystem": filesystem.collect::<Vec<_>>(),
             "network": network.collect::<Vec<_>>(),
             "random": self.random.name(),
-        })
+        });
+        // Only where there is some: a grant without settings is the one that it was before there were any.
+        if let Some(members) = identity.as_object_mut().filter(|_| !self.config.is_empty()) {
+            members.insert("config".to_owned(), values(&self.config));
+        }
+        identity
     }
 }
 
