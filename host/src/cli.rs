@@ -11,6 +11,7 @@ mod completions;
 mod demo;
 mod env;
 mod error;
+mod exec;
 pub mod exit;
 mod gc;
 mod history;
@@ -118,6 +119,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Call(call::Call),
+    Exec(exec::Exec),
     Inspect(inspect::Inspect),
     Approve(decide::Approve),
     Reject(decide::Reject),
@@ -148,6 +150,7 @@ impl Command {
             Self::Run(command) => command.execute(session),
             Self::Check(command) => command.execute(session),
             Self::Call(command) => command.execute(session),
+            Self::Exec(_) => Err(Error::request("`host exec` answers by itself")),
             Self::Inspect(command) => command.execute(session),
             Self::Approve(command) => command.execute(session),
             Self::Reject(command) => command.execute(session),
@@ -184,8 +187,11 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             let session = Session::new(cli.global, env);
-            let result = cli.command.execute(&session);
-            session.finish(result, started)
+            match &cli.command {
+                // It has a form of answers of its own.
+                Command::Exec(exec) => exec.run(&session),
+                command => session.finish(command.execute(&session), started),
+            }
         }
         Err(error) => not_parsed(&error, &args, &env, started),
     };
@@ -197,6 +203,9 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let output = Output::for_usage(env, json);
     if error.use_stderr() {
+        if is_exec(args) {
+            return exec::usage(&error.render().to_string());
+        }
         if json {
             let message = error.render().to_string();
             return output.reply(Err(Error::usage(&message)), started, &[]);
@@ -204,6 +213,21 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
         return output.usage_error(error);
     }
     output.help(error)
+}
+
+/// Whether the command line is one of `host exec`: the first word that is no option. The global options that take a value are few.
+fn is_exec(args: &[OsString]) -> bool {
+    const WITH_VALUE: [&str; 3] = ["--state", "--color", "--durability"];
+    let mut args = args.iter().skip(1);
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        if WITH_VALUE.contains(&text.as_ref()) {
+            args.next();
+        } else if !text.starts_with('-') {
+            return text == "exec";
+        }
+    }
+    false
 }
 
 #[cfg(test)]

@@ -150,7 +150,8 @@ const WASI_PROVIDED: [(&str, Need); 22] = [
 const WASI_PATCH_MAX: u64 = 12;
 
 /// The host's own interfaces.
-const OWN_PROVIDED: [&str; 2] = ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0"];
+const OWN_PROVIDED: [&str; 3] =
+    ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0", "skillhost:skill/request@0.1.0"];
 
 /// Splits `wasi:io/poll@0.2.6` into interface and version.
 fn split_version(import: &str) -> (&str, Option<&str>) {

@@ -3,6 +3,7 @@
 
 mod commands;
 mod dry_run;
+mod exec;
 mod import;
 mod inputs;
 mod network;

@@ -20,6 +20,7 @@ mod log_only;
 mod linked;
 mod parallel;
 mod policies;
+mod protocol;
 mod replay;
 mod resume;
 mod rollback;

@@ -20,7 +20,7 @@ use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence, Invocation, Links, RunDeadline};
+use crate::sandbox::{CancelToken, Divergence, Invocation, Links, LogRecord, RunDeadline};
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
 use crate::trace::flow::{Contract, Undone, UndoneChange};
@@ -64,6 +64,7 @@ pub(super) struct Acted {
     memory_bytes: u64,
     duration_us: u64,
     stderr: String,
+    logs: Vec<LogRecord>,
 }
 
 impl Steps<'_> {
@@ -124,8 +125,20 @@ impl Steps<'_> {
             }
         };
         so_far.ahead.check()?;
-        let Acted { outcome, drift, undone, changed, transaction, calls, fuel, memory_bytes, duration_us, stderr } =
-            acted;
+        let Acted {
+            outcome,
+            drift,
+            undone,
+            changed,
+            transaction,
+            calls,
+            fuel,
+            memory_bytes,
+            duration_us,
+            stderr,
+            mut logs,
+        } = acted;
+        report.logs.append(&mut logs);
         if let Some(transaction) = transaction.filter(|_| !outcome.is_completed()) {
             transaction.release();
         }
@@ -182,6 +195,7 @@ impl Steps<'_> {
             run_deadline,
             undo: transaction.as_ref().map(Transaction::undo),
             plan: &plan.name,
+            request: &self.request,
             step,
             attempt: number,
             seed: plan.seed,
@@ -227,6 +241,7 @@ impl Steps<'_> {
             memory_bytes: invoked.memory_bytes,
             duration_us: micros(started),
             stderr: invoked.stderr,
+            logs: invoked.logs,
         };
         Ok((Ok(acted), invoked.tape))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::reuse::Earlier;
+use crate::context::RequestContext;
 use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, StepId};
 use crate::limits;
@@ -105,7 +106,7 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref());
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,
@@ -263,13 +264,19 @@ pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
 
 impl Place {
     /// Where runs of `host` take place.
-    pub(crate) fn of(host: &SkillHost, document: &PlanDocument, earlier: Option<&Earlier>) -> Self {
+    pub(crate) fn of(
+        host: &SkillHost,
+        document: &PlanDocument,
+        earlier: Option<&Earlier>,
+        request: Option<&RequestContext>,
+    ) -> Self {
         let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             workspace: absolute(&host.workspace),
             base: absolute(document.base()),
             continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
             policy: host.policy_file.as_deref().map(absolute),
+            request: request.cloned(),
         }
     }
 }
