@@ -1,5 +1,7 @@
 //! The table of errors: what each detail means as one of the six codes, as HTTP status and as exit code. The only place that knows it.
 
+use crate::report::human::Append as _;
+
 /// The six codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -146,7 +148,7 @@ pub fn table() -> String {
     for detail in Detail::ALL {
         let Meaning { name, code, http_status, exit, legacy, .. } = detail.meaning();
         let legacy = legacy.unwrap_or_default();
-        text += &format!("| {name} | {} | {http_status} | {exit} | {legacy} |\n", code.name());
+        text.add(format_args!("| {name} | {} | {http_status} | {exit} | {legacy} |\n", code.name()));
     }
     text
 }

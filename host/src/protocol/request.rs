@@ -171,7 +171,7 @@ impl Request {
         }
         match json::parse(bytes) {
             Ok(value) => Self::of(&value),
-            Err(problem) => Err(refused(vec![problem], RequestContext::default())),
+            Err(problem) => Err(refused(&[problem], RequestContext::default())),
         }
     }
 
@@ -193,7 +193,7 @@ impl Request {
         let event = either(value, "event", "payload", &mut problems);
         let context = context(value);
         if !problems.is_empty() {
-            return Err(refused(problems.into_vec(), context));
+            return Err(refused(&problems.into_vec(), context));
         }
         let member = |key: &str| value.get(key).and_then(Value::as_object).cloned();
         let action = match value.get("action").and_then(Value::as_str) {
@@ -222,11 +222,11 @@ impl Request {
 pub fn too_large() -> Refused {
     let message = format!("the request is larger than {} bytes", limits::EXEC_REQUEST_BYTES_MAX);
     let problem = Problem::new("request-too-large", "", message).with_hint("put large data into files that tools read");
-    refused(vec![problem], RequestContext::default())
+    refused(&[problem], RequestContext::default())
 }
 
-fn refused(problems: Vec<Problem>, context: RequestContext) -> Refused {
-    Box::new((Failure::of_problems(Detail::RequestInvalid, &problems), context))
+fn refused(problems: &[Problem], context: RequestContext) -> Refused {
+    Box::new((Failure::of_problems(Detail::RequestInvalid, problems), context))
 }
 
 /// The value under the one key or the other.
