@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
     &["journal", "sandbox", "store", "scratch", "report"],
-    &["notify", "observe", "skills", "host", "run", "replay", "lab"],
+    &["notify", "observe", "skills", "bundle", "host", "run", "replay", "lab"],
     &["cli"],
 ];
 
