@@ -51,6 +51,7 @@ pub mod scratch;
 pub mod report;
 
 // L3: the pipeline and its facade.
+pub mod bundle;
 pub mod host;
 pub mod lab;
 pub mod notify;

@@ -50,6 +50,19 @@ pub const APPROVAL_TEXT_BYTES_MAX: usize = 1 << 10;
 /// The text that templates in one string may grow to.
 pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 20;
 
+// ---- bundles ----
+
+/// Files and folders of a bundle, those that do not count for its id included: each is looked at before every request.
+pub const BUNDLE_ENTRIES_MAX: usize = 10_000;
+/// The files of a bundle together: all of it is read for the id. Interpreters as components have some 30 MiB each.
+pub const BUNDLE_BYTES_MAX: u64 = 1 << 30;
+/// Folders inside of each other in a bundle: they are walked by recursion.
+pub const BUNDLE_DEPTH_MAX: usize = 32;
+/// Exports of a bundle: each is a tool, a plan or a list of tools that `describe` names.
+pub const BUNDLE_EXPORTS_MAX: usize = 1_000;
+/// Tags, examples and other texts of one export, in each list.
+pub const BUNDLE_LIST_MAX: usize = 100;
+
 // ---- the course of a run ----
 
 /// Steps of a plan that may run at one time: each has a thread and its linear memory.

@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
     &["journal", "sandbox", "store", "scratch", "report"],
-    &["notify", "observe", "skills", "host", "run", "replay", "protocol", "lab"],
+    &["notify", "observe", "skills", "bundle", "host", "run", "replay", "protocol", "lab"],
     &["cli"],
 ];
 

@@ -13,6 +13,7 @@ use crate::context::RequestContext;
 use crate::document;
 use crate::host::SkillHost;
 use crate::limits;
+use crate::problem::Problem;
 use crate::protocol::request::{self, Refused};
 use crate::protocol::{self, Detail, Failure, Request, Response, Settings};
 
@@ -103,13 +104,13 @@ impl Exec {
     }
 
     /// What answers, and how.
-    fn environment(&self, session: &Session) -> Result<(SkillHost, Settings), Failure> {
+    fn environment(&self, session: &Session) -> Result<(SkillHost, Settings), Box<Failure>> {
         if self.stream && self.is_by_options() {
             let failure = Failure::new(Detail::RequestInvalid, "`--stream` takes its requests from stdin");
-            return Err(failure.hint("leave out the options that make a request, or `--stream`"));
+            return Err(Box::new(failure.hint("leave out the options that make a request, or `--stream`")));
         }
         let context = self.context(session)?;
-        let builder = session.running_builder(&self.host).map_err(|error| of_cli(&error))?;
+        let builder = session.running_builder(&self.host).map_err(|error| Box::new(of_cli(&error)))?;
         let host = builder.keep_warm(self.stream).build();
         Ok((host, Settings { record_all: self.record == Record::All, context, ..Settings::default() }))
     }
@@ -199,7 +200,7 @@ impl Exec {
     }
 
     /// Who asks where a request does not say it.
-    fn context(&self, session: &Session) -> Result<RequestContext, Failure> {
+    fn context(&self, session: &Session) -> Result<RequestContext, Box<Failure>> {
         if !session.env().auto_ctx.unwrap_or(self.auto_ctx) {
             return Ok(RequestContext::default());
         }
@@ -207,11 +208,12 @@ impl Exec {
         if !path.exists() {
             return Ok(RequestContext::default());
         }
-        let wrong = |problem| Failure::of_problems(Detail::RequestInvalid, &[problem]).with("document", CONTEXT_FILE);
-        let bytes = document::read_limited(&path).map_err(wrong)?;
-        let value = crate::json::parse(&bytes).map_err(wrong)?;
-        request::known_context(&value)
-            .map_err(|problems| Failure::of_problems(Detail::RequestInvalid, &problems).with("document", CONTEXT_FILE))
+        let wrong = |problems: &[Problem]| {
+            Box::new(Failure::of_problems(Detail::RequestInvalid, problems).with("document", CONTEXT_FILE))
+        };
+        let bytes = document::read_limited(&path).map_err(|problem| wrong(&[problem]))?;
+        let value = crate::json::parse(&bytes).map_err(|problem| wrong(&[problem]))?;
+        request::known_context(&value).map_err(|problems| wrong(&problems))
     }
 }
 
