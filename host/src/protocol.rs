@@ -10,6 +10,7 @@ pub mod request;
 pub mod response;
 pub mod session;
 pub mod shape;
+mod target;
 
 pub use code::{Code, Detail};
 pub use request::Request;

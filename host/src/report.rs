@@ -93,6 +93,8 @@ pub struct StepReport {
     pub duration_us: u64,
     /// The last that the guest wrote to stderr where the step did not complete and its outcome does not hold it: what a panic says.
     pub stderr: String,
+    /// Whether it failed because its output is not what the plan expects.
+    pub drifted: bool,
     /// What the guest logged and, of a tool that is a function, what it wrote to stdout and stderr.
     pub logs: Vec<LogRecord>,
     /// How often it was begun.
@@ -155,6 +157,7 @@ impl StepReport {
             memory_bytes: 0,
             duration_us: 0,
             stderr: String::new(),
+            drifted: false,
             logs: Vec::new(),
             attempts: 0,
             skipped: None,

@@ -51,7 +51,7 @@ impl Call {
             return Err(Error::new(Exit::Input, "the input is not an object")
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
-        let plan = one_call::text_document(&self.tool, input, None);
+        let plan = one_call::text_document(&self.tool, input, None, None);
         let how = How {
             inputs: Map::new(),
             interactive: self.interactive,

@@ -12,17 +12,30 @@ pub const STEP: &str = "call";
 
 /// A plan of one step whose output is the tool's. All text of the input is read as it is.
 #[must_use]
-pub fn document(tool: &ToolName, input: Value, deadline_ms: Option<u64>) -> PlanDocument {
-    text_document(&tool.to_string(), input, deadline_ms)
+pub fn document(
+    tool: &ToolName,
+    input: Value,
+    deadline_ms: Option<u64>,
+    output_schema: Option<Value>,
+) -> PlanDocument {
+    text_document(&tool.to_string(), input, deadline_ms, output_schema)
 }
 
 /// The same where the tool's name may be none.
 #[must_use]
-pub fn text_document(tool: &str, mut input: Value, deadline_ms: Option<u64>) -> PlanDocument {
+pub fn text_document(
+    tool: &str,
+    mut input: Value,
+    deadline_ms: Option<u64>,
+    output_schema: Option<Value>,
+) -> PlanDocument {
     escape(&mut input);
     let mut step = json!({ "id": STEP, "tool": tool, "input": input });
     if let (Some(deadline_ms), Some(step)) = (deadline_ms, step.as_object_mut()) {
         step.insert("limits".to_owned(), json!({ "deadline_ms": deadline_ms }));
+    }
+    if let (Some(schema), Some(step)) = (output_schema, step.as_object_mut()) {
+        step.insert("expect".to_owned(), json!({ "kind": "json", "schema": schema }));
     }
     let document = json!({
         "schema": SCHEMA,

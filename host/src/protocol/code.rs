@@ -89,6 +89,14 @@ details! {
         "give every request an id of its own, or none";
     /// The policy cannot be put into force.
     PolicyInvalid = "POLICY_INVALID", ValidationError 400, exit 2, None, "`host policy check` shows all mistakes of a policy";
+    /// The plan of a flow is not valid.
+    PlanInvalid = "PLAN_INVALID", ValidationError 400, exit 2, BAD_REQUEST, "`host check` shows all mistakes of a plan";
+    /// There is no bundle where one was named.
+    BundleNotFound = "BUNDLE_NOT_FOUND", NotFound 404, exit 3, Some("ENTRYPOINT_NOT_FOUND"), "name the folder that has `bundle.toml`";
+    /// A bundle cannot be used.
+    BundleInvalid = "BUNDLE_INVALID", ValidationError 400, exit 3, LOAD, "`host bundle verify` shows all that is wrong with it";
+    /// A bundle is not what it was when it was opened.
+    BundleChanged = "BUNDLE_CHANGED", ValidationError 409, exit 3, LOAD, "open it again: a bundle is not changed while it is used";
     /// A skill cannot be loaded.
     SkillInvalid = "SKILL_INVALID", ValidationError 400, exit 3, MISSING_DEPENDENCY, "`host inspect` shows what is wrong with it";
     /// A skill imports what the host does not provide.
@@ -104,6 +112,8 @@ details! {
     HandlerNotFound = "HANDLER_NOT_FOUND", NotFound 404, exit 5, HANDLER, "the action `describe` lists what can be invoked";
     /// The input does not fit the tool.
     ParamInvalid = "PARAM_INVALID", ValidationError 400, exit 6, None, "the action `describe` shows the schema of each input";
+    /// An agent, a flow or a router gave something else than an object.
+    OutputInvalid = "OUTPUT_INVALID", ValidationError 400, exit 6, None, "agents, flows and routers give an object";
     /// The skill ended abnormally.
     Trap = "TRAP", UserCodeError 500, exit 7, None, "this is a fault of the skill";
     /// The skill says that it failed.
@@ -116,10 +126,16 @@ details! {
     EventsLimit = "RESOURCE_LIMIT_EVENTS", UserCodeError 500, exit 7, None, "if it shall do more, raise `host_calls` or `trace_bytes` in the policy's limits";
     /// It exceeded a bound that is fixed.
     OtherLimit = "RESOURCE_LIMIT_OTHER", UserCodeError 500, exit 7, None, "this bound is fixed";
+    /// It gave what its export or its plan says that it does not give.
+    OutputDrift = "OUTPUT_DRIFT", UserCodeError 500, exit 7, None, "`output_schema` of the export, or `expect` of the plan, says what it has to be";
     /// The policy does not allow it.
     PolicyDenied = "POLICY_DENIED", SecurityViolation 403, exit 11, SECURITY, "`host policy explain` shows what the policy says";
     /// The request asks for what no skill can have, or forbids what the tool is granted.
     CapabilityDenied = "CAPABILITY_DENIED", SecurityViolation 403, exit 11, SECURITY, "say what the tool needs in `meta.capabilities`, or leave it out";
+    /// An MCP server does not offer the tool.
+    ToolNotOffered = "TOOL_NOT_OFFERED", SecurityViolation 403, exit 11, SECURITY, "the action `describe` lists the tools of each server";
+    /// A budget of the policy is used up.
+    BudgetExceeded = "BUDGET_EXCEEDED", SecurityViolation 429, exit 11, None, "if there shall be more, raise it in `[run]` of the policy";
     /// Somebody was asked, and said no.
     ApprovalRejected = "APPROVAL_REJECTED", SecurityViolation 403, exit 14, SECURITY, "ask whoever rejected it";
     /// It was cancelled.

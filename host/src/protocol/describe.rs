@@ -1,7 +1,10 @@
 //! What can be invoked, without running any of it: read from the components and what is said of them.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use crate::bundle::{Bundle, Kind, Target};
 use crate::host::SkillHost;
 use crate::id::SkillName;
 use crate::limits::LimitsDocument;
@@ -12,16 +15,11 @@ use crate::skill::{Skill, Tool};
 use crate::types::schema::{output_schema, params_schema};
 
 /// The answer to `describe`.
-pub(super) fn describe(host: &SkillHost, request: &Request) -> Result<Value, Box<Failure>> {
-    let mut exports: Vec<Value> = Vec::new();
-    for name in host.skill_names() {
-        let skill = host.known_skill(&name).transpose();
-        let skill =
-            skill.map_err(|error| Failure::new(Detail::SkillInvalid, error.to_string()).hint_of(error.hint()))?;
-        if let Some(skill) = skill {
-            exports.extend(skill.tools.values().map(|tool| export(host, &skill, tool)));
-        }
-    }
+pub(super) fn describe(host: &SkillHost, bundle: Option<&Bundle>, request: &Request) -> Result<Value, Box<Failure>> {
+    let mut exports = match bundle {
+        Some(bundle) => of_bundle(host, bundle)?,
+        None => of_skills(host)?,
+    };
     if let Some(kind) = &request.kind {
         exports.retain(|export| export["kind"] == *kind);
     }
@@ -39,6 +37,11 @@ pub(super) fn describe(host: &SkillHost, request: &Request) -> Result<Value, Box
     let names = |kind: &str| -> Vec<&Value> {
         exports.iter().filter(|export| export["kind"] == kind).map(|export| &export["name"]).collect()
     };
+    let servers: Vec<Value> = exports
+        .iter()
+        .filter(|export| export["kind"] == "mcp")
+        .map(|export| json!({ "name": export["name"], "tools": export["tools"] }))
+        .collect();
     let errors: Map<String, Value> =
         Detail::ALL.iter().map(|detail| (detail.name().to_owned(), code(*detail))).collect();
     Ok(json!({
@@ -50,11 +53,68 @@ pub(super) fn describe(host: &SkillHost, request: &Request) -> Result<Value, Box
         "agents": names("agent"),
         "flows": names("flow"),
         "routers": names("router"),
-        "http_handlers": [],
-        "mcp_servers": [],
+        "http_handlers": exports.iter().filter(|export| export["kind"] == "http").map(|export| &export["route"]).collect::<Vec<_>>(),
+        "mcp_servers": servers,
         "exports": exports,
         "errors": errors,
     }))
+}
+
+/// Every tool of every skill that the host has.
+fn of_skills(host: &SkillHost) -> Result<Vec<Value>, Box<Failure>> {
+    let mut exports = Vec::new();
+    for name in host.skill_names() {
+        if let Some(skill) = loaded(host, &name)? {
+            exports.extend(skill.tools.values().map(|tool| export(host, &skill, tool)));
+        }
+    }
+    Ok(exports)
+}
+
+fn loaded(host: &SkillHost, name: &SkillName) -> Result<Option<Arc<Skill>>, Box<Failure>> {
+    let skill = host.known_skill(name).transpose();
+    Ok(skill.map_err(|error| Failure::new(Detail::SkillInvalid, error.to_string()).hint_of(error.hint()))?)
+}
+
+/// What a bundle offers, with what its author says of it and what the component says of its tool.
+fn of_bundle(host: &SkillHost, bundle: &Bundle) -> Result<Vec<Value>, Box<Failure>> {
+    let mut exports = Vec::new();
+    for offered in bundle.exports.values() {
+        let mut shown = json!({});
+        if let Target::Tool(name) = &offered.target {
+            let skill = loaded(host, name.skill())?;
+            let Some((skill, tool)) = skill.as_ref().and_then(|skill| Some((skill, skill.tool(name.function())?))) else {
+                let message = format!("the export `{}` is the tool `{name}`, which does not exist", offered.name);
+                return Err(Box::new(Failure::new(Detail::BundleInvalid, message)));
+            };
+            shown = export(host, skill, tool);
+        }
+        let Some(members) = shown.as_object_mut() else { continue };
+        let mut put = |key: &str, value: Value| drop(members.insert(key.to_owned(), value));
+        put("kind", json!(offered.kind.name()));
+        put("name", json!(offered.name));
+        put("tags", json!(offered.tags));
+        put("allowed_actions", json!(offered.allowed_actions));
+        if !offered.description.is_empty() {
+            put("description", json!(offered.description));
+        }
+        if let Some(version) = &offered.version {
+            put("version", json!(version));
+        }
+        if let Some(schema) = &offered.output_schema {
+            put("output_schema", schema.clone());
+        }
+        if let Some(route) = &offered.route {
+            put("route", json!({ "method": route.method, "path": route.path }));
+        }
+        if offered.kind == Kind::Mcp {
+            let mut tools = offered.tools.clone();
+            tools.sort();
+            put("tools", json!(tools));
+        }
+        exports.push(shown);
+    }
+    Ok(exports)
 }
 
 fn code(detail: Detail) -> Value {

@@ -78,8 +78,8 @@ pub struct Facts {
     pub host_calls: u64,
     /// What guests logged and wrote.
     pub logs: Vec<LogRecord>,
-    /// The tool that did.
-    pub tool: Option<String>,
+    /// The kind and the name of what was called.
+    pub resource: Option<(&'static str, String)>,
     /// The hash of the last event of the trace.
     pub trace_head: Option<Digest>,
     /// The run, where it was kept.
@@ -182,8 +182,8 @@ impl Response {
             "request_id": self.context.request_id,
             "trace_id": self.context.trace_id,
             "snapshot_id": self.context.snapshot_id,
-            "resource_kind": "tool",
-            "resource_name": self.facts.tool,
+            "resource_kind": self.facts.resource.as_ref().map(|(kind, _)| kind),
+            "resource_name": self.facts.resource.as_ref().map(|(_, name)| name),
             "fields": fields,
         })
     }

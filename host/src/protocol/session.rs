@@ -2,7 +2,9 @@
 //! its own; nothing of a request is kept for the next one.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use crate::bundle::Bundle;
 use crate::clock::{self, Stopwatch};
 use crate::context::RequestContext;
 use crate::host::{Keep, SkillHost};
@@ -20,6 +22,8 @@ pub struct Settings {
     pub record_all: bool,
     /// What is known of who asks where a request does not say it.
     pub context: RequestContext,
+    /// What is offered; without one, every tool of every skill that the host knows.
+    pub bundle: Option<Arc<Bundle>>,
     /// Ends what runs.
     pub cancel: CancelToken,
 }
@@ -36,7 +40,8 @@ pub struct Session<'h> {
 impl<'h> Session<'h> {
     /// A session on a host; it should be one that [keeps skills warm](crate::SkillHostBuilder::keep_warm).
     #[must_use]
-    pub fn new(host: &'h SkillHost, settings: Settings) -> Self {
+    pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
+        settings.context.snapshot_id = settings.bundle.as_ref().map(|bundle| bundle.id.to_string());
         Self { host, settings, seen: Seen::default(), answered: 0 }
     }
 
@@ -71,11 +76,15 @@ impl<'h> Session<'h> {
             return (Err(Box::new(failure)), request.context, Facts::default());
         }
         complete(&mut request.context, &self.settings.context);
+        let bundle = self.settings.bundle.as_deref();
+        if let Some(Err(error)) = bundle.map(Bundle::check_unchanged) {
+            return (Err(Box::new(Failure::of_bundle(&error))), request.context, Facts::default());
+        }
         let (result, facts) = match request.action {
-            Action::Describe => (describe::describe(self.host, &request), Facts::default()),
+            Action::Describe => (describe::describe(self.host, bundle, &request), Facts::default()),
             Action::Invoke | Action::Execute => {
                 let keep = if self.settings.record_all { Keep::All } else { Keep::Effects };
-                invoke::invoke(self.host, &mut request, keep, &self.settings.cancel)
+                invoke::invoke(self.host, bundle, &mut request, keep, &self.settings.cancel)
             }
         };
         (result, request.context, facts)

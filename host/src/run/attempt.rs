@@ -149,6 +149,7 @@ impl Steps<'_> {
         report.duration_us = duration_us;
         let end = StepEnd { step: step.clone(), outcome, calls, fuel };
         log.end(tape, &end)?;
+        report.drifted = drift.as_ref().is_some_and(|(_, mode)| *mode == ExpectMode::Strict);
         if let Some((drift, mode)) = drift {
             log.note(&contract_event(step, drift, mode, expect))?;
         }
