@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::bundle::{Bundle, BundleError};
+use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
@@ -24,7 +26,7 @@ use crate::skill::Skill;
 use crate::skills::{SkillBytes, SkillLoader};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
-use crate::{replay, run};
+use crate::{limits, replay, run};
 
 /// Runs plans.
 ///
@@ -47,6 +49,8 @@ pub struct SkillHost {
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
+    /// Where the skills are from, if from a bundle.
+    pub(crate) bundle: Option<Arc<Bundle>>,
     engine: OnceLock<Arc<SandboxEngine>>,
     /// What stands in for the real things in a dry run.
     pub(crate) rehearsal: Option<Arc<Rehearsal>>,
@@ -107,6 +111,27 @@ impl PolicyDocument {
         Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
     }
 
+    /// Reads the policy of a file, with the rules beside it that it names.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with either.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let bytes = document::read_limited(path).map_err(|problem| vec![problem])?;
+        let not_utf8 = |file: &Path, pointer: &str| {
+            Problem::new("not-utf8", pointer, format!("`{}` is not UTF-8", file.display()))
+        };
+        let text = String::from_utf8(bytes).map_err(|_| vec![not_utf8(path, "")])?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse_with(&text, |rules| {
+            let file = folder.join(rules);
+            let hint = "the rules of a policy lie beside it, where its `rules` says";
+            let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
+            let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
+            String::from_utf8(bytes).map_err(|_| not_utf8(&file, "/rules"))
+        })
+    }
+
     /// The text of the policy's rules, where it has any.
     #[must_use]
     pub fn rules(&self) -> Option<&str> {
@@ -146,6 +171,7 @@ pub struct SkillHostBuilder {
     resolver: Option<Arc<dyn Resolve>>,
     observers: Observers,
     cache: bool,
+    bundle: Option<Arc<Bundle>>,
 }
 
 impl Default for SkillHostBuilder {
@@ -165,6 +191,7 @@ impl Default for SkillHostBuilder {
             resolver: None,
             observers: Observers::default(),
             cache: true,
+            bundle: None,
         }
     }
 }
@@ -241,6 +268,15 @@ impl SkillHostBuilder {
         self
     }
 
+    /// Offers the skills of a bundle. Its id is in every trace; where the bundle changes, [`SkillHost::run`] refuses to run. Its policy is not
+    /// taken: read it and give it to [`Self::policy`] if it shall apply.
+    #[must_use]
+    pub fn bundle(mut self, bundle: Arc<Bundle>) -> Self {
+        self.skills.extend(bundle.skill_bytes());
+        self.bundle = Some(bundle);
+        self
+    }
+
     /// The values of the policy's secrets, as [`Secrets::read`] gets them. Only [`SkillHost::run`] needs them.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -288,6 +324,7 @@ impl SkillHostBuilder {
             resolver: self.resolver,
             observers: self.observers,
             cache,
+            bundle: self.bundle,
             engine: OnceLock::new(),
             rehearsal: None,
         }
@@ -440,6 +477,11 @@ impl SkillHost {
         &self.workspace
     }
 
+    /// Refuses a bundle that is not what it was when the host got it.
+    pub(crate) fn check_bundle(&self) -> Result<(), Error> {
+        self.bundle.as_ref().map_or(Ok(()), |bundle| bundle.check_unchanged().map_err(Error::from))
+    }
+
     /// Whether somebody can be asked for approval, now or later.
     pub(crate) fn can_ask(&self) -> bool {
         self.approver.is_some() || self.pauses
@@ -462,6 +504,7 @@ impl SkillHost {
             resolver: self.resolver.clone(),
             observers: self.observers.clone(),
             cache: self.cache.clone(),
+            bundle: self.bundle.clone(),
             engine: self.engine.clone(),
             rehearsal: self.rehearsal.clone(),
         }
@@ -498,6 +541,9 @@ pub enum Error {
     /// The engine, a component or a granted directory.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The trace.
     #[error(transparent)]
     Trace(#[from] TraceError),

@@ -47,6 +47,7 @@ pub mod journal;
 pub mod sandbox;
 pub mod store;
 pub mod scratch;
+pub mod scaffold;
 pub mod report;
 
 // L3: the pipeline and its facade.
@@ -63,6 +64,7 @@ pub mod skills;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use bundle::Bundle;
 pub use durability::Durability;
 pub use host::{Error, GoOnOptions, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};

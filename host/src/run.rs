@@ -110,6 +110,7 @@ fn begin(
     earlier: Option<Earlier>,
 ) -> Result<Report, Error> {
     let mut phases = Phases::default();
+    host.check_bundle()?;
     // What cannot be put into force is refused in a rehearsal as well; it reaches nobody.
     let reach = open_reach(host)?.filter(|_| host.rehearsal.is_none());
     let folder = host.store.create_run()?;
@@ -258,6 +259,7 @@ impl Run<'_> {
             run: self.folder.id().to_owned(),
             folder: self.folder.path().to_owned(),
             plan: prepared.plan_name().to_owned(),
+            snapshot: prepared.snapshot,
             outcome,
             output,
             steps,

@@ -64,6 +64,9 @@ pub struct Place {
     /// The file that the policy was read from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// The folder of the bundle that the skills are from, as an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
 }
 
 impl RunDir {
