@@ -2,10 +2,13 @@
 //!
 //! Owns what `bundle.toml` says and whether the folder is still what it was. Never writes into a bundle, and never runs guest code.
 
+pub mod compare;
+mod create;
 pub mod error;
 pub mod export;
 mod manifest;
 pub mod snapshot;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,9 +17,12 @@ use crate::document;
 use crate::id::{Digest, SkillName, SnapshotId};
 use crate::problem::Position;
 use crate::skills::SkillBytes;
+pub use compare::Difference;
+pub use create::create;
 pub use error::BundleError;
 pub use export::{Claims, Export, Kind, Operation, Route, Target};
 pub use snapshot::Snapshot;
+pub use verify::{Verified, verify};
 
 /// The file that makes a folder a bundle.
 pub const MANIFEST: &str = "bundle.toml";
@@ -114,3 +120,6 @@ impl Bundle {
         Err(BundleError::Changed { root: self.root.clone(), was: self.id, now })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! stderr; with `--json`, stdout is exactly one JSON document, whatever happens.
 
 mod audit;
+mod bundle;
 mod call;
 mod check;
 mod decide;
@@ -134,6 +135,8 @@ enum Command {
     Plan(plan::Plan),
     #[command(subcommand)]
     Policy(policy::Policy),
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     Runs(runs::Runs),
     History(history::History),
     #[command(subcommand)]
@@ -162,6 +165,7 @@ impl Command {
             Self::Trace(command) => command.execute(session),
             Self::Plan(command) => command.execute(session),
             Self::Policy(command) => command.execute(session),
+            Self::Bundle(command) => command.execute(session),
             Self::Runs(command) => command.execute(session),
             Self::History(command) => command.execute(session),
             Self::Audit(command) => command.execute(session),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::bundle::{Bundle, BundleError};
 use crate::context::RequestContext;
+use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
@@ -26,7 +28,7 @@ use crate::skills::warm::Warm;
 use crate::skills::{SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
-use crate::{replay, run};
+use crate::{limits, replay, run};
 
 /// Runs plans.
 ///
@@ -51,6 +53,8 @@ pub struct SkillHost {
     pub(crate) cache: ComponentCache,
     /// Skills that stay loaded, where they shall.
     pub(crate) warm: Option<Arc<Warm>>,
+    /// Where the skills are from, if from a bundle.
+    pub(crate) bundle: Option<Arc<Bundle>>,
     engine: OnceLock<Arc<SandboxEngine>>,
     /// What stands in for the real things in a dry run.
     pub(crate) rehearsal: Option<Arc<Rehearsal>>,
@@ -111,6 +115,27 @@ impl PolicyDocument {
         Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
     }
 
+    /// Reads the policy of a file, with the rules beside it that it names.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with either.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let bytes = document::read_limited(path).map_err(|problem| vec![problem])?;
+        let not_utf8 = |file: &Path, pointer: &str| {
+            Problem::new("not-utf8", pointer, format!("`{}` is not UTF-8", file.display()))
+        };
+        let text = String::from_utf8(bytes).map_err(|_| vec![not_utf8(path, "")])?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse_with(&text, |rules| {
+            let file = folder.join(rules);
+            let hint = "the rules of a policy lie beside it, where its `rules` says";
+            let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
+            let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
+            String::from_utf8(bytes).map_err(|_| not_utf8(&file, "/rules"))
+        })
+    }
+
     /// The text of the policy's rules, where it has any.
     #[must_use]
     pub fn rules(&self) -> Option<&str> {
@@ -151,6 +176,7 @@ pub struct SkillHostBuilder {
     observers: Observers,
     cache: bool,
     warm: bool,
+    bundle: Option<Arc<Bundle>>,
 }
 
 impl Default for SkillHostBuilder {
@@ -171,6 +197,7 @@ impl Default for SkillHostBuilder {
             observers: Observers::default(),
             cache: true,
             warm: false,
+            bundle: None,
         }
     }
 }
@@ -247,6 +274,15 @@ impl SkillHostBuilder {
         self
     }
 
+    /// Offers the skills of a bundle. Its id is in every trace; where the bundle changes, [`SkillHost::run`] refuses to run. Its policy is not
+    /// taken: read it and give it to [`Self::policy`] if it shall apply.
+    #[must_use]
+    pub fn bundle(mut self, bundle: Arc<Bundle>) -> Self {
+        self.skills.extend(bundle.skill_bytes());
+        self.bundle = Some(bundle);
+        self
+    }
+
     /// The values of the policy's secrets, as [`Secrets::read`] gets them. Only [`SkillHost::run`] needs them.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -303,6 +339,7 @@ impl SkillHostBuilder {
             observers: self.observers,
             cache,
             warm: self.warm.then(Arc::default),
+            bundle: self.bundle,
             engine: OnceLock::new(),
             rehearsal: None,
         }
@@ -483,6 +520,11 @@ impl SkillHost {
         &self.workspace
     }
 
+    /// Refuses a bundle that is not what it was when the host got it.
+    pub(crate) fn check_bundle(&self) -> Result<(), Error> {
+        self.bundle.as_ref().map_or(Ok(()), |bundle| bundle.check_unchanged().map_err(Error::from))
+    }
+
     /// Whether somebody can be asked for approval, now or later.
     pub(crate) fn can_ask(&self) -> bool {
         self.approver.is_some() || self.pauses
@@ -506,6 +548,7 @@ impl SkillHost {
             observers: self.observers.clone(),
             cache: self.cache.clone(),
             warm: self.warm.clone(),
+            bundle: self.bundle.clone(),
             engine: self.engine.clone(),
             rehearsal: self.rehearsal.clone(),
         }
@@ -542,6 +585,9 @@ pub enum Error {
     /// The engine, a component or a granted directory.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The trace.
     #[error(transparent)]
     Trace(#[from] TraceError),

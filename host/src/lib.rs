@@ -48,6 +48,7 @@ pub mod journal;
 pub mod sandbox;
 pub mod store;
 pub mod scratch;
+pub mod scaffold;
 pub mod report;
 
 // L3: the pipeline and its facade.
@@ -65,6 +66,7 @@ pub mod skills;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use bundle::Bundle;
 pub use context::RequestContext;
 pub use durability::Durability;
 pub use host::{Error, GoOnOptions, Keep, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::diff::Changes;
-use crate::id::{Digest, StepId, ToolName};
+use crate::id::{Digest, SnapshotId, StepId, ToolName};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::problem::Problem;
@@ -24,6 +24,8 @@ pub struct Report {
     pub folder: PathBuf,
     /// The plan's name; empty where it could not be read.
     pub plan: String,
+    /// The bundle that its skills are from, where there is one.
+    pub snapshot: Option<SnapshotId>,
     /// How the run ended.
     pub outcome: RunOutcome,
     /// The plan's output; `null` unless it completed.

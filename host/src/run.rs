@@ -122,6 +122,7 @@ fn begin(
     earlier: Option<Earlier>,
 ) -> Result<Report, Error> {
     let mut phases = Phases::default();
+    host.check_bundle()?;
     // What cannot be put into force is refused in a rehearsal as well; it reaches nobody.
     let reach = open_reach(host)?.filter(|_| host.rehearsal.is_none());
     let folder = host.store.create_run()?;

@@ -241,7 +241,12 @@ fn unprovided_hint(import: &str) -> String {
             let short = name.rsplit_once('/').map_or(name, |(_, short)| short);
             format!("`{package}` is provided, but has no interface `{short}` in WASI 0.2")
         }
-        ("skillhost:skill", _) => {
+        (OWN_PACKAGE, Some(version)) if !is_own_version(version) => {
+            format!(
+                "it was built for `{OWN_PACKAGE}@{version}`, and this host has `{OWN_PACKAGE}@{OWN_VERSION}`: build it for that"
+            )
+        }
+        (OWN_PACKAGE, _) => {
             format!(
                 "of its own interfaces the host provides {}",
                 OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")

@@ -3,6 +3,7 @@
 mod annotations;
 mod approvals;
 mod budgets;
+mod bundles;
 mod conformance;
 mod conformance_http;
 mod crash;

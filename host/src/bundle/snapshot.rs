@@ -281,3 +281,6 @@ fn stamp(metadata: &Metadata) -> (i64, i64, i64, i64, u64) {
     let (seconds, nanos) = since.map_or((0, 0), |since| (since.as_secs(), since.subsec_nanos()));
     (i64::try_from(seconds).unwrap_or(i64::MAX), i64::from(nanos), 0, 0, 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ pub struct Env {
     pub state: Option<OsString>,
     /// `HOST_POLICY`: the policy where `--policy` is not given.
     pub policy: Option<OsString>,
+    /// `HOST_BUNDLE_ROOT`, else `EP_FILES_ROOT`: the bundle where `--bundle` is not given.
+    pub bundle: Option<OsString>,
     /// `HOST_APPROVAL_WEBHOOK`: the URL that is told of what waits for a person where neither plan nor policy names one. Who messages are
     /// from is signed with `HOST_APPROVAL_SECRET`, which is looked at when the first is sent.
     pub approval_webhook: Option<OsString>,
@@ -47,6 +49,7 @@ impl Env {
         Self {
             state: var("HOST_STATE"),
             policy: var("HOST_POLICY"),
+            bundle: var("HOST_BUNDLE_ROOT").or_else(|| var("EP_FILES_ROOT")),
             approval_webhook: var(WEBHOOK),
             pretty_json: flag(&["HOST_PRETTY_JSON", "AIEL_PRETTY_JSON"]),
             auto_ctx: flag(&["HOST_AUTO_CTX", "AIEL_AUTO_CTX"]),

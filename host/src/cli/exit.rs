@@ -102,7 +102,7 @@ impl Exit {
             Self::Success => "ok",
             Self::Unexpected => "not as expected: traces differ, a demo case went otherwise",
             Self::Request => "bad request, document or plan",
-            Self::SkillLoad => "a skill cannot be loaded",
+            Self::SkillLoad => "a skill or bundle cannot be loaded",
             Self::Timeout => "out of fuel or past the deadline",
             Self::ToolNotFound => "no such tool",
             Self::Input => "an input does not fit the tool",
@@ -243,7 +243,7 @@ mod tests {
     0  ok
     1  not as expected: traces differ, a demo case went otherwise
     2  bad request, document or plan
-    3  a skill cannot be loaded
+    3  a skill or bundle cannot be loaded
     4  out of fuel or past the deadline
     5  no such tool
     6  an input does not fit the tool

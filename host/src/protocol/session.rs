@@ -2,7 +2,6 @@
 //! its own; nothing of a request is kept for the next one.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::clock::{self, Stopwatch};
@@ -22,8 +21,6 @@ pub struct Settings {
     pub record_all: bool,
     /// What is known of who asks where a request does not say it.
     pub context: RequestContext,
-    /// What is offered; without one, every tool of every skill that the host knows.
-    pub bundle: Option<Arc<Bundle>>,
     /// Ends what runs.
     pub cancel: CancelToken,
 }
@@ -41,7 +38,7 @@ impl<'h> Session<'h> {
     /// A session on a host; it should be one that [keeps skills warm](crate::SkillHostBuilder::keep_warm).
     #[must_use]
     pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
-        settings.context.snapshot_id = settings.bundle.as_ref().map(|bundle| bundle.id.to_string());
+        settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
         Self { host, settings, seen: Seen::default(), answered: 0 }
     }
 
@@ -76,7 +73,7 @@ impl<'h> Session<'h> {
             return (Err(Box::new(failure)), request.context, Facts::default());
         }
         complete(&mut request.context, &self.settings.context);
-        let bundle = self.settings.bundle.as_deref();
+        let bundle = self.host.bundle.as_deref();
         if let Some(Err(error)) = bundle.map(Bundle::check_unchanged) {
             return (Err(Box::new(Failure::of_bundle(&error))), request.context, Facts::default());
         }

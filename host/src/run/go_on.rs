@@ -58,6 +58,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
         has_approver: host.can_ask(),
         log_only: header.log_only,
         replaced: &[],
+        snapshot: header.snapshot,
     };
     let prepared = prepare_with(engine, &document, &given, |plan| loader.for_plan(plan, folder.path(), &kept))?;
     // A run that continues another one goes on doing so.

@@ -133,6 +133,7 @@ impl Done {
             run: String::new(),
             folder: PathBuf::new(),
             plan: prepared.plan_name().to_owned(),
+            snapshot: prepared.snapshot,
             outcome: self.outcome,
             output: self.output,
             steps: self.steps,

@@ -68,6 +68,9 @@ pub struct Place {
     /// What the request says that asked for the run: a step that is made again is told the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestContext>,
+    /// The folder of the bundle that the skills are from, as an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
 }
 
 impl RunDir {
