@@ -32,6 +32,7 @@ mod reply;
 mod resume;
 mod run;
 mod runs;
+mod schema;
 mod session;
 mod skills;
 mod trace;
@@ -142,6 +143,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Gc(gc::Gc),
+    Schema(schema::Schema),
     Skills(skills::Skills),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -170,6 +172,7 @@ impl Command {
             Self::History(command) => command.execute(session),
             Self::Audit(command) => command.execute(session),
             Self::Gc(command) => command.execute(session),
+            Self::Schema(command) => command.execute(),
             Self::Skills(command) => command.execute(session),
             Self::Demo(command) => command.execute(session),
             Self::Completions(command) => Ok(command.execute()),

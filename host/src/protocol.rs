@@ -8,6 +8,7 @@ mod describe;
 mod invoke;
 pub mod request;
 pub mod response;
+pub mod schema;
 pub mod session;
 pub mod shape;
 mod target;

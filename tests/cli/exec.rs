@@ -184,3 +184,47 @@ fn a_host_that_cannot_start_says_so() {
     let answer = answer(&ended);
     assert_eq!((ended.code, &answer["error"]["details"]["code"]), (20, &json!("INTERNAL")), "{answer:#}");
 }
+
+/// In CI there is a Python; elsewhere there may be none.
+#[test]
+fn ten_lines_of_python_call_a_skill() {
+    let program = program();
+    let python = std::process::Command::new("python3").arg("--version").output().is_ok();
+    if !python {
+        assert!(std::env::var_os("CI").is_none(), "the example needs `python3`");
+        eprintln!("not run: there is no `python3`");
+        return;
+    }
+    let example = repo::root().join("examples/python/words.py");
+    let ended = program.shell(&format!("PYTHONDONTWRITEBYTECODE=1 python3 {} \"$HOST\"", example.display()));
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "True\n['one', 'two']\nVALIDATION_ERROR\n"), "{}", ended.all());
+}
+
+#[test]
+fn a_bundle_answers_from_a_shell_pipe() {
+    let program = program();
+    assert_eq!(program.run(&["bundle", "new", "demo"]).code, 0);
+    let described = answer(&program.piped(&["exec", "--bundle", "demo"], r#"{"action":"describe"}"#));
+    let exports = described["result"]["exports"].as_array().unwrap();
+    let tool = exports.iter().find(|export| export["kind"] == "tool").unwrap();
+    assert_eq!(described["meta"]["snapshot_id"].as_str().map(str::len), Some(64));
+    assert_eq!(described["result"]["snapshot_id"], described["meta"]["snapshot_id"]);
+    let asked = json!({ "action": "invoke", "kind": "tool", "handler": tool["name"], "event": 5 }).to_string();
+    assert_eq!(
+        answer(&program.piped(&["exec", "--bundle", "demo"], &asked))["error"]["details"]["code"],
+        "PARAM_INVALID"
+    );
+    let none = answer(&program.piped(&["exec", "--bundle", "none"], SPLIT));
+    assert_eq!((&none["error"]["details"]["code"], &none["http_status"]), (&json!("BUNDLE_NOT_FOUND"), &json!(404)));
+    program.write("demo/bundle.toml", "schema = 1");
+    let wrong = answer(&program.piped(&["exec", "--bundle", "demo"], SPLIT));
+    assert_eq!(wrong["error"]["details"]["code"], "BUNDLE_INVALID", "{wrong:#}");
+}
+
+#[test]
+fn schemas_are_printed() {
+    let program = program();
+    let ended = program.run(&["schema", "request"]);
+    assert_eq!((ended.code, ended.stdout), (0, repo::text("docs/schemas/request.json")));
+    assert_eq!(program.run(&["schema", "requets"]).code, 2);
+}

@@ -22,6 +22,7 @@ mod linked;
 mod parallel;
 mod policies;
 mod protocol;
+mod protocol_bundle;
 mod replay;
 mod resume;
 mod rollback;

@@ -105,7 +105,9 @@ fn provoked() -> Vec<Value> {
 #[test]
 fn every_row_of_the_table_is_provoked() {
     let mut rows = BTreeMap::new();
-    for answer in provoked() {
+    let schema = jsonschema::validator_for(&skillhost::protocol::schema::schema("response").unwrap()).unwrap();
+    for answer in provoked().into_iter().chain(crate::protocol_bundle::provoked()) {
+        assert!(schema.is_valid(&answer), "{:?}\n{answer:#}", schema.iter_errors(&answer).next());
         let error = &answer["error"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let code = text(&error["details"]["code"]);
@@ -218,9 +220,24 @@ fn who_asks_reaches_the_guest_and_its_logs_the_answer() {
     assert_eq!(run.output(), "");
 }
 
+/// The schemas in the documentation are those that are made of what requests are read by.
+#[test]
+fn the_schemas_in_the_documentation_are_these() {
+    for name in skillhost::protocol::schema::NAMES {
+        let made = format!("{:#}\n", skillhost::protocol::schema::schema(name).unwrap());
+        let path = host_tests::repo::root().join(format!("docs/schemas/{name}.json"));
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert!(kept == made, "docs/schemas/{name}.json is not what `host schema {name}` prints: set UPDATE_SCHEMAS=1");
+    }
+}
+
 #[test]
 fn requests_are_read_strictly() {
     let host = host(&anything());
+    let schema = jsonschema::validator_for(&skillhost::protocol::schema::schema("request").unwrap()).unwrap();
     let message = |request: &str| {
         let answer = Session::new(&host.host, Settings::default()).answer(request.as_bytes()).to_json();
         assert_eq!(answer["error"]["details"]["code"], "REQUEST_INVALID", "{request}: {answer:#}");
@@ -246,6 +263,10 @@ fn requests_are_read_strictly() {
         (r#"{"action":"invoke","ctx":{"user_id":""}}"#, "wrong-type"),
     ] {
         assert_eq!(message(request), code, "{request}");
+        // What the schema can say it says as well.
+        if let (Ok(request), false) = (serde_json::from_str::<Value>(request), code == "duplicate-key") {
+            assert!(!schema.is_valid(&request), "{request}");
+        }
     }
     let long = format!(r#"{{"action":"describe","x":"{}"}}"#, "x".repeat(limits::EXEC_REQUEST_BYTES_MAX));
     assert_eq!(message(&long), "request-too-large");
@@ -253,6 +274,7 @@ fn requests_are_read_strictly() {
     let open =
         json!({ "action": "invoke", "handler": "bad.echo", "event": { "a": 1 }, "more": 1, "ctx": { "more": 1 } });
     assert_eq!(ask(&host, &open)["ok"], true);
+    assert!(schema.is_valid(&open));
     let wrong = json!({ "action": "destroy", "meta": { "request_id": "r9" } });
     assert_eq!(ask(&host, &wrong)["meta"]["request_id"], "r9");
 }

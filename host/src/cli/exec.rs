@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read as _, Write as _};
 
 use serde_json::{Map, Value, json};
 
+use crate::bundle::MANIFEST;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
@@ -301,12 +302,21 @@ pub(crate) fn usage(message: &str) -> Exit {
 
 /// Why the policy or the surroundings cannot be put into force.
 fn of_cli(error: &Error) -> Failure {
+    let told = error.to_json();
+    let problem = |member: &str| {
+        let text = told.pointer("/details/problems/0").and_then(|problem| problem.get(member)).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
     let detail = match error.kind {
+        Exit::SkillLoad if problem("code") == "bundle-not-found" => Detail::BundleNotFound,
+        Exit::SkillLoad if problem("code") == "bundle-changed" => Detail::BundleChanged,
+        Exit::SkillLoad if problem("code").starts_with("bundle-") || problem("pointer").starts_with(MANIFEST) => {
+            Detail::BundleInvalid
+        }
         Exit::SkillLoad => Detail::SkillInvalid,
         Exit::Internal => Detail::StateError,
         _ => Detail::PolicyInvalid,
     };
-    let told = error.to_json();
     let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
     let failure = Failure::new(detail, text("message").unwrap_or_default());
     let failure = match text("hint") {

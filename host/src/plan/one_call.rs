@@ -12,12 +12,7 @@ pub const STEP: &str = "call";
 
 /// A plan of one step whose output is the tool's. All text of the input is read as it is.
 #[must_use]
-pub fn document(
-    tool: &ToolName,
-    input: Value,
-    deadline_ms: Option<u64>,
-    output_schema: Option<Value>,
-) -> PlanDocument {
+pub fn document(tool: &ToolName, input: Value, deadline_ms: Option<u64>, output_schema: Option<Value>) -> PlanDocument {
     text_document(&tool.to_string(), input, deadline_ms, output_schema)
 }
 

@@ -83,7 +83,8 @@ fn of_bundle(host: &SkillHost, bundle: &Bundle) -> Result<Vec<Value>, Box<Failur
         let mut shown = json!({});
         if let Target::Tool(name) = &offered.target {
             let skill = loaded(host, name.skill())?;
-            let Some((skill, tool)) = skill.as_ref().and_then(|skill| Some((skill, skill.tool(name.function())?))) else {
+            let Some((skill, tool)) = skill.as_ref().and_then(|skill| Some((skill, skill.tool(name.function())?)))
+            else {
                 let message = format!("the export `{}` is the tool `{name}`, which does not exist", offered.name);
                 return Err(Box::new(Failure::new(Detail::BundleInvalid, message)));
             };

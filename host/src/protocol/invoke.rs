@@ -10,9 +10,9 @@ use crate::canonical;
 use crate::context::RequestContext;
 use crate::host::{Error, Keep, RunOptions, SkillHost};
 use crate::id::ToolName;
+use crate::json;
 use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
-use crate::json;
 use crate::plan::{PlanDocument, PlanFormat, one_call};
 use crate::policy::network::Scheme;
 use crate::policy::{Decision, Denial, Grant, Why, decide};
@@ -100,7 +100,8 @@ fn flow(request: &Request, file: &Path, wanted: &Wanted) -> Result<Call, Box<Fai
         return Err(Box::new(failure.hint("give an object with a member for each input of the plan")));
     };
     if request.capabilities.is_some() {
-        let failure = Failure::new(Detail::CapabilityDenied, "the capabilities of a flow are those that its steps are granted");
+        let failure =
+            Failure::new(Detail::CapabilityDenied, "the capabilities of a flow are those that its steps are granted");
         return Err(Box::new(failure.hint("leave `meta.capabilities` out: the policy says what each step gets")));
     }
     let read = PlanDocument::read(file).map_err(wrong)?;
@@ -206,7 +207,9 @@ fn failure(call: &Call, report: &Report) -> Failure {
             let needed = report.pending.as_ref().map(|pending| pending.needs_approval.clone()).unwrap_or_default();
             let run = &report.run;
             Failure::new(Detail::ApprovalRequired, format!("`{name}` waits for approval"))
-                .hint(format!("`host approve {run} --by NAME` lets it run and goes on; `host reject {run} --by NAME` ends it"))
+                .hint(format!(
+                    "`host approve {run} --by NAME` lets it run and goes on; `host reject {run} --by NAME` ends it"
+                ))
                 .with("needs_approval", json!(needed))
                 .with("run", run.as_str())
         }
@@ -341,6 +344,7 @@ fn of_sandbox(error: &SandboxError) -> Box<Failure> {
 pub(super) fn of_host(error: &Error) -> Box<Failure> {
     let detail = match error {
         Error::Sandbox(error) => return of_sandbox(error),
+        Error::Bundle(error) => return Box::new(Failure::of_bundle(error)),
         Error::Policy(problems) => return Box::new(Failure::of_problems(Detail::PolicyInvalid, problems)),
         Error::Resolve(problem) => {
             return Box::new(Failure::of_problems(Detail::ParamInvalid, std::slice::from_ref(problem)));

@@ -95,9 +95,8 @@ fn http(bundle: &Bundle, request: &Request) -> Result<Wanted, Box<Failure>> {
     };
     let text = |key: &str| http.get(key).and_then(Value::as_str).unwrap_or_default();
     let (method, path) = (text("method"), text("path"));
-    let answers = |export: &&Export| {
-        export.route.as_ref().is_some_and(|route| route.method == method && route.path == path)
-    };
+    let answers =
+        |export: &&Export| export.route.as_ref().is_some_and(|route| route.method == method && route.path == path);
     let export = bundle.exports_of(Kind::Http).find(answers);
     let export = export.ok_or_else(|| no_export(Kind::Http, &format!("{method} {path}")))?;
     if method == "GET" {
