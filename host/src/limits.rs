@@ -118,6 +118,9 @@ pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.
 pub const INDEX_QUEUE_MAX: usize = 256;
+/// How long a commit waits for others to be written with: many steps then cost one sync of the index, and other programs see the run at most
+/// so much behind its trace.
+pub const INDEX_LINGER_MS: u64 = 20;
 /// Events of one transaction while the index is built again: bounds the memory, whatever the length of a trace.
 pub const REINDEX_ROWS_MAX: usize = 1_000;
 
@@ -237,6 +240,8 @@ pub const JOURNAL_RECORDS_MAX: usize = 250_000;
 pub const JOURNAL_BYTES_MAX: u64 = 8 << 30;
 /// Content that is kept in the journal's own file, so that one sync makes it durable with its record; larger files are kept beside it.
 pub const JOURNAL_INLINE_BYTES_MAX: u64 = 64 << 10;
+/// Files for the undo journals of a run that are made durable together, before they are needed: each then costs an eighth of a sync.
+pub const JOURNAL_SPARES: u32 = 8;
 /// A removed file of this size is kept under another name rather than copied.
 pub const JOURNAL_HELD_BYTES_MIN: u64 = 1 << 20;
 /// One frame of a journal: the records of one call with their bytes, or a part of what was noted at the end of the step.

@@ -204,7 +204,7 @@ impl Run<'_> {
                 let _locks = locks.map_err(StoreError::from)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
-                let journals = Journals { run: self.folder.path().to_owned(), durability: self.host.durability };
+                let journals = Journals::of(self.folder.path(), self.host.durability);
                 let steps =
                     steps.asked_by(self.request.as_ref()).noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
@@ -268,6 +268,9 @@ impl Run<'_> {
             _ => self.note(&done.end())?,
         }
         settle(self.log.commit())?;
+        if let Some(ledger) = self.log.ledger() {
+            ledger.settle()?;
+        }
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });

@@ -253,7 +253,11 @@ impl Steps<'_> {
         if is_live && let Some(ledger) = log.ledger() {
             ledger.fact(StepFacts { step: step.id.to_string(), reused_from: from, ..StepFacts::default() });
         }
-        log.commit()?;
+        // Nothing has happened that could be lost: a run that goes on finds the result again in the run that it continues. Other runs may
+        // have changed by then.
+        if self.library.is_some() {
+            log.commit()?;
+        }
         report.outcome = Some(Outcome::Completed { output: output.clone() });
         report.reused = Some(Saved { fuel, calls });
         report.fuel = Some(0);
