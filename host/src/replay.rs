@@ -76,6 +76,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         has_approver: overview.has_approver,
         log_only: overview.header.log_only,
         replaced: &replaced,
+        snapshot: overview.header.snapshot,
     };
     let prepared = prepare_with(engine, &document, &given, load)?;
 

@@ -24,6 +24,7 @@ pub use cancel::CancelToken;
 pub use directories::Directories;
 pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
+pub use interfaces::LogRecord;
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub use program::{Links, Program};
 pub(crate) use undo::Undo;

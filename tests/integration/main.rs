@@ -3,6 +3,7 @@
 mod annotations;
 mod approvals;
 mod budgets;
+mod bundles;
 mod conformance;
 mod conformance_http;
 mod crash;
@@ -20,6 +21,8 @@ mod log_only;
 mod linked;
 mod parallel;
 mod policies;
+mod protocol;
+mod protocol_bundle;
 mod replay;
 mod resume;
 mod rollback;

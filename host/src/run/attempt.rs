@@ -20,7 +20,7 @@ use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence, Invocation, Links, RunDeadline};
+use crate::sandbox::{CancelToken, Divergence, Invocation, Links, LogRecord, RunDeadline};
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
 use crate::trace::flow::{Contract, Undone, UndoneChange};
@@ -64,6 +64,7 @@ pub(super) struct Acted {
     memory_bytes: u64,
     duration_us: u64,
     stderr: String,
+    logs: Vec<LogRecord>,
 }
 
 impl Acted {
@@ -80,6 +81,7 @@ impl Acted {
             memory_bytes: 0,
             duration_us,
             stderr: String::new(),
+            logs: Vec::new(),
         }
     }
 }
@@ -151,8 +153,20 @@ impl Steps<'_> {
             }
         };
         so_far.ahead.check()?;
-        let Acted { outcome, drift, undone, changed, transaction, calls, fuel, memory_bytes, duration_us, stderr } =
-            acted;
+        let Acted {
+            outcome,
+            drift,
+            undone,
+            changed,
+            transaction,
+            calls,
+            fuel,
+            memory_bytes,
+            duration_us,
+            stderr,
+            mut logs,
+        } = acted;
+        report.logs.append(&mut logs);
         if let Some(transaction) = transaction.filter(|_| !outcome.is_completed()) {
             transaction.release();
         }
@@ -163,6 +177,7 @@ impl Steps<'_> {
         report.duration_us = duration_us;
         let end = StepEnd { step: step.clone(), outcome, calls, fuel };
         log.end(tape, &end)?;
+        report.drifted = drift.as_ref().is_some_and(|(_, mode)| *mode == ExpectMode::Strict);
         if let Some((drift, mode)) = drift {
             log.note(&contract_event(step, drift, mode, expect))?;
         }
@@ -210,6 +225,7 @@ impl Steps<'_> {
             run_deadline,
             undo: transaction.as_ref().map(Transaction::undo),
             plan: &plan.name,
+            request: &self.request,
             step,
             attempt: number,
             seed: plan.seed,
@@ -255,6 +271,7 @@ impl Steps<'_> {
             memory_bytes: invoked.memory_bytes,
             duration_us: micros(started),
             stderr: invoked.stderr,
+            logs: invoked.logs,
         };
         Ok((Ok(acted), invoked.tape))
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::reuse::Earlier;
+use crate::context::RequestContext;
 use crate::host::{Error, RunOptions, SkillHost};
-use crate::id::{Digest, SkillName, StepId};
+use crate::id::{Digest, SkillName, SnapshotId, StepId};
 use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
@@ -77,6 +78,8 @@ pub(crate) struct Prepared {
     pub(crate) principal: Principal,
     /// Whether denials are recorded and stop nothing.
     pub(crate) log_only: bool,
+    /// The bundle that the skills are from.
+    pub(crate) snapshot: Option<SnapshotId>,
     /// The plan's name and digest where it could be read.
     read: Option<Read>,
 }
@@ -105,7 +108,7 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref());
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,
@@ -113,8 +116,12 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
         has_approver: host.can_ask(),
         log_only,
         replaced: &[],
+        snapshot: host.bundle.as_ref().map(|bundle| bundle.id),
     };
-    prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))
+    let prepared = prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))?;
+    // What was loaded is what the id says.
+    host.check_bundle()?;
+    Ok(prepared)
 }
 
 /// What is said beside the plan.
@@ -129,6 +136,8 @@ pub(crate) struct Given<'a> {
     pub(crate) log_only: bool,
     /// Skills that a replay takes from elsewhere: their pins do not count.
     pub(crate) replaced: &'a [SkillName],
+    /// The bundle that the skills are from.
+    pub(crate) snapshot: Option<SnapshotId>,
 }
 
 /// The same with skills from elsewhere: a replay loads those that the run kept.
@@ -138,7 +147,7 @@ pub(crate) fn prepare_with(
     given: &Given<'_>,
     load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
-    let Given { inputs, policy, principal, has_approver, log_only, replaced } = *given;
+    let Given { inputs, policy, principal, has_approver, log_only, replaced, snapshot } = *given;
     let prepared = |engine, loaded, read, stage| Prepared {
         engine,
         loaded,
@@ -147,6 +156,7 @@ pub(crate) fn prepare_with(
         rules: policy.rules.as_ref().map(|rules| rules.digest()),
         principal: principal.clone(),
         log_only,
+        snapshot,
         read,
     };
     let refused = |engine, loaded, read, problems| prepared(engine, loaded, read, Stage::Refused { problems });
@@ -229,6 +239,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
         skills: prepared.loaded.catalog.iter().map(|(name, skill)| (name.clone(), skill.digest)).collect(),
         inputs: read.map(|read| read.inputs.clone()).unwrap_or_default(),
         seed: read.map_or(0, |read| read.seed),
+        snapshot: prepared.snapshot,
         start_time: read.map_or(0, |read| read.start_time),
         host: env!("CARGO_PKG_VERSION").to_owned(),
         engine: engine::identity(),
@@ -263,13 +274,20 @@ pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
 
 impl Place {
     /// Where runs of `host` take place.
-    pub(crate) fn of(host: &SkillHost, document: &PlanDocument, earlier: Option<&Earlier>) -> Self {
+    pub(crate) fn of(
+        host: &SkillHost,
+        document: &PlanDocument,
+        earlier: Option<&Earlier>,
+        request: Option<&RequestContext>,
+    ) -> Self {
         let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             workspace: absolute(&host.workspace),
             base: absolute(document.base()),
             continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
             policy: host.policy_file.as_deref().map(absolute),
+            request: request.cloned(),
+            bundle: host.bundle.as_ref().map(|bundle| absolute(&bundle.root)),
         }
     }
 }

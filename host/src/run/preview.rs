@@ -67,6 +67,7 @@ impl Steps<'_> {
             run_deadline: None,
             undo: None,
             plan: &plan.name,
+            request: &self.request,
             step: step.id,
             attempt: 1,
             seed: plan.seed,

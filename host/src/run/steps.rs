@@ -15,13 +15,14 @@ use super::reuse::{Earlier, Library, Purpose};
 use super::transaction::{self, Journals};
 use super::turn::Turned;
 use crate::clock::Stopwatch;
+use crate::context::RequestContext;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::OnFailure;
 use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
-use crate::report::{Pending, RollbackReport, StepReport};
+use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
@@ -37,7 +38,7 @@ pub(crate) struct Steps<'a> {
     pub(super) principal: &'a Principal,
     /// The digest of the policy that decides.
     pub(super) policy: Digest,
-    pub(super) programs: BTreeMap<(SkillName, Links), Program>,
+    pub(super) programs: BTreeMap<(SkillName, Links), Arc<Program>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -49,6 +50,8 @@ pub(crate) struct Steps<'a> {
     pub(super) library: Option<Library<'a>>,
     /// Where what steps change is noted; `None` in a replay.
     pub(super) journals: Option<Journals>,
+    /// What the request says that asked for the run.
+    pub(super) request: Arc<RequestContext>,
 }
 
 /// What the steps before have left behind.
@@ -120,6 +123,37 @@ impl Done {
     }
 }
 
+impl Done {
+    /// The event that ends the run's trace.
+    pub(super) fn end(&self) -> Event {
+        Event::RunEnd { outcome: self.outcome, output: self.output.clone(), steps: self.begun }
+    }
+
+    /// What is told of it, without what is kept.
+    pub(super) fn report(self, prepared: &Prepared) -> Report {
+        Report {
+            run: String::new(),
+            folder: PathBuf::new(),
+            plan: prepared.plan_name().to_owned(),
+            snapshot: prepared.snapshot,
+            outcome: self.outcome,
+            output: self.output,
+            steps: self.steps,
+            problems: Vec::new(),
+            denials: self.denial.into_iter().collect(),
+            log_only: prepared.log_only,
+            would_deny: self.would_deny,
+            pending: self.pending,
+            rollback: self.rollback,
+            dry_run: None,
+            head: Digest::from_bytes([0; 32]),
+            events: 0,
+            phases: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 impl<'a> Steps<'a> {
     /// Links the skills.
     pub(crate) fn new(
@@ -178,12 +212,19 @@ impl<'a> Steps<'a> {
             earlier: None,
             library: None,
             journals: None,
+            request: Arc::default(),
         })
     }
 
     /// Notes what steps change.
     pub(crate) fn noting(mut self, journals: Journals) -> Self {
         self.journals = Some(journals);
+        self
+    }
+
+    /// Lets guests ask who asked for the run.
+    pub(crate) fn asked_by(mut self, request: Option<&Arc<RequestContext>>) -> Self {
+        self.request = request.map(Arc::clone).unwrap_or_default();
         self
     }
 
@@ -423,6 +464,7 @@ impl<'a> Steps<'a> {
     /// The program of a tool under a grant.
     pub(super) fn program(&self, tool: &ToolName, links: Links) -> Result<&Program, Error> {
         let program = self.programs.get(&(tool.skill().clone(), links));
+        let program = program.map(|program| &**program);
         program.ok_or_else(|| Error::Damaged { what: format!("`{tool}` was not linked before the run") })
     }
 

@@ -8,7 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock::Stopwatch;
 use crate::limits::{self, LimitKind};
-use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Stdio, StepContext};
+use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Logs, Stdio, StepContext};
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
 use crate::sandbox::undo::Undo;
@@ -36,6 +36,8 @@ pub(crate) struct Live {
     /// When the virtual timers are due, by pollable.
     pub(crate) timers: BTreeMap<u32, u64>,
     pub(crate) context: StepContext,
+    /// What the guest logged.
+    pub(crate) logs: Logs,
     pub(crate) started: Stopwatch,
     /// What changes are noted in before they are made.
     pub(crate) undo: Option<Undo>,
@@ -73,6 +75,7 @@ impl Live {
             http,
             timers: BTreeMap::new(),
             context,
+            logs: Logs::default(),
             started: Stopwatch::start(),
             undo: None,
         }

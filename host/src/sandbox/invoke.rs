@@ -13,6 +13,7 @@ use wasmtime::Store;
 use wasmtime::component::{Func, Val};
 
 use crate::canonical;
+use crate::context::RequestContext;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
@@ -26,7 +27,7 @@ use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
 use crate::sandbox::directories::Directories;
 use crate::sandbox::egress::{Egress, Reach};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, Output, Stdio, StepContext};
+use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, LogRecord, Output, Stdio, StepContext};
 use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
@@ -63,6 +64,8 @@ pub struct Invocation<'a> {
     pub run_deadline: Option<RunDeadline>,
     /// The plan's name, for the guest's context.
     pub plan: &'a str,
+    /// What the request says that asked for the run.
+    pub request: &'a Arc<RequestContext>,
     /// The step.
     pub step: &'a StepId,
     /// One-based.
@@ -96,6 +99,8 @@ pub struct Invoked {
     /// The last that the guest wrote to stderr, at most [`limits::REPORT_STDERR_BYTES_MAX`]; empty in a replay, and where it is part of
     /// the outcome. A panic's message is there: the trap says only that there was one.
     pub stderr: String,
+    /// What the guest logged, and what a tool that is a function wrote to stdout and stderr; empty in a replay.
+    pub logs: Vec<LogRecord>,
     /// The tape, for the next step.
     pub tape: Tape,
 }
@@ -278,7 +283,12 @@ impl SandboxEngine {
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
         let memory_bytes = store.data().limiter.memory_bytes();
-        let ctx = store.into_data();
+        let mut ctx = store.into_data();
+        let mut logs = ctx.live.as_mut().map(|live| std::mem::take(&mut live.logs)).unwrap_or_default();
+        if let (Some((stdout, stderr)), None) = (&output, &call.command) {
+            logs.written("stdout", &stdout.tail(limits::LOGGED_OUTPUT_BYTES_MAX));
+            logs.written("stderr", &stderr.tail(limits::LOGGED_OUTPUT_BYTES_MAX));
+        }
         let reached = ctx.live.as_ref().is_some_and(|live| live.http.is_reachable());
         let gate = ctx.gate;
         drop(ctx.live);
@@ -314,7 +324,7 @@ impl SandboxEngine {
         }
         let end = end.map(|outcome| within(outcome, &limits));
         let stderr = stderr.map(|stderr| stderr.tail(limits::REPORT_STDERR_BYTES_MAX)).unwrap_or_default();
-        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, tape: gate.into_tape() })
+        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, logs: logs.into_records(), tape: gate.into_tape() })
     }
 }
 
@@ -571,6 +581,7 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         tool: invocation.tool.name.to_string(),
         attempt: invocation.attempt,
         deadline_ms: limits.deadline_ms,
+        request: Arc::clone(invocation.request),
     };
     let reach = invocation.reach.filter(|_| !grant.network.is_empty());
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));

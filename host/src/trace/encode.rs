@@ -194,6 +194,9 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
     member(out, "skills");
     let skills = header.skills.iter().map(|(name, digest)| (name.to_string(), Value::String(digest.to_string())));
     write_value(out, &Value::Object(skills.collect()));
+    if let Some(snapshot) = header.snapshot {
+        digest(out, "snapshot", *snapshot.digest());
+    }
     number(out, "start_time", header.start_time);
     out.push(b'}');
     line

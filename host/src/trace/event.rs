@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::id::{Digest, SkillName, StepId, ToolName};
+use crate::id::{Digest, SkillName, SnapshotId, StepId, ToolName};
 use crate::limits::StepLimits;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::{ApprovalAnswer, Denial, Principal, Why};
@@ -178,6 +178,8 @@ pub struct Header {
     pub inputs: Map<String, Value>,
     /// The plan's seed.
     pub seed: u64,
+    /// The bundle that the skills are from, where there was one.
+    pub snapshot: Option<SnapshotId>,
     /// Where virtual clocks start, in seconds since 1970.
     pub start_time: u64,
     /// This program's version.

@@ -54,6 +54,7 @@ pub(super) enum Member {
     Seq,
     Skill,
     Skills,
+    Snapshot,
     StartTime,
     Step,
     Steps,
@@ -64,7 +65,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 40;
+    const COUNT: usize = 41;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -99,6 +100,7 @@ impl Member {
         "seq",
         "skill",
         "skills",
+        "snapshot",
         "start_time",
         "step",
         "steps",
@@ -133,7 +135,7 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
                 M::Skills,
                 M::StartTime,
             ],
-            &[M::LogOnly, M::PlanName, M::Principal, M::Rules],
+            &[M::LogOnly, M::PlanName, M::Principal, M::Rules, M::Snapshot],
         ),
         Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], &[]),
         // Older traces say no more than the reason.
@@ -493,6 +495,7 @@ impl<'a> Line<'a> {
             skills: skills.collect::<Result<_, TraceError>>()?,
             inputs: self.json(Member::Inputs)?,
             seed: self.json(Member::Seed)?,
+            snapshot: self.raw(Member::Snapshot).map(|_| self.parsed(Member::Snapshot)).transpose()?,
             start_time: self.json(Member::StartTime)?,
             host: self.json(Member::Host)?,
             engine: self.json(Member::Runtime)?,

@@ -15,6 +15,8 @@ use crate::limits;
 
 /// Bytes that are gathered before they go to the operating system.
 const BUFFER_BYTES: usize = 128 << 10;
+/// What is enough for most traces of which nothing is kept.
+const CHAIN_BUFFER_BYTES: usize = 8 << 10;
 /// A buffer that one large event has grown beyond this is given back.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -130,17 +132,26 @@ impl Recorder {
     /// Starts a trace on `output`, called `path` in errors. Without a blob store the bytes of blobs are counted and dropped.
     #[must_use]
     pub fn new(output: Box<dyn Output>, path: impl Into<String>, blobs: Option<BlobStore>) -> Self {
+        Self::with_buffer(output, path.into(), blobs, BUFFER_BYTES + (BUFFER_BYTES >> 1))
+    }
+
+    fn with_buffer(output: Box<dyn Output>, path: String, blobs: Option<BlobStore>, capacity: usize) -> Self {
         Self {
             output,
-            path: path.into(),
+            path,
             blobs,
-            buffer: Vec::with_capacity(BUFFER_BYTES + (BUFFER_BYTES >> 1)),
+            buffer: Vec::with_capacity(capacity),
             seq: 0,
             prev: FIRST_PREV,
             head: Digest::from_bytes([0; 32]),
             bytes_in_step: 0,
             failure: None,
         }
+    }
+
+    /// A trace that is chained and not kept: only its head is of use.
+    pub(crate) fn chain_only() -> Self {
+        Self::with_buffer(Box::new(io::sink()), "nowhere".to_owned(), None, CHAIN_BUFFER_BYTES)
     }
 
     /// The number of the next event, and the hash of the last one (zeros where there is none).

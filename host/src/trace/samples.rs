@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, StepBegin, StepEnd};
 use super::recorder::{MemoryOutput, Recorder};
-use crate::id::Digest;
+use crate::id::{Digest, SnapshotId};
 use crate::limits::{LimitKind, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::{ApprovalAnswer, Why};
@@ -22,6 +22,7 @@ pub(crate) fn header() -> Event {
         skills: [("csv".parse().unwrap(), Digest::of(b"csv"))].into_iter().collect(),
         inputs: json!({"\u{fb33}": 1, "😀": "\u{1}\"hash\":\"", "file": "a.csv"}).as_object().unwrap().clone(),
         seed: u64::MAX,
+        snapshot: None,
         start_time: 1_700_000_000,
         host: "0.1.0".to_owned(),
         engine: "wasmtime 48.0.8".to_owned(),
@@ -145,7 +146,7 @@ pub(crate) fn log_only() -> Vec<Event> {
         })
     };
     vec![
-        Event::Header(Header { log_only: true, ..header }),
+        Event::Header(Header { log_only: true, snapshot: Some(SnapshotId::new(Digest::of(b"bundle"))), ..header }),
         would_deny("one", Why::NotGranted),
         begin("one", json!({})),
         end("one", Outcome::Completed { output: json!(1) }, 0),

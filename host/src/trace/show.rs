@@ -158,6 +158,9 @@ impl Renderer {
         for (skill, digest) in &header.skills {
             write!(out, "  skill {skill}@{}", self.digest(*digest))?;
         }
+        if let Some(snapshot) = header.snapshot {
+            write!(out, "  bundle {}", self.digest(*snapshot.digest()))?;
+        }
         if !header.inputs.is_empty() {
             write!(out, "  inputs {}", self.value(&Value::Object(header.inputs.clone())))?;
         }

@@ -101,6 +101,7 @@ impl Bench {
             limits: self.limits,
             run_deadline: None,
             plan: "p",
+            request: &Arc::default(),
             step: &step,
             attempt: 1,
             seed: 7,
