@@ -17,6 +17,7 @@ pub mod principal;
 pub mod rbac;
 pub mod rules;
 pub mod secrets;
+pub mod wassette;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,6 +90,8 @@ pub struct Grant {
     pub network: Vec<NetworkRule>,
     /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
     pub env: BTreeMap<String, EnvValue>,
+    /// `config`: what `wasi:config/store` answers, and nothing beyond.
+    pub config: BTreeMap<String, EnvValue>,
     /// `approval`; where it is absent, the risk of the tool decides.
     pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
@@ -107,6 +110,7 @@ impl Grant {
             random: Random::Seeded,
             network: Vec::new(),
             env: BTreeMap::new(),
+            config: BTreeMap::new(),
             approval: None,
             limits: StepLimits::DEFAULT,
         }
@@ -127,13 +131,17 @@ impl Grant {
         let filesystem =
             self.filesystem.iter().map(|Preopen { host, guest, access }| json!([host, guest, access.name()]));
         let network = self.network.iter().map(NetworkRule::identity);
-        let env = self.env.iter().map(|(name, value)| match value {
-            EnvValue::Text(text) => json!([name, text]),
-            EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
-        });
+        let values = |values: &BTreeMap<String, EnvValue>| -> Value {
+            let value = |(name, value): (&String, &EnvValue)| match value {
+                EnvValue::Text(text) => json!([name, text]),
+                EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
+            };
+            values.iter().map(value).collect()
+        };
         json!({
             "clocks": self.clocks.name(),
-            "env": env.collect::<Vec<_>>(),
+            "config": values(&self.config),
+            "env": values(&self.env),
             "filesystem": filesystem.collect::<Vec<_>>(),
             "network": network.collect::<Vec<_>>(),
             "random": self.random.name(),

@@ -111,6 +111,8 @@ pub enum Need {
     Random,
     /// Nothing; sees what a grant's `env` lists.
     Environment,
+    /// Nothing; sees what a grant's `config` lists.
+    Config,
     /// `network` in a grant: without it the interface is not there at all.
     Network,
     /// The host does not provide it: a component that imports it is refused at load.
@@ -187,6 +189,9 @@ pub fn is_own_version(version: &str) -> bool {
 const OWN_PROVIDED: [&str; 3] =
     ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0", "skillhost:skill/request@0.1.0"];
 
+/// Drafts that the host provides, because components in use ask for them. Both are the same interface.
+const DRAFTS_PROVIDED: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/store@0.2.0-rc.1"];
+
 /// Splits `wasi:io/poll@0.2.6` into interface and version.
 fn split_version(import: &str) -> (&str, Option<&str>) {
     import.split_once('@').map_or((import, None), |(name, version)| (name, Some(version)))
@@ -203,6 +208,9 @@ fn is_wasi_version(version: &str) -> bool {
 pub fn need_of(import: &str) -> Need {
     if OWN_PROVIDED.contains(&import) {
         return Need::Nothing;
+    }
+    if DRAFTS_PROVIDED.contains(&import) {
+        return Need::Config;
     }
     let (name, version) = split_version(import);
     if !version.is_some_and(is_wasi_version) {
@@ -267,9 +275,15 @@ fn unprovided_hint(import: &str) -> String {
                 OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
             )
         }
+        ("wasi:config", _) => {
+            format!(
+                "of `wasi:config` the host provides {}",
+                DRAFTS_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
+            )
+        }
         (package, _) if package.starts_with("wasi:") => {
             format!(
-                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `filesystem`, `http`, `io` and `random` 0.2"
+                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `config`, `filesystem`, `http`, `io` and `random` 0.2"
             )
         }
         _ => {

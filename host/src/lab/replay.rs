@@ -276,6 +276,10 @@ impl Asked<'_> {
                 self.say(None, Change::Denies, what, format!("grant {index} does not list it in `env`"));
             }
         }
+        for key in self.step.config.iter().flatten().filter(|key| !grant.config.contains_key(*key)) {
+            let what = format!("the setting `{key}`");
+            self.say(None, Change::Denies, what, format!("grant {index} does not list it in `config`"));
+        }
         self.limits(index, grant);
     }
 

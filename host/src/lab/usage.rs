@@ -58,6 +58,8 @@ pub struct StepUsage {
     pub random: u64,
     /// The names of the variables that it was shown, those of a program's own input among them; `None` where it did not look.
     pub env: Option<BTreeSet<String>>,
+    /// The settings that it was told of; `None` where it did not ask.
+    pub config: Option<BTreeSet<String>>,
     /// Whether it asked for the folder that it starts in, which is the first of the grant: relative paths mean something below it.
     pub asks_where_it_starts: bool,
     /// What it used of its limits, as far as a trace says.
@@ -158,7 +160,8 @@ impl Usage {
                     step.call(seq, bytes, &call);
                     let found = step.usage.touched.len()
                         + step.usage.requests.len()
-                        + step.usage.env.as_ref().map_or(0, BTreeSet::len);
+                        + step.usage.env.as_ref().map_or(0, BTreeSet::len)
+                        + step.usage.config.as_ref().map_or(0, BTreeSet::len);
                     if touched + found > touched_max {
                         let what = format!("the run touches more than {touched_max} paths, URLs and variables");
                         return Err(TraceError::Event { seq, line: seq.saturating_add(1), what });
@@ -240,6 +243,7 @@ impl Following {
             clocks: 0,
             random: 0,
             env: None,
+            config: None,
             asks_where_it_starts: false,
             used: Used::default(),
             outcome: None,
@@ -274,6 +278,7 @@ impl Following {
             "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => self.usage.random += 1,
             "wasi:cli/environment" if function == "get-environment" => self.environment(call),
             "wasi:cli/environment" if function == "initial-cwd" => self.usage.asks_where_it_starts = true,
+            "wasi:config/store" => self.config(function, call),
             "wasi:cli/stdout" => self.output(0, call),
             "wasi:cli/stderr" => self.output(1, call),
             "wasi:io/streams" => self.stream(function, call),
@@ -360,6 +365,20 @@ impl Following {
         let pairs = call.result.get("ok").and_then(Value::as_array).into_iter().flatten();
         let names = pairs.filter_map(|pair| pair.get(0).and_then(Value::as_str)).map(str::to_owned);
         self.usage.env.get_or_insert_default().extend(names);
+    }
+
+    /// A key that was asked for and is not there is no use of it.
+    fn config(&mut self, function: &str, call: &CallEvent) {
+        let told = self.usage.config.get_or_insert_default();
+        match (function, call.result.get("ok")) {
+            ("get", Some(Value::String(_) | Value::Object(_))) => {
+                told.extend(call.params.get("key").and_then(Value::as_str).map(str::to_owned));
+            }
+            ("get-all", Some(Value::Array(pairs))) => {
+                told.extend(pairs.iter().filter_map(|pair| pair.get(0).and_then(Value::as_str)).map(str::to_owned));
+            }
+            _ => {}
+        }
     }
 
     fn output(&mut self, index: usize, call: &CallEvent) {

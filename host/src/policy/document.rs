@@ -293,7 +293,7 @@ fn read_grant<'t>(
     ceilings: StepLimits,
     used: &mut secrets::References,
 ) -> Option<Grant> {
-    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "approval", "limits"];
+    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "config", "approval", "limits"];
     let fields = reader.table(node, &keys)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
@@ -304,6 +304,7 @@ fn read_grant<'t>(
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
     let network = fields.get("network").map(|node| network::read_rules(reader, &node, used)).unwrap_or_default();
     let env = fields.get("env").map(|node| secrets::read_env(reader, &node, used)).unwrap_or_default();
+    let config = fields.get("config").map(|node| secrets::read_config(reader, &node, used)).unwrap_or_default();
     let approval = fields.get("approval");
     let approval =
         approval.and_then(|node| reader.one_of(&node, &[("never", Approval::Never), ("required", Approval::Required)]));
@@ -316,6 +317,7 @@ fn read_grant<'t>(
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
+        config,
         approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })

@@ -63,6 +63,8 @@ pub struct Allowed {
     pub random: Random,
     /// The names of the environment variables; their values may be secrets.
     pub env: Vec<String>,
+    /// The keys of its settings (`wasi:config/store`).
+    pub config: Vec<String>,
     /// The limits that apply.
     pub limits: StepLimits,
     /// What the grant proves of the tool; `None` where the skill is not known.
@@ -187,6 +189,7 @@ fn allowed(
         clocks: grant.clocks,
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
+        config: grant.config.keys().cloned().collect(),
         limits: grant.limits.tightened(limits),
         hints: skill
             .and_then(|skill| skill.tool(tool.function()))
@@ -215,18 +218,20 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),
         (grant.random == Random::Real, Need::Random, "real randomness", "no random bytes"),
         (!grant.env.is_empty(), Need::Environment, "environment variables", "no environment"),
+        (!grant.config.is_empty(), Need::Config, "settings", "no `wasi:config/store`"),
     ];
     for (granted, need, what, none) in useless {
         if granted && imported(need).is_none() {
             notes.push(format!("the grant has {what}, but the skill imports {none}"));
         }
     }
-    for (name, value) in &grant.env {
+    let told = grant.env.iter().map(|entry| ("variable", entry));
+    for (what, (name, value)) in told.chain(grant.config.iter().map(|entry| ("setting", entry))) {
         if let EnvValue::Secret(secret) = value
             && !grant.network.iter().any(|rule| rule.secrets.contains(secret))
         {
             notes.push(format!(
-                "the variable `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
+                "the {what} `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
             ));
         }
     }
@@ -283,6 +288,7 @@ impl Verdict {
                     "clocks": allowed.clocks.name(),
                     "random": allowed.random.name(),
                     "env": allowed.env,
+                    "config": allowed.config,
                     "limits": Value::Object(limits.into_iter().collect()),
                     "annotations": allowed.hints.map(Hints::to_json),
                     "rules": allowed.permission.as_ref().map(|permission| &permission.rules),
@@ -346,6 +352,9 @@ impl fmt::Display for Allowed {
         writeln!(f, "  clocks: {}, random: {}", self.clocks.name(), self.random.name())?;
         let env = if self.env.is_empty() { "none".to_owned() } else { self.env.join(", ") };
         writeln!(f, "  environment: {env}")?;
+        if !self.config.is_empty() {
+            writeln!(f, "  config: {}", self.config.join(", "))?;
+        }
         let limits = self.limits.entries().map(|(name, value)| format!("{name} {value}"));
         writeln!(f, "  limits: {}", limits.join(", "))?;
         match &self.permission {

@@ -30,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) clock: GuestClock,
     pub(crate) random: GuestRandom,
     pub(crate) stdio: Stdio,
+    /// What `wasi:config/store` answers.
+    pub(crate) config: BTreeMap<String, String>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) descriptors: Descriptors,
     pub(crate) http: Http,
@@ -70,6 +72,7 @@ impl Live {
             clock,
             random,
             stdio,
+            config: BTreeMap::new(),
             directories,
             descriptors: Descriptors::default(),
             http,

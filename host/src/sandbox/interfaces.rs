@@ -2,6 +2,7 @@
 
 mod cli;
 mod clocks;
+mod config;
 mod filesystem;
 mod http;
 mod io;
@@ -24,6 +25,7 @@ pub(crate) use skill::{Logs, StepContext};
 pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
     cli::add_to_linker(linker)?;
     clocks::add_to_linker(linker)?;
+    config::add_to_linker(linker)?;
     filesystem::add_to_linker(linker)?;
     io::add_to_linker(linker)?;
     random::add_to_linker(linker)?;

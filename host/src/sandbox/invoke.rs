@@ -587,6 +587,7 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
     let mut live = Live::new(directories, clock, random, stdio, http, context);
     live.undo = invocation.undo.cloned();
+    live.config = grant.config.iter().map(|(key, value)| (key.clone(), value.for_guest())).collect();
     live
 }
 

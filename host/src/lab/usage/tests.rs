@@ -105,6 +105,11 @@ fn what_was_used_is_counted() {
         call(&format!("{TYPES}read"), json!({"self": 0}), json!({"ok": [{"len": 5000, "sha256": "00"}, true]})),
     ];
     let usage = followed(&calls);
+    assert_eq!(usage.config, None);
+    let asked = |key: &str, answer| call("wasi:config/store#get", json!({"key": key}), json!({"ok": answer}));
+    let told = call("wasi:config/store#get-all", json!({}), json!({"ok": [["c", "3"]]}));
+    let settings = followed(&[asked("a", json!("1")), asked("b", json!(null)), told]).config.unwrap();
+    assert_eq!(settings.into_iter().collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(usage.used.stdio_bytes, 1004);
     assert_eq!((usage.clocks, usage.random, usage.env.unwrap().len()), (1, 1, 2));
     assert_eq!((usage.used.host_calls, usage.used.trace_bytes), (10, 6_000));

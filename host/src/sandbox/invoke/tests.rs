@@ -76,6 +76,7 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
         clocks: Clocks::Virtual,
         random: Random::Seeded,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
         approval: None,
         limits: StepLimits::DEFAULT,
     };
