@@ -7,6 +7,7 @@ pub mod annotations;
 pub mod approval;
 pub mod budget;
 pub mod decide;
+pub mod delegation;
 pub mod denial;
 pub mod document;
 pub mod explain;
@@ -35,6 +36,7 @@ pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
     authorize, authorize_logged, decide,
 };
+pub use delegation::{CallPattern, Callee, Delegated, Delegation, Inside, NotDelegated};
 pub use denial::{Denial, Why};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
@@ -54,6 +56,8 @@ pub const SCHEMA: &str = "skillhost.policy/1";
 pub struct Policy {
     /// The ceilings of every step.
     pub limits: StepLimits,
+    /// `call_depth` of `[limits]`: how many calls of other tools may be inside of each other.
+    pub call_depth: u64,
     /// `[run]`: what all steps together may use.
     pub run: RunBudget,
     /// The grants; the first that names a tool applies to it.
@@ -89,6 +93,8 @@ pub struct Grant {
     pub network: Vec<NetworkRule>,
     /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
     pub env: BTreeMap<String, EnvValue>,
+    /// `calls`: the tools of other skills that may be called from inside.
+    pub calls: Vec<CallPattern>,
     /// `approval`; where it is absent, the risk of the tool decides.
     pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
@@ -107,6 +113,7 @@ impl Grant {
             random: Random::Seeded,
             network: Vec::new(),
             env: BTreeMap::new(),
+            calls: Vec::new(),
             approval: None,
             limits: StepLimits::DEFAULT,
         }
@@ -131,13 +138,18 @@ impl Grant {
             EnvValue::Text(text) => json!([name, text]),
             EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
         });
-        json!({
+        let calls: Vec<String> = self.calls.iter().map(ToString::to_string).collect();
+        let mut identity = json!({
             "clocks": self.clocks.name(),
             "env": env.collect::<Vec<_>>(),
             "filesystem": filesystem.collect::<Vec<_>>(),
             "network": network.collect::<Vec<_>>(),
             "random": self.random.name(),
-        })
+        });
+        if let (false, Value::Object(members)) = (calls.is_empty(), &mut identity) {
+            members.insert("calls".to_owned(), json!(calls));
+        }
+        identity
     }
 }
 

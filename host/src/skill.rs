@@ -98,6 +98,8 @@ pub enum Need {
     Environment,
     /// `network` in a grant: without it the interface is not there at all.
     Network,
+    /// `calls` in a grant to be of use: the tools that may be called.
+    Calls,
     /// The host does not provide it: a component that imports it is refused at load.
     NotProvided,
 }
@@ -150,7 +152,11 @@ const WASI_PROVIDED: [(&str, Need); 22] = [
 const WASI_PATCH_MAX: u64 = 12;
 
 /// The host's own interfaces.
-const OWN_PROVIDED: [&str; 2] = ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0"];
+const OWN_PROVIDED: [(&str, Need); 3] = [
+    ("skillhost:skill/context@0.1.0", Need::Nothing),
+    ("skillhost:skill/log@0.1.0", Need::Nothing),
+    ("skillhost:skill/tools@0.1.0", Need::Calls),
+];
 
 /// Splits `wasi:io/poll@0.2.6` into interface and version.
 fn split_version(import: &str) -> (&str, Option<&str>) {
@@ -166,8 +172,8 @@ fn is_wasi_version(version: &str) -> bool {
 /// What an imported interface needs; [`Need::NotProvided`] for all that the host does not know.
 #[must_use]
 pub fn need_of(import: &str) -> Need {
-    if OWN_PROVIDED.contains(&import) {
-        return Need::Nothing;
+    if let Some((_, need)) = OWN_PROVIDED.iter().find(|(own, _)| *own == import) {
+        return *need;
     }
     let (name, version) = split_version(import);
     if !version.is_some_and(is_wasi_version) {
@@ -224,7 +230,7 @@ fn unprovided_hint(import: &str) -> String {
         ("skillhost:skill", _) => {
             format!(
                 "of its own interfaces the host provides {}",
-                OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
+                OWN_PROVIDED.map(|(own, _)| format!("`{own}`")).join(", ")
             )
         }
         (package, _) if package.starts_with("wasi:") => {

@@ -2,6 +2,7 @@
 //! run ids, times) is replaced by a name.
 
 mod commands;
+mod delegation;
 mod dry_run;
 mod import;
 mod inputs;

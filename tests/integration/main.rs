@@ -6,6 +6,7 @@ mod budgets;
 mod conformance;
 mod conformance_http;
 mod crash;
+mod delegation;
 mod dry_run;
 mod durability;
 mod examples;

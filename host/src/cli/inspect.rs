@@ -222,6 +222,7 @@ const fn needs(import: &Import) -> &'static str {
         Need::Random => "seeded bytes, or real with `random = \"real\"`",
         Need::Environment => "sees the variables that a grant lists in `env`",
         Need::Network => "sends what a grant's `network` allows; without one it is not there",
+        Need::Calls => "calls the tools that a grant lists in `calls`",
         Need::NotProvided => "is not provided: the skill cannot be loaded",
     }
 }

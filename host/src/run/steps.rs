@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Threads};
+use super::delegation::Callees;
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
@@ -24,20 +25,22 @@ use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
 use crate::report::{Pending, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
-use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
+use crate::sandbox::{CancelToken, Delegate, Directories, Divergence, Links, Program, Reach, SandboxError};
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
 pub(crate) struct Steps<'a> {
     pub(super) host: &'a SkillHost,
-    pub(super) engine: &'a SandboxEngine,
+    pub(super) engine: &'a Arc<SandboxEngine>,
     pub(super) checked: &'a Checked,
     pub(super) authorized: &'a AuthorizedPlan,
     pub(super) principal: &'a Principal,
     /// The digest of the policy that decides.
     pub(super) policy: Digest,
-    pub(super) programs: BTreeMap<(SkillName, Links), Program>,
+    pub(super) programs: BTreeMap<(SkillName, Links), Arc<Program>>,
+    /// Who says what tools may call; `None` where they may call nothing.
+    pub(super) delegate: Option<Arc<dyn Delegate>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -153,8 +156,19 @@ impl<'a> Steps<'a> {
             }
         }
         plan.compensations().zip(authorized.compensations()).for_each(|(call, granted)| want(call, granted));
+        let delegation = authorized.delegation();
+        wanted.extend(Callees::wanted(delegation));
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
-        let engine: &SandboxEngine = &prepared.engine;
+        let delegate = (!delegation.is_empty()).then(|| -> Arc<dyn Delegate> {
+            Arc::new(Callees {
+                programs: programs.clone(),
+                directories: directories.clone(),
+                reach: reach.clone(),
+                workspace: host.workspace.clone(),
+                ..Callees::of(plan.plan(), delegation, &prepared.engine)
+            })
+        });
+        let engine = &prepared.engine;
         let _ticking = engine.ticking();
         let (principal, policy) = (&prepared.principal, prepared.policy);
         Ok(Self {
@@ -165,6 +179,7 @@ impl<'a> Steps<'a> {
             principal,
             policy,
             programs,
+            delegate,
             directories,
             reach,
             runtime,
@@ -408,7 +423,7 @@ impl<'a> Steps<'a> {
 
     /// The program of a tool under a grant.
     pub(super) fn program(&self, tool: &ToolName, links: Links) -> Result<&Program, Error> {
-        let program = self.programs.get(&(tool.skill().clone(), links));
+        let program = self.programs.get(&(tool.skill().clone(), links)).map(|program| &**program);
         program.ok_or_else(|| Error::Damaged { what: format!("`{tool}` was not linked before the run") })
     }
 
