@@ -1,16 +1,21 @@
 //! A skill calls another skill's tool: under the callee's own grant, on the caller's fuel and time, in one trace that replays.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use host_tests::relay::{call, relay, unwrapped};
+use host_tests::server::ok;
 use host_tests::test_host::{memory, name};
 use host_tests::trace::TraceFiles;
-use host_tests::{Run, TestHost, plan, repo, step};
+use host_tests::{Run, Server, TestHost, plan, repo, step};
 use serde_json::{Value, json};
-use skillhost::limits::LimitKind;
+use skillhost::limits::{self, LimitKind};
 use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::replay::ReplayOptions;
+use skillhost::store::Index;
+use skillhost::store::index::Answer;
 use skillhost::trace::verify::verify;
+use skillhost::{Durability, GoOnOptions};
 
 /// A host with three relays and `probe`. `head` stands above the grants; each of those is a skill's name and its lines.
 fn host(head: &str, grants: &[(&str, &str)]) -> TestHost {
@@ -125,7 +130,18 @@ fn what_a_caller_may_not_call_is_an_error_and_nothing_of_it_runs() {
     let run = host.call("a.names", json!({})).completed();
     assert_eq!(
         run.output(),
-        &json!(["b.again", "b.burn", "b.go", "b.grow", "b.kept", "b.names", "b.spin", "b.trap", "probe.run"])
+        &json!([
+            "b.again",
+            "b.burn",
+            "b.go",
+            "b.grow",
+            "b.grown",
+            "b.kept",
+            "b.names",
+            "b.spin",
+            "b.trap",
+            "probe.run"
+        ])
     );
     assert_eq!(run.trace.of_kind("delegate-begin").count(), 0);
     holds(&host, &run);
@@ -206,6 +222,69 @@ fn a_limit_of_the_callee_alone_and_a_trap_are_errors_of_the_call() {
     let error = refused(&host, "b.trap", "{}");
     assert_eq!(error["tag"], "trapped");
     assert!(error["val"].as_str().unwrap().contains("unreachable"), "{error}");
+}
+
+#[test]
+fn sandboxes_inside_of_each_other_have_four_gib_together() {
+    let host = host("[limits]\nmemory_bytes = 4294967296", &[("a", "calls = [\"b.*\"]"), ("b", "")]);
+    let grown = |pages: u32, inner: u32| {
+        let input = json!({"pages": inner}).to_string();
+        let run = host.call("a.grown", json!({"pages": pages, "tool": "b.grow", "input": input}));
+        holds(&host, &run);
+        run.report.steps[0].outcome.clone().unwrap()
+    };
+    // Each has four pages to begin with; nothing of them is touched.
+    let pages = u32::try_from(limits::CALL_MEMORY_BYTES_MAX >> 16).unwrap();
+    assert!(matches!(grown(pages - 1000, 992), Outcome::Completed { .. }));
+    let Outcome::Failed { error } = grown(pages - 1000, 993) else { panic!("more than all") };
+    assert_eq!(error, json!({"tag": "limit", "val": "memory_bytes"}));
+}
+
+#[test]
+fn what_is_said_of_a_call_is_short() {
+    let host = host("", &[("a", "calls = [\"b.*\"]"), ("b", "")]);
+    let error = refused(&host, &"x".repeat(2 * limits::CALL_ERROR_CHARS_MAX), "{}");
+    assert_eq!(error["tag"], "not-found");
+    assert_eq!(error["val"].as_str().unwrap().chars().count(), limits::CALL_ERROR_CHARS_MAX);
+}
+
+#[test]
+fn a_callee_sends_what_its_own_grant_lets_it_send() {
+    let server = Server::new(|_| ok("told"));
+    let host = host("", &[("a", "calls = [\"http.get\"]"), ("http", &server.granted("/open/*", &["GET"]))]);
+    let get = |path: &str| host.call("a.go", call("http.get", json!({"url": server.url(path)})));
+    let run = get("/open/x").completed();
+    assert_eq!(unwrapped(run.output(), 1)["body"], "told");
+    let denied = get("/other");
+    assert_eq!(denied.error()["tag"], "failed", "a value of the tool");
+    drop(server);
+    holds(&host, &run);
+    holds(&host, &denied);
+}
+
+#[test]
+fn a_run_that_waited_goes_on_behind_what_was_called() {
+    let relay = relay();
+    let host = TestHost::configured(
+        &policy("", &[("a", "calls = [\"b.*\"]"), ("b", "")]),
+        &[("a", &relay), ("b", &relay)],
+        |builder| builder.pauses(true),
+    );
+    let ask = json!({"id": "ask", "approve": {"message": "go on"}, "depends_on": ["one"]});
+    let mut last = step("two", "a.go", call("b.names", json!({})));
+    last["depends_on"] = json!(["ask"]);
+    let run = host.run(&plan([step("one", "a.go", call("b.names", json!({}))), ask, last]));
+    assert_eq!(run.report.outcome, RunOutcome::Paused, "{:#?}", run.report);
+    assert_eq!(host.replay(&run).divergence, None);
+    let answer = Answer { approved: true, by: "alice".to_owned(), reason: String::new() };
+    let mut index = Index::open(&host.state(), Durability::Full).unwrap();
+    index.decide_approval(&run.report.run, "ask", &answer, Duration::from_secs(1)).unwrap();
+    drop(index);
+    let report = host.host.go_on(run.recorded(), &GoOnOptions::default()).unwrap_or_else(|error| panic!("{error:?}"));
+    let run = Run { trace: TraceFiles::read(&report.folder), report }.completed();
+    assert_eq!(run.trace.of_kind("delegate-begin").count(), 2);
+    verify(run.folder()).unwrap();
+    assert_eq!(host.replay(&run).divergence, None);
 }
 
 #[test]

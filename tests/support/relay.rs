@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use crate::Guest;
 
 /// Its tools: `go` gives what the call gives; `kept` says whether the call gave an output, whatever that was; `names` gives what may be
-/// called; `again` makes the same call so many times and gives what the last one gave; `spin`, `burn`, `grow` and `trap` misbehave.
+/// called; `again` makes the same call so many times and gives what the last one gave; `grown` grows its memory first; `spin`, `burn`, `grow` and `trap` misbehave.
 const EXPORTS: &str = "
     use skillhost:skill/tools@0.1.0.{call-error};
     export go: func(tool: string, input: string) -> result<string, call-error>;
     export kept: func(tool: string, input: string) -> bool;
     export names: func() -> list<string>;
     export again: func(tool: string, input: string, times: u32) -> result<string, call-error>;
+    export grown: func(pages: u32, tool: string, input: string) -> result<string, call-error>;
     export spin: func();
     export burn: func(rounds: u32);
     export grow: func(pages: u32);
@@ -32,6 +33,9 @@ const CORE: &str = r#"
         (local.set 4 (i32.sub (local.get 4) (i32.const 1)))
         (br_if $more (local.get 4)))
       (i32.const 16))
+    (func (export "grown") (param i32 i32 i32 i32 i32) (result i32)
+      (drop (memory.grow (local.get 0)))
+      (call $go (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
     (func (export "spin") (loop $more (br $more)))
     (func (export "burn") (param i32)
       (loop $more
