@@ -296,6 +296,17 @@ pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
 /// What it does there is not recorded and so cannot diverge: without a bound, a guest that spun until its deadline would spin as long again.
 pub const REPLAY_TAIL_MS_MAX: u64 = 1_000;
 
+// ---- one step: calls of other tools ----
+
+/// Calls of other tools inside of each other, where a policy does not say less: each has a sandbox, and more than three hide what a plan does.
+pub const CALL_DEPTH_MAX: u64 = 3;
+/// Entries of a grant's `calls`.
+pub const CALLS_MAX: usize = 1_000;
+/// Linear memory of a step and of what it calls that is in use at one time: what one step may be granted.
+pub const CALL_MEMORY_BYTES_MAX: u64 = MEMORY_BYTES_MAX;
+/// Characters of the message of a call that was not made or did not complete. A tool's own error is handed over whole.
+pub const CALL_ERROR_CHARS_MAX: usize = 1_000;
+
 // ---- one step: the network ----
 
 /// Rules on URLs in one grant: each request looks at them in order.

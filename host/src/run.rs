@@ -5,6 +5,7 @@ mod again;
 mod ahead;
 mod approval;
 mod attempt;
+mod delegation;
 mod dry;
 mod facts;
 mod go_on;
@@ -304,7 +305,7 @@ impl Run<'_> {
 
 /// The directories that a plan's calls work in, and how.
 fn lockable(authorized: &AuthorizedPlan, workspace: &Path) -> Vec<(PathBuf, Access)> {
-    let preopens = authorized.calls().flat_map(|call| &call.grant.filesystem);
+    let preopens = authorized.grants().flat_map(|grant| &grant.filesystem);
     let access = |preopen: &Preopen| match preopen.access {
         policy::Access::ReadOnly => Access::Read,
         policy::Access::ReadWrite => Access::ReadWrite,

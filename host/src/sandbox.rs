@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod component;
 pub mod convert;
 mod ctx;
+mod delegate;
 pub mod directories;
 mod egress;
 pub mod engine;
@@ -21,6 +22,7 @@ mod undo;
 mod wire;
 
 pub use cancel::CancelToken;
+pub(crate) use delegate::{Chosen, Delegate, Scene};
 pub use directories::Directories;
 pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};

@@ -1,6 +1,7 @@
 //! From a name to a loaded skill: what the host was given, what the plan names, what is built in, in this order.
 
 pub mod builtin;
+mod callees;
 pub(crate) mod warm;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::document;
 use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::plan::draft::Outline;
+use crate::policy::Policy;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
@@ -159,8 +161,20 @@ impl<'a> SkillLoader<'a> {
         })
     }
 
+    /// The same as [`Self::for_plan`] with what its steps may call under a policy.
+    pub(crate) fn for_plan_under(
+        &self,
+        plan: &Outline<'_>,
+        (base, given): (&Path, &BTreeMap<SkillName, SkillBytes>),
+        policy: &Policy,
+    ) -> Loaded {
+        let mut loaded = self.for_plan(plan, base, given);
+        self.add_callees(&mut loaded, plan, (base, given), policy);
+        loaded
+    }
+
     /// Loads what the plan uses and what it names. A skill that nobody knows is left out: validation says so with a suggestion.
-    pub(crate) fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
+    fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
         if given.keys().any(own::is_own) {
@@ -225,8 +239,11 @@ fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
 
 /// The skills that recorded `problems` say to be unusable: see [`Loaded::unusable`].
 pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<SkillName> {
+    // These say nothing of the skill that the place names.
+    let unlike = ["import-not-provided", callees::UNKNOWN_CALLEE];
     let is_at = |pointer: &str| {
-        let said = problems.iter().filter(|problem| is_load_problem(problem) && problem.code != "import-not-provided");
+        let said =
+            problems.iter().filter(|problem| is_load_problem(problem) && !unlike.contains(&problem.code.as_str()));
         said.map(|problem| problem.pointer.trim_end_matches("/sha256")).any(|place| place == pointer)
     };
     named(plan).into_iter().filter(|(_, pointer)| is_at(pointer)).map(|(name, _)| name).collect()
@@ -234,7 +251,7 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 3] = ["import-not-provided", "reserved-skill", "skill-unreadable"];
+    const OTHERS: [&str; 4] = ["import-not-provided", "reserved-skill", "skill-unreadable", callees::UNKNOWN_CALLEE];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod commands;
+mod delegation;
 mod dry_run;
 mod exec;
 mod import;

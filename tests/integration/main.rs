@@ -9,6 +9,7 @@ mod compat;
 mod conformance;
 mod conformance_http;
 mod crash;
+mod delegation;
 mod dry_run;
 mod durability;
 mod examples;

@@ -137,6 +137,9 @@ impl Steps<'_> {
                 let outcome = match &tape {
                     Tape::Record(_) => self.act_as_host(tool, attempt, so_far, log)?,
                     Tape::Replay { outcome, .. } => outcome.clone(),
+                    Tape::Lent => {
+                        return Err(Error::Damaged { what: "a step began inside of a call".to_owned() }.into());
+                    }
                 };
                 Acted::by_host(outcome, micros(started))
             }
@@ -224,6 +227,7 @@ impl Steps<'_> {
             limits,
             run_deadline,
             undo: transaction.as_ref().map(Transaction::undo),
+            delegate: self.delegate.as_ref(),
             plan: &plan.name,
             request: &self.request,
             step,
@@ -296,7 +300,7 @@ impl Steps<'_> {
     /// What identifies a call: where it is equal, and the files that it reads are, its result is.
     pub(super) fn key(&self, step: &StepId, call: Call<'_>, input: &Value, grant: &Grant) -> Digest {
         let plan = self.checked.plan.plan();
-        let identity = json!({
+        let mut identity = json!({
             "component": call.skill.digest,
             "grant": grant.identity(),
             "input": Digest::of(&canonical::to_vec(input)),
@@ -305,6 +309,12 @@ impl Steps<'_> {
             "step": step,
             "tool": call.tool.name,
         });
+        // What it calls is as much a part of what it does.
+        if let (callees @ Value::Array(_), Value::Object(members)) =
+            (self.authorized.delegation().identity(grant), &mut identity)
+        {
+            members.insert("callees".to_owned(), callees);
+        }
         Digest::of(&canonical::to_vec(&identity))
     }
 

@@ -57,7 +57,8 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
         replaced: &[],
         snapshot: header.snapshot,
     };
-    let prepared = prepare_with(engine, &document, &given, |plan| loader.for_plan(plan, folder.path(), &kept))?;
+    let prepared =
+        prepare_with(engine, &document, &given, |plan| loader.for_plan_under(plan, (folder.path(), &kept), policy))?;
     // A run that continues another one goes on doing so.
     let place = folder.place()?;
     let request = place.as_ref().and_then(|place| place.request.clone()).map(std::sync::Arc::new);
@@ -72,7 +73,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     phases.done("load and validate");
 
     if let (Some(step), Stage::Ready { authorized, .. }, false) = (&settled.under_way, &prepared.stage, options.again)
-        && authorized.step(step).is_some_and(|step| step.grant.may_send_unsafe())
+        && authorized.step(step).is_some_and(|step| authorized.delegation().may_send_unsafe(&step.grant))
     {
         return Err(Error::UnknownEffect { run: folder.id().to_owned(), step: step.clone() });
     }

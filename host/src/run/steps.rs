@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Threads};
+use super::delegation::Callees;
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
@@ -25,20 +26,24 @@ use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
 use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
-use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
+use crate::sandbox::{CancelToken, Delegate, Directories, Divergence, Links, Program, Reach, SandboxError};
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
 pub(crate) struct Steps<'a> {
     pub(super) host: &'a SkillHost,
-    pub(super) engine: &'a SandboxEngine,
+    pub(super) engine: &'a Arc<SandboxEngine>,
     pub(super) checked: &'a Checked,
     pub(super) authorized: &'a AuthorizedPlan,
     pub(super) principal: &'a Principal,
     /// The digest of the policy that decides.
     pub(super) policy: Digest,
     pub(super) programs: BTreeMap<(SkillName, Links), Arc<Program>>,
+    /// What tools may call; `None` where they may call nothing.
+    callees: Option<Callees>,
+    /// Who says so.
+    pub(super) delegate: Option<Arc<dyn Delegate>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -192,8 +197,18 @@ impl<'a> Steps<'a> {
             }
         }
         plan.compensations().zip(authorized.compensations()).for_each(|(call, granted)| want(call, granted));
+        let delegation = authorized.delegation();
+        wanted.extend(Callees::wanted(delegation));
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
-        let engine: &SandboxEngine = &prepared.engine;
+        let callees = (!delegation.is_empty()).then(|| Callees {
+            programs: programs.clone(),
+            directories: directories.clone(),
+            reach: reach.clone(),
+            workspace: host.workspace.clone(),
+            ..Callees::of(plan.plan(), delegation, &prepared.engine)
+        });
+        let delegate = callees.clone().map(|callees| -> Arc<dyn Delegate> { Arc::new(callees) });
+        let engine = &prepared.engine;
         let _ticking = engine.ticking();
         let (principal, policy) = (&prepared.principal, prepared.policy);
         Ok(Self {
@@ -204,6 +219,8 @@ impl<'a> Steps<'a> {
             principal,
             policy,
             programs,
+            callees,
+            delegate,
             directories,
             reach,
             runtime,
@@ -225,6 +242,10 @@ impl<'a> Steps<'a> {
     /// Lets guests ask who asked for the run.
     pub(crate) fn asked_by(mut self, request: Option<&Arc<RequestContext>>) -> Self {
         self.request = request.map(Arc::clone).unwrap_or_default();
+        // Whom a skill calls may ask as well.
+        self.delegate = self.callees.as_ref().map(|callees| -> Arc<dyn Delegate> {
+            Arc::new(Callees { request: Arc::clone(&self.request), ..callees.clone() })
+        });
         self
     }
 
@@ -463,8 +484,7 @@ impl<'a> Steps<'a> {
 
     /// The program of a tool under a grant.
     pub(super) fn program(&self, tool: &ToolName, links: Links) -> Result<&Program, Error> {
-        let program = self.programs.get(&(tool.skill().clone(), links));
-        let program = program.map(|program| &**program);
+        let program = self.programs.get(&(tool.skill().clone(), links)).map(|program| &**program);
         program.ok_or_else(|| Error::Damaged { what: format!("`{tool}` was not linked before the run") })
     }
 

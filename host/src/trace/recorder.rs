@@ -182,7 +182,7 @@ impl Recorder {
         }
         let seq = self.finish(line, line_at)?;
         // The end of a step goes with what comes next, the begin of a step or the run's end: nothing of a guest runs in between.
-        if !matches!(event.kind(), Kind::Call | Kind::StepEnd) {
+        if !event.kind().is_inside_of_step() && event.kind() != Kind::StepEnd {
             self.flush()?;
         }
         if event.kind() == Kind::StepBegin {
@@ -265,6 +265,10 @@ impl TraceSink for Recorder {
         self.finish(line, line_at).map(drop)
     }
 
+    fn delegated(&mut self, event: &Event) -> Result<(), TraceError> {
+        self.append(event).map(drop)
+    }
+
     fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
         self.check_usable()?;
         // Counted also when it is stored already, so that a limit is met at the same call in every run.
@@ -297,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_line_is_canonical_and_its_hash_covers_it() {
-        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome()]) {
+        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome(), samples::delegated()]) {
             let text = String::from_utf8(samples::recorded(&events)).unwrap();
             let mut prev = "0".repeat(64);
             for (seq, line) in text.lines().enumerate() {

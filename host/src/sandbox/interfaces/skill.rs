@@ -1,4 +1,4 @@
-//! `skillhost:skill`: what the host offers beside WASI. `context`, `log` and `request` in this version.
+//! `skillhost:skill`: what the host offers beside WASI. `context`, `log`, `request` and `tools` in this version.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use super::Own;
 use crate::clock;
 use crate::context::RequestContext;
 use crate::limits::{self, LimitKind};
+use crate::sandbox::bindings::skillhost::skill::tools::CallError;
 use crate::sandbox::bindings::skillhost::skill::{context, log, request};
 use crate::sandbox::ctx::{Live, SkillCtx};
+use crate::sandbox::delegate;
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::table::table;
 use crate::sandbox::tape::Begun;
-use crate::sandbox::wire::{enumeration, record};
+use crate::sandbox::wire::{enumeration, record, variant};
 
 pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
     context::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
@@ -24,11 +26,18 @@ pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
     linker.instance(CONTEXT)?.func_wrap("remaining-fuel", remaining_fuel)?;
     linker.allow_shadowing(false);
     log::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
-    request::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)
+    request::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
+    // Both need the store: a call takes fuel of it.
+    let mut tools = linker.instance(TOOLS)?;
+    tools.func_wrap("available", available)?;
+    tools.func_wrap_async("call", |store, (tool, input): (String, String)| Box::new(call(store, tool, input)))
 }
 
 /// The interface as components import it.
 const CONTEXT: &str = "skillhost:skill/context@0.1.0";
+
+/// The same of the calls of other tools.
+const TOOLS: &str = "skillhost:skill/tools@0.1.0";
 
 /// What a skill may know of its step.
 #[derive(Debug, Clone, Default)]
@@ -132,11 +141,7 @@ impl Live {
     }
 
     fn remaining_time_ms(&mut self) -> Result<u64> {
-        let elapsed_ms = match self.clock.virtual_ns() {
-            Some(ns) => ns / 1_000_000,
-            None => u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        };
-        Ok(self.context.deadline_ms.saturating_sub(elapsed_ms))
+        Ok(self.context.deadline_ms.saturating_sub(self.elapsed_ms()))
     }
 
     fn log(&mut self, level: log::Level, event: String, fields: Vec<(String, String)>) -> Result<()> {
@@ -171,6 +176,16 @@ record!(request::Origin {
 record!(context::Step { "attempt": attempt, "id": id, "plan": plan, "tool": tool });
 enumeration!(log::Level { "trace": Trace, "debug": Debug, "info": Info, "warn": Warn, "error": Error });
 
+variant!(CallError {
+    "not-found": NotFound(message),
+    "denied": Denied(message),
+    "invalid": Invalid(message),
+    "failed": Failed(error),
+    "trapped": Trapped(message),
+    "limit": Limit(name),
+    "too-deep": TooDeep(depth),
+});
+
 table! { impl context::Host as "skillhost:skill/context#" via |live| live;
     ours(current_step) fn current = "current"() -> Result<context::Step>;
     ours(no_fuel_here) fn remaining_fuel = "remaining-fuel"() -> Result<u64>;
@@ -195,4 +210,25 @@ fn remaining_fuel(mut store: StoreContextMut<'_, SkillCtx>, (): ()) -> Result<(u
         Begun::Live => ctx.gate.end(FUNCTION, fuel),
     }
     .map(|fuel| (fuel,))
+}
+
+/// What a call gives the guest.
+type Answered = std::result::Result<String, CallError>;
+
+/// Calls another tool. What that does is recorded before the call itself, which is made again in a replay.
+async fn call(mut store: StoreContextMut<'_, SkillCtx>, tool: String, input: String) -> Result<(Answered,)> {
+    const FUNCTION: &str = "skillhost:skill/tools#call";
+    store.data_mut().gate.admit(&mut [("input", &input), ("tool", &tool)])?;
+    let answer = delegate::call(&mut store, &tool, &input).await?;
+    store.data_mut().gate.made(FUNCTION, &mut [("input", &input), ("tool", &tool)], &answer)?;
+    Ok((answer,))
+}
+
+fn available(mut store: StoreContextMut<'_, SkillCtx>, (): ()) -> Result<(Vec<String>,)> {
+    const FUNCTION: &str = "skillhost:skill/tools#available";
+    let ctx = store.data_mut();
+    ctx.gate.admit(&mut [])?;
+    let tools = delegate::available(ctx);
+    ctx.gate.made(FUNCTION, &mut [], &tools)?;
+    Ok((tools,))
 }
