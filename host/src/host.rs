@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::bundle::{Bundle, BundleError};
+use crate::context::RequestContext;
+use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
@@ -21,10 +24,11 @@ use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::scratch::ScratchError;
 use crate::skill::Skill;
-use crate::skills::{SkillBytes, SkillLoader};
+use crate::skills::warm::Warm;
+use crate::skills::{SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
-use crate::{replay, run};
+use crate::{limits, replay, run};
 
 /// Runs plans.
 ///
@@ -47,6 +51,10 @@ pub struct SkillHost {
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
+    /// Skills that stay loaded, where they shall.
+    pub(crate) warm: Option<Arc<Warm>>,
+    /// Where the skills are from, if from a bundle.
+    pub(crate) bundle: Option<Arc<Bundle>>,
     engine: OnceLock<Arc<SandboxEngine>>,
     /// What stands in for the real things in a dry run.
     pub(crate) rehearsal: Option<Arc<Rehearsal>>,
@@ -107,6 +115,27 @@ impl PolicyDocument {
         Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
     }
 
+    /// Reads the policy of a file, with the rules beside it that it names.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with either.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let bytes = document::read_limited(path).map_err(|problem| vec![problem])?;
+        let not_utf8 = |file: &Path, pointer: &str| {
+            Problem::new("not-utf8", pointer, format!("`{}` is not UTF-8", file.display()))
+        };
+        let text = String::from_utf8(bytes).map_err(|_| vec![not_utf8(path, "")])?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse_with(&text, |rules| {
+            let file = folder.join(rules);
+            let hint = "the rules of a policy lie beside it, where its `rules` says";
+            let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
+            let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
+            String::from_utf8(bytes).map_err(|_| not_utf8(&file, "/rules"))
+        })
+    }
+
     /// The text of the policy's rules, where it has any.
     #[must_use]
     pub fn rules(&self) -> Option<&str> {
@@ -146,6 +175,8 @@ pub struct SkillHostBuilder {
     resolver: Option<Arc<dyn Resolve>>,
     observers: Observers,
     cache: bool,
+    warm: bool,
+    bundle: Option<Arc<Bundle>>,
 }
 
 impl Default for SkillHostBuilder {
@@ -165,6 +196,8 @@ impl Default for SkillHostBuilder {
             resolver: None,
             observers: Observers::default(),
             cache: true,
+            warm: false,
+            bundle: None,
         }
     }
 }
@@ -241,6 +274,15 @@ impl SkillHostBuilder {
         self
     }
 
+    /// Offers the skills of a bundle. Its id is in every trace; where the bundle changes, [`SkillHost::run`] refuses to run. Its policy is not
+    /// taken: read it and give it to [`Self::policy`] if it shall apply.
+    #[must_use]
+    pub fn bundle(mut self, bundle: Arc<Bundle>) -> Self {
+        self.skills.extend(bundle.skill_bytes());
+        self.bundle = Some(bundle);
+        self
+    }
+
     /// The values of the policy's secrets, as [`Secrets::read`] gets them. Only [`SkillHost::run`] needs them.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -269,6 +311,14 @@ impl SkillHostBuilder {
         self
     }
 
+    /// Whether skills stay loaded and linked between runs, for a program that runs many small plans. What may have changed since is loaded
+    /// again; every step has a sandbox of its own all the same. Default: no.
+    #[must_use]
+    pub const fn keep_warm(mut self, keep: bool) -> Self {
+        self.warm = keep;
+        self
+    }
+
     /// The host. Does no I/O.
     #[must_use]
     pub fn build(self) -> SkillHost {
@@ -288,6 +338,8 @@ impl SkillHostBuilder {
             resolver: self.resolver,
             observers: self.observers,
             cache,
+            warm: self.warm.then(Arc::default),
+            bundle: self.bundle,
             engine: OnceLock::new(),
             rehearsal: None,
         }
@@ -310,8 +362,24 @@ pub struct RunOptions {
     /// Whether the plan is only rehearsed: its steps run on throw-away copies of what they may write, without network, nobody is asked for
     /// approval, and no run is kept. What would change is in [`Report::dry_run`]. Default: no.
     pub dry_run: bool,
+    /// What is kept of the run. Default: all of it.
+    pub keep: Keep,
+    /// What the request says that asked for it: guests may ask for that.
+    pub request: Option<Arc<RequestContext>>,
     /// Ends the run from outside.
     pub cancel: CancelToken,
+}
+
+/// What is kept of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Everything: a folder with plan, policy, components and trace, and its place in the index.
+    #[default]
+    All,
+    /// Everything where it may have an effect, or the policy does not allow it, or somebody has to be asked; otherwise the hash of the
+    /// trace's last event alone, in [`Report::head`]. A run has no effect where no grant gives any of its calls folders or network: it can
+    /// be made again from its request.
+    Effects,
 }
 
 /// What may be said for a run that goes on.
@@ -415,8 +483,20 @@ impl SkillHost {
     ///
     /// [`Error::Sandbox`] when it cannot be loaded.
     pub fn inspect(&self, name: &SkillName, skill: &SkillBytes) -> Result<Arc<Skill>, Error> {
-        let loader = SkillLoader::new(self.engine()?, &self.cache);
-        Ok(loader.load(name, skill)?.skill)
+        let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
+        Ok(Arc::clone(&loader.load(name, skill)?.skill))
+    }
+
+    /// A skill that is known without a plan: given to the host, else built in. `None` where there is none of that name.
+    pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<Skill>, SandboxError>> {
+        let load = |source: &SkillBytes| {
+            let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
+            Ok(Arc::clone(&loader.load(name, source)?.skill))
+        };
+        match self.skills.get(name) {
+            Some(given) => Some(load(given)),
+            None => builtin::find(name.as_str()).map(|builtin| load(&builtin)),
+        }
     }
 
     /// Replays a recorded run: same plan, policy and components, host calls answered from the record. Nothing acts.
@@ -438,6 +518,11 @@ impl SkillHost {
     #[must_use]
     pub fn workspace(&self) -> &Path {
         &self.workspace
+    }
+
+    /// Refuses a bundle that is not what it was when the host got it.
+    pub(crate) fn check_bundle(&self) -> Result<(), Error> {
+        self.bundle.as_ref().map_or(Ok(()), |bundle| bundle.check_unchanged().map_err(Error::from))
     }
 
     /// Whether somebody can be asked for approval, now or later.
@@ -462,6 +547,8 @@ impl SkillHost {
             resolver: self.resolver.clone(),
             observers: self.observers.clone(),
             cache: self.cache.clone(),
+            warm: self.warm.clone(),
+            bundle: self.bundle.clone(),
             engine: self.engine.clone(),
             rehearsal: self.rehearsal.clone(),
         }
@@ -498,6 +585,9 @@ pub enum Error {
     /// The engine, a component or a granted directory.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The trace.
     #[error(transparent)]
     Trace(#[from] TraceError),

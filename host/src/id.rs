@@ -74,6 +74,39 @@ impl FromStr for Digest {
     }
 }
 
+/// The id of a bundle as it lies on the disk: a digest over paths and contents (`docs/bundle-format.md`). Equal for equal folders on any
+/// machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(Digest);
+
+impl SnapshotId {
+    /// Takes an already computed digest.
+    #[must_use]
+    pub const fn new(digest: Digest) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.0
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SnapshotId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(Self)
+    }
+}
+
 /// A name that is not of the form its kind asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -271,7 +304,7 @@ macro_rules! as_text {
         }
     )* };
 }
-as_text!(Digest, SkillName, StepId, ToolName);
+as_text!(Digest, SkillName, SnapshotId, StepId, ToolName);
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,7 @@
 // L0: the vocabulary.
 pub mod canonical;
 pub mod clock;
+pub mod context;
 pub mod diff;
 pub mod document;
 pub mod durability;
@@ -47,13 +48,16 @@ pub mod journal;
 pub mod sandbox;
 pub mod store;
 pub mod scratch;
+pub mod scaffold;
 pub mod report;
 
 // L3: the pipeline and its facade.
+pub mod bundle;
 pub mod host;
 pub mod lab;
 pub mod notify;
 pub mod observe;
+pub mod protocol;
 pub mod replay;
 pub mod run;
 pub mod skills;
@@ -62,8 +66,10 @@ pub mod skills;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use bundle::Bundle;
+pub use context::RequestContext;
 pub use durability::Durability;
-pub use host::{Error, GoOnOptions, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
+pub use host::{Error, GoOnOptions, Keep, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};
 pub use report::Report;

@@ -7,6 +7,7 @@ pub mod annotations;
 pub mod approval;
 pub mod budget;
 pub mod decide;
+pub mod delegation;
 pub mod denial;
 pub mod document;
 pub mod explain;
@@ -36,6 +37,7 @@ pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
     authorize, authorize_logged, decide,
 };
+pub use delegation::{CallPattern, Callee, Delegated, Delegation, Inside, NotDelegated};
 pub use denial::{Denial, Why};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
@@ -55,6 +57,8 @@ pub const SCHEMA: &str = "skillhost.policy/1";
 pub struct Policy {
     /// The ceilings of every step.
     pub limits: StepLimits,
+    /// `call_depth` of `[limits]`: how many calls of other tools may be inside of each other.
+    pub call_depth: u64,
     /// `[run]`: what all steps together may use.
     pub run: RunBudget,
     /// The grants; the first that names a tool applies to it.
@@ -92,6 +96,8 @@ pub struct Grant {
     pub env: BTreeMap<String, EnvValue>,
     /// `config`: what `wasi:config/store` answers, and nothing beyond.
     pub config: BTreeMap<String, EnvValue>,
+    /// `calls`: the tools of other skills that may be called from inside.
+    pub calls: Vec<CallPattern>,
     /// `approval`; where it is absent, the risk of the tool decides.
     pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
@@ -111,6 +117,7 @@ impl Grant {
             network: Vec::new(),
             env: BTreeMap::new(),
             config: BTreeMap::new(),
+            calls: Vec::new(),
             approval: None,
             limits: StepLimits::DEFAULT,
         }
@@ -138,6 +145,7 @@ impl Grant {
             };
             values.iter().map(value).collect()
         };
+        let calls: Vec<String> = self.calls.iter().map(ToString::to_string).collect();
         let mut identity = json!({
             "clocks": self.clocks.name(),
             "env": values(&self.env),
@@ -145,9 +153,12 @@ impl Grant {
             "network": network.collect::<Vec<_>>(),
             "random": self.random.name(),
         });
-        // Only where there is some: a grant without settings is the one that it was before there were any.
-        if let Some(members) = identity.as_object_mut().filter(|_| !self.config.is_empty()) {
+        // Only where there are some: a grant without them is the one that it was before there were any.
+        if let (false, Value::Object(members)) = (self.config.is_empty(), &mut identity) {
             members.insert("config".to_owned(), values(&self.config));
+        }
+        if let (false, Value::Object(members)) = (calls.is_empty(), &mut identity) {
+            members.insert("calls".to_owned(), json!(calls));
         }
         identity
     }

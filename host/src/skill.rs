@@ -115,6 +115,8 @@ pub enum Need {
     Config,
     /// `network` in a grant: without it the interface is not there at all.
     Network,
+    /// `calls` in a grant to be of use: the tools that may be called.
+    Calls,
     /// The host does not provide it: a component that imports it is refused at load.
     NotProvided,
 }
@@ -166,8 +168,32 @@ const WASI_PROVIDED: [(&str, Need); 22] = [
 /// The newest patch version of WASI 0.2 that the host provides; all older ones are subsets of it.
 const WASI_PATCH_MAX: u64 = 12;
 
+/// The name of the host's own WIT package.
+pub const OWN_PACKAGE: &str = "skillhost:skill";
+/// The version of it that this host has: the one in `wit/skill.wit`.
+pub const OWN_VERSION: &str = "0.1.0";
+
+/// Whether what was built for `version` of the host's own package may run on this host: the same major version, and of 0.x the same minor.
+#[must_use]
+pub fn is_own_version(version: &str) -> bool {
+    let lead = |version: &str| {
+        let mut parts = version.split('.').map(|part| part.parse::<u64>().ok().filter(|_| !part.starts_with('+')));
+        match (parts.next()??, parts.next()??, parts.next()??, parts.next()) {
+            (0, minor, _, None) => Some((0, minor)),
+            (major, _, _, None) => Some((major, 0)),
+            _ => None,
+        }
+    };
+    lead(version).is_some_and(|wanted| Some(wanted) == lead(OWN_VERSION))
+}
+
 /// The host's own interfaces.
-const OWN_PROVIDED: [&str; 2] = ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0"];
+const OWN_PROVIDED: [(&str, Need); 4] = [
+    ("skillhost:skill/context@0.1.0", Need::Nothing),
+    ("skillhost:skill/log@0.1.0", Need::Nothing),
+    ("skillhost:skill/request@0.1.0", Need::Nothing),
+    ("skillhost:skill/tools@0.1.0", Need::Calls),
+];
 
 /// Drafts that the host provides, because components in use ask for them. Both are the same interface.
 const DRAFTS_PROVIDED: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/store@0.2.0-rc.1"];
@@ -186,8 +212,8 @@ fn is_wasi_version(version: &str) -> bool {
 /// What an imported interface needs; [`Need::NotProvided`] for all that the host does not know.
 #[must_use]
 pub fn need_of(import: &str) -> Need {
-    if OWN_PROVIDED.contains(&import) {
-        return Need::Nothing;
+    if let Some((_, need)) = OWN_PROVIDED.iter().find(|(own, _)| *own == import) {
+        return *need;
     }
     if DRAFTS_PROVIDED.contains(&import) {
         return Need::Config;
@@ -244,10 +270,15 @@ fn unprovided_hint(import: &str) -> String {
             let short = name.rsplit_once('/').map_or(name, |(_, short)| short);
             format!("`{package}` is provided, but has no interface `{short}` in WASI 0.2")
         }
-        ("skillhost:skill", _) => {
+        (OWN_PACKAGE, Some(version)) if !is_own_version(version) => {
+            format!(
+                "it was built for `{OWN_PACKAGE}@{version}`, and this host has `{OWN_PACKAGE}@{OWN_VERSION}`: build it for that"
+            )
+        }
+        (OWN_PACKAGE, _) => {
             format!(
                 "of its own interfaces the host provides {}",
-                OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
+                OWN_PROVIDED.map(|(own, _)| format!("`{own}`")).join(", ")
             )
         }
         ("wasi:config", _) => {

@@ -21,6 +21,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The document as a whole.
+    pub(crate) const fn start() -> Self {
+        Self { pointer: String::new(), span: 0..0 }
+    }
+
     /// The place's key or index: the last part of the pointer.
     pub(crate) fn key(&self) -> &str {
         self.pointer.rsplit_once('/').map_or("", |(_, key)| key)

@@ -1,8 +1,11 @@
 //! Drives the binary from outside: arguments to exit code, stdout and stderr, each compared whole. What differs between two runs (paths,
 //! run ids, times) is replaced by a name.
 
+mod bundles;
 mod commands;
+mod delegation;
 mod dry_run;
+mod exec;
 mod import;
 mod inputs;
 mod network;

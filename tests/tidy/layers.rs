@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 5] = [
         "id",
         "json",
         "document",
+        "context",
         "durability",
         "outcome",
         "types",
@@ -24,17 +25,20 @@ const LAYERS: [&[&str]; 5] = [
         "durability",
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
-    &["journal", "sandbox", "store", "scratch", "report"],
-    &["notify", "observe", "skills", "host", "run", "replay", "lab"],
+    &["journal", "sandbox", "store", "scratch", "scaffold", "report"],
+    &["notify", "observe", "skills", "bundle", "host", "run", "replay", "protocol", "lab"],
     &["cli"],
 ];
 
 /// Modules of one layer that name each other, with the reason.
-const PEERS: [(&str, &str); 4] = [
+const PEERS: [(&str, &str); 6] = [
     // The facade owns the configuration that the pipeline reads; `host.rs` calls `run` and `replay`.
     ("host", "run"),
     ("host", "replay"),
     ("run", "host"),
+    // A bundle is verified by the host that would run it.
+    ("bundle", "host"),
+    ("bundle", "run"),
     // A trace is read from a run's folder.
     ("trace", "store"),
 ];

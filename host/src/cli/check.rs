@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::error::Error;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
-use crate::cli::session::{Session, SkillArgs};
+use crate::cli::session::{BundleArgs, Session, SkillArgs};
 use crate::report::human::counted;
 use crate::validate::{Call, Work};
 
@@ -17,13 +17,16 @@ pub(crate) struct Check {
     /// The plan: a JSON or YAML file, or `-` for JSON from stdin
     plan: PathBuf,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     skills: SkillArgs,
 }
 
 impl Check {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
-        let checked = session.builder(&self.skills).build().check(&plan)?.map_err(Error::refused)?;
+        let checked =
+            session.skills_builder(&self.skills, &self.bundle)?.build().check(&plan)?.map_err(Error::refused)?;
         let plan = checked.plan.plan();
         let steps = checked.plan.steps();
         let text = format!("ok: plan `{}`, {}\n", plan.name, counted(steps.len() as u64, "step"));

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use serde_json::{Map, Value, json};
 
+use crate::bundle::{BundleError, MANIFEST};
 use crate::cli::exit::Exit;
 use crate::host;
 use crate::limits::LimitKind;
@@ -15,6 +16,7 @@ use crate::report::json as report_json;
 use crate::report::{Pending, Report, StepReport};
 use crate::run::UndoConflict;
 use crate::sandbox::SandboxError;
+use crate::scaffold::ScaffoldError;
 use crate::scratch::ScratchError;
 use crate::skills::builtin;
 use crate::store::{IndexError, StoreError};
@@ -328,10 +330,32 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
+impl From<BundleError> for Error {
+    fn from(error: BundleError) -> Self {
+        let mut problems = error.problems();
+        if let BundleError::Manifest { .. } = error {
+            problems.iter_mut().for_each(|problem| problem.pointer.insert_str(0, MANIFEST));
+        }
+        Self::problems(Exit::SkillLoad, problems)
+    }
+}
+
+impl From<ScaffoldError> for Error {
+    fn from(error: ScaffoldError) -> Self {
+        let kind = if matches!(error, ScaffoldError::Exists { .. }) { Exit::Request } else { Exit::Internal };
+        let (hint, error) = (error.hint(), Self::new(kind, error.to_string()));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
 impl From<host::Error> for Error {
     fn from(error: host::Error) -> Self {
         match error {
             host::Error::Sandbox(error) => error.into(),
+            host::Error::Bundle(error) => error.into(),
             host::Error::Trace(error) => error.into(),
             host::Error::Store(error) => error.into(),
             host::Error::Scratch(error) => {

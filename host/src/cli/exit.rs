@@ -89,6 +89,12 @@ impl Exit {
         }
     }
 
+    /// The one of that code; [`Self::Internal`] where there is none.
+    #[must_use]
+    pub fn of_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Internal)
+    }
+
     /// What it means, for people.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
@@ -96,7 +102,7 @@ impl Exit {
             Self::Success => "ok",
             Self::Unexpected => "not as expected: traces differ, a demo case went otherwise",
             Self::Request => "bad request, document or plan",
-            Self::SkillLoad => "a skill cannot be loaded",
+            Self::SkillLoad => "a skill or bundle cannot be loaded",
             Self::Timeout => "out of fuel or past the deadline",
             Self::ToolNotFound => "no such tool",
             Self::Input => "an input does not fit the tool",
@@ -237,7 +243,7 @@ mod tests {
     0  ok
     1  not as expected: traces differ, a demo case went otherwise
     2  bad request, document or plan
-    3  a skill cannot be loaded
+    3  a skill or bundle cannot be loaded
     4  out of fuel or past the deadline
     5  no such tool
     6  an input does not fit the tool

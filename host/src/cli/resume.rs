@@ -1,12 +1,14 @@
 //! `host resume` and `host rollback`: a new run of what another one did not do, or one that takes back what it did.
 
+use std::sync::Arc;
+
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::reply::Reply;
 use crate::cli::run::reply;
 use crate::cli::session::{GoOnArgs, Session};
 use crate::report::{human, json};
-use crate::{GoOnOptions, HostEvent};
+use crate::{Bundle, GoOnOptions, HostEvent};
 
 /// Runs again what did not complete in a run: what did is taken from its record, where it is still what it was
 #[derive(Debug, clap::Args)]
@@ -47,7 +49,12 @@ fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> 
             output.say("note", &format!("step `{step}` runs again: {why}"));
         }
     };
-    let host = session.continuing_builder(&from, go_on)?.observer(says).build();
+    let mut builder = session.continuing_builder(&from, go_on)?;
+    if let Some(root) = from.place()?.and_then(|place| place.bundle) {
+        // As it is today: a step of a component that is another one by now is made again.
+        builder = builder.bundle(Arc::new(Bundle::open(root)?));
+    }
+    let host = builder.observer(says).build();
     let options = GoOnOptions::default();
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = if takes_back { host.roll_back(&from, &options)? } else { host.resume(&from, &options)? };

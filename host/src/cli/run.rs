@@ -139,6 +139,10 @@ pub(crate) fn reply(text: String, report: &Report, result: Value) -> Reply {
         // There is no run that could be named.
         return reply;
     }
+    let reply = match report.snapshot {
+        Some(snapshot) => reply.meta("snapshot_id", snapshot.to_string()),
+        None => reply,
+    };
     reply
         .meta("run_id", report.run.clone())
         .meta("trace_head", report.head.to_string())

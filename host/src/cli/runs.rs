@@ -56,6 +56,7 @@ impl Runs {
                 "steps": run.steps,
                 "started": started,
                 "damage": run.damage,
+                "snapshot_id": host.store().snapshot_of(&run.id),
             }));
         }
         let text = match runs.as_slice() {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cli::Global;
 use crate::cli::env::Env;
@@ -11,16 +12,13 @@ use crate::cli::interactive;
 use crate::cli::output::Output;
 use crate::cli::reply::Reply;
 use crate::clock::Stopwatch;
-use crate::document;
 use crate::id::SkillName;
-use crate::limits;
 use crate::policy::Principal;
-use crate::problem::Problem;
 use crate::report::Report;
 use crate::skill::own;
 use crate::skills::SkillBytes;
 use crate::store::{RunDir, RunStore};
-use crate::{Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
+use crate::{Bundle, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
 pub(crate) const DEFAULT_POLICY: &str = "policies/default.toml";
@@ -46,6 +44,14 @@ pub(crate) struct SkillArgs {
     pub(crate) skills: Vec<(SkillName, PathBuf)>,
 }
 
+/// The option of the commands that take skills from a bundle.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct BundleArgs {
+    /// Takes the skills of the bundle in this folder, and its policy where no other one is named [env: HOST_BUNDLE_ROOT]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
 /// Options of the commands that run something.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HostArgs {
@@ -58,6 +64,8 @@ pub(crate) struct HostArgs {
     /// The folder that `{workspace}` means in the policy
     #[arg(long, value_name = "DIR", default_value = DEFAULT_WORKSPACE)]
     pub(crate) workspace: PathBuf,
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
     #[command(flatten)]
     pub(crate) skills: SkillArgs,
 }
@@ -120,6 +128,11 @@ impl Session {
         RunStore::at(self.state())
     }
 
+    /// The environment.
+    pub(crate) const fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// What survives a power failure.
     pub(crate) fn durability(&self) -> Durability {
         self.global.durability.into()
@@ -134,10 +147,40 @@ impl Session {
         builder
     }
 
+    /// The bundle that was named, on the command line or in the environment.
+    fn bundle(&self, args: &BundleArgs) -> Result<Option<Arc<Bundle>>, Error> {
+        let env = self.env.bundle.as_ref().map(PathBuf::from);
+        args.bundle.clone().or(env).map(|root| Ok(Arc::new(Bundle::open(root)?))).transpose()
+    }
+
+    /// The folder of the bundle that is meant: named, or else the current folder.
+    pub(crate) fn bundle_root(&self, given: Option<&Path>) -> PathBuf {
+        let env = self.env.bundle.as_ref().and_then(|root| root.to_str());
+        let root = Bundle::root_from(given, env, Path::new(""));
+        if root.as_os_str().is_empty() { PathBuf::from(".") } else { root }
+    }
+
+    /// A host that grants nothing, with the skills that were named.
+    pub(crate) fn skills_builder(&self, skills: &SkillArgs, bundle: &BundleArgs) -> Result<SkillHostBuilder, Error> {
+        self.with_bundle(skills, self.bundle(bundle)?.as_ref())
+    }
+
+    fn with_bundle(&self, skills: &SkillArgs, bundle: Option<&Arc<Bundle>>) -> Result<SkillHostBuilder, Error> {
+        let Some(bundle) = bundle else { return Ok(self.builder(skills)) };
+        if let Some((name, _)) = skills.skills.iter().find(|(name, _)| bundle.skills.contains_key(name)) {
+            let message = format!("`--skill {name}` names a skill of the bundle `{}`", bundle.root.display());
+            let hint = "give it another name, or run without the bundle: its id says what its skills are";
+            return Err(Error::request(message).hint(hint));
+        }
+        Ok(self.builder(skills).bundle(Arc::clone(bundle)))
+    }
+
     /// A host with policy and workspace, which may say what is granted.
     pub(crate) fn granting_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
-        let (_, policy) = self.policy(args.policy.as_deref())?;
-        Ok(self.builder(&args.skills).policy(policy).principal(args.principal.clone()).workspace(&args.workspace))
+        let bundle = self.bundle(&args.bundle)?;
+        let (_, policy) = self.policy(args.policy.as_deref(), bundle.as_deref())?;
+        let builder = self.with_bundle(&args.skills, bundle.as_ref())?;
+        Ok(builder.policy(policy).principal(args.principal.clone()).workspace(&args.workspace))
     }
 
     /// A host that asks on the terminal where a step needs approval, if that is wanted and there is one.
@@ -154,8 +197,10 @@ impl Session {
 
     /// The same with the values of the policy's secrets, which may run what is granted.
     pub(crate) fn running_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
-        let (name, policy) = self.policy(args.policy.as_deref())?;
-        let builder = self.builder(&args.skills).principal(args.principal.clone()).workspace(&args.workspace);
+        let bundle = self.bundle(&args.bundle)?;
+        let (name, policy) = self.policy(args.policy.as_deref(), bundle.as_deref())?;
+        let builder = self.with_bundle(&args.skills, bundle.as_ref())?;
+        let builder = builder.principal(args.principal.clone()).workspace(&args.workspace);
         self.acting(builder, &name, policy)
     }
 
@@ -163,7 +208,7 @@ impl Session {
     pub(crate) fn continuing_builder(&self, run: &RunDir, args: &GoOnArgs) -> Result<SkillHostBuilder, Error> {
         let place = run.place()?;
         let file = args.policy.clone().or_else(|| place.as_ref().and_then(|place| place.policy.clone()));
-        let (name, policy) = self.policy(file.as_deref())?;
+        let (name, policy) = self.policy(file.as_deref(), None)?;
         let workspace = args.workspace.clone().or_else(|| place.map(|place| place.workspace));
         let workspace = workspace.unwrap_or_else(|| PathBuf::from(DEFAULT_WORKSPACE));
         self.acting(self.builder(&SkillArgs::default()).workspace(workspace), &name, policy)
@@ -185,9 +230,10 @@ impl Session {
             .pauses(true))
     }
 
-    /// The policy that applies, with its name.
-    fn policy(&self, given: Option<&Path>) -> Result<(String, PolicyDocument), Error> {
+    /// The policy that applies, with its name: what the caller says, then the environment, then the bundle that was named.
+    fn policy(&self, given: Option<&Path>, bundle: Option<&Bundle>) -> Result<(String, PolicyDocument), Error> {
         let named = given.map(Path::to_owned).or_else(|| self.env.policy.as_ref().map(PathBuf::from));
+        let named = named.or_else(|| bundle.and_then(|bundle| bundle.policy.clone()));
         let path = match named {
             Some(path) => path,
             None if Path::new(DEFAULT_POLICY).is_file() => PathBuf::from(DEFAULT_POLICY),
@@ -208,19 +254,5 @@ impl Session {
 
 /// Reads a policy file.
 pub(crate) fn read_policy(path: &Path) -> Result<PolicyDocument, Error> {
-    let name = path.display().to_string();
-    let bytes = document::read_limited(path).map_err(|problem| Error::document(&name, vec![problem]))?;
-    let Ok(text) = String::from_utf8(bytes) else {
-        return Err(Error::new(Exit::Request, format!("`{name}` is not UTF-8")));
-    };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let load = |rules: &str| {
-        let file = folder.join(rules);
-        let hint = "the rules of a policy lie beside it, where its `rules` says";
-        let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
-        let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
-        String::from_utf8(bytes)
-            .map_err(|_| Problem::new("not-utf8", "/rules", format!("`{}` is not UTF-8", file.display())))
-    };
-    PolicyDocument::parse_with(&text, load).map_err(|problems| Error::document(&name, problems))
+    PolicyDocument::read(path).map_err(|problems| Error::document(&path.display().to_string(), problems))
 }

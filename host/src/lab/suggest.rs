@@ -69,6 +69,7 @@ struct Wants {
     network: Vec<NetworkRule>,
     env: BTreeMap<String, EnvValue>,
     config: BTreeMap<String, EnvValue>,
+    calls: BTreeSet<ToolName>,
     approval: Option<Approval>,
     limits: BTreeMap<&'static str, u64>,
 }
@@ -149,6 +150,7 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
             add_request(&mut wants.network, had, request);
         }
         add_needed_rules(&mut wants.network, had, &needs);
+        wants.calls.extend(step.calls.keys().cloned());
         wants.clocks |= needs.clocks || (had.clocks == Clocks::Real && step.clocks > 0);
         wants.random |= needs.random || (had.random == Random::Real && step.random > 0);
         let seen =

@@ -408,6 +408,7 @@ mod tests {
             run: "r1".to_owned(),
             folder: "state/runs/r1".into(),
             plan: "p".to_owned(),
+            snapshot: None,
             outcome,
             output: if outcome == RunOutcome::Completed { json!({"total": 3}) } else { Value::Null },
             steps,

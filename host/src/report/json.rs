@@ -11,10 +11,13 @@ use crate::report::{DryRun, Rehearsed, Report, StepReport};
 #[must_use]
 pub fn report(report: &Report) -> Value {
     let mut out = Map::new();
-    if report.dry_run.is_none() {
+    if report.is_kept() {
         out.insert("run".to_owned(), json!(report.run));
     }
     out.insert("plan".to_owned(), json!(report.plan));
+    if let Some(snapshot) = report.snapshot {
+        out.insert("snapshot_id".to_owned(), json!(snapshot));
+    }
     out.insert("outcome".to_owned(), json!(report.outcome.name()));
     out.insert("output".to_owned(), report.output.clone());
     out.insert("steps".to_owned(), report.steps.iter().map(|one| step(one, report)).collect());
@@ -215,6 +218,7 @@ mod tests {
             run: "r".to_owned(),
             folder: "runs/r".into(),
             plan: "p".to_owned(),
+            snapshot: None,
             outcome: RunOutcome::Failed,
             output: Value::Null,
             steps,

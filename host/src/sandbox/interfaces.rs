@@ -18,7 +18,8 @@ pub(crate) use clocks::GuestClock;
 pub(crate) use filesystem::{Descriptors, Directory};
 pub(crate) use http::Http;
 pub(crate) use random::GuestRandom;
-pub(crate) use skill::StepContext;
+pub use skill::LogRecord;
+pub(crate) use skill::{Logs, StepContext};
 
 /// Links every wrapped interface but HTTP. Sockets and name look-up are not wrapped, so a component that imports them cannot be linked.
 pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {

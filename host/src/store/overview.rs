@@ -3,6 +3,10 @@
 use super::index::{Index, RunFilter, RunRow, RunStatus};
 use super::lock::RunLock;
 use super::{RUNS, RunStore, StoreError, summary};
+use crate::id::SnapshotId;
+use crate::trace::TRACE_FILE;
+use crate::trace::event::Event;
+use crate::trace::reader::Reader;
 
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,16 @@ impl RunStore {
         let row = |id: &String| rows.binary_search_by(|row| id.cmp(&row.id)).ok().and_then(|at| rows.get(at));
         let all = self.ids()?.into_iter().map(|id| self.overview_of(row(&id), id));
         Ok(all.filter(|run| status.is_none_or(|status| run.status == status)).take(max).collect())
+    }
+
+    /// The bundle that a run took its skills from; `None` where there was none, or its trace cannot be read.
+    #[must_use]
+    pub fn snapshot_of(&self, id: &str) -> Option<SnapshotId> {
+        let trace = self.state().join(RUNS).join(id).join(TRACE_FILE);
+        match Reader::open(&trace).and_then(|mut reader| reader.next_event()) {
+            Ok(Some((_, Event::Header(header)))) => header.snapshot,
+            _ => None,
+        }
     }
 
     fn overview_of(&self, row: Option<&RunRow>, id: String) -> Overview {

@@ -73,6 +73,10 @@ pub(super) fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> 
                 out.add(format_args!("{name} = {{ {} }}\n", values.join(", ")));
             }
         }
+        if !wants.calls.is_empty() {
+            let calls: Vec<String> = wants.calls.iter().map(|tool| quoted(&tool.to_string())).collect();
+            out.add(format_args!("calls = [{}]\n", calls.join(", ")));
+        }
         if let Some(approval) = wants.approval {
             out.add(format_args!("approval = \"{}\"\n", approval.name()));
         }

@@ -29,7 +29,7 @@ pub(crate) fn followed(calls: &[Event]) -> StepUsage {
     }
     let calls = calls.len() as u64;
     let outcome = Outcome::Completed { output: json!(null) };
-    following.ended(StepEnd { step: "one".parse().unwrap(), outcome, calls, fuel: Some(1) })
+    following.ended(outcome, Some(1), calls)
 }
 
 fn preopens() -> Event {
@@ -145,4 +145,16 @@ fn traces_of_every_kind_are_read() {
     events.truncate(3);
     let usage = Usage::read(&mut reader(&samples::recorded(&events))).unwrap();
     assert_eq!((usage.steps.len(), usage.outcome), (1, None));
+}
+
+#[test]
+fn what_a_step_calls_is_listed_before_it() {
+    let usage = Usage::read(&mut reader(&samples::recorded(&samples::delegated()))).unwrap();
+    let steps: Vec<(String, u64, usize)> =
+        usage.steps.iter().map(|step| (step.tool.to_string(), step.depth, step.calls.len())).collect();
+    assert_eq!(steps[..2], [("csv.parse".to_owned(), 2, 0), ("text.go".to_owned(), 1, 1)]);
+    assert_eq!((steps.len(), steps[2].1, steps[2].2), (3, 0, 1));
+    assert!(usage.steps.iter().all(|step| step.folders.contains("/own") && step.step.as_str() == "one"));
+    let bytes: Vec<u64> = usage.steps.iter().map(|step| step.used.trace_bytes).collect();
+    assert!(bytes[0] < bytes[1] && bytes[1] < bytes[2], "{bytes:?}");
 }

@@ -316,7 +316,7 @@ fn imports_say_what_they_need() {
         ("wasi:io/other@0.2.1", Need::NotProvided),
         ("wasi:nn/graph@0.2.0", Need::NotProvided),
         ("wasi:config/store@0.2.0", Need::NotProvided),
-        ("skillhost:skill/tools@0.1.0", Need::NotProvided),
+        ("skillhost:skill/agents@0.1.0", Need::NotProvided),
         ("acme:text/host@1.0.0", Need::NotProvided),
     ];
     let text: String =
