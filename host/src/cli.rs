@@ -32,6 +32,7 @@ mod resume;
 mod run;
 mod runs;
 mod session;
+mod skill;
 mod skills;
 mod trace;
 mod undo;
@@ -140,6 +141,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Gc(gc::Gc),
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     Skills(skills::Skills),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -167,6 +170,7 @@ impl Command {
             Self::History(command) => command.execute(session),
             Self::Audit(command) => command.execute(session),
             Self::Gc(command) => command.execute(session),
+            Self::Skill(command) => command.execute(session),
             Self::Skills(command) => command.execute(session),
             Self::Demo(command) => command.execute(session),
             Self::Completions(command) => Ok(command.execute()),

@@ -1,6 +1,7 @@
 //! From a name to a loaded skill: what the host was given, what the plan names, what is built in, in this order.
 
 pub mod builtin;
+pub mod pack;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,7 +178,7 @@ pub(crate) fn is_load_problem(problem: &Problem) -> bool {
 }
 
 /// The manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
-fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
+pub(crate) fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
     for manifest in [component.with_extension("toml"), component.with_file_name("skill.toml")] {
         if manifest.is_file() {
             let bytes = document::read_limited(&manifest)?;
