@@ -15,6 +15,7 @@ mod record;
 mod restore;
 mod save;
 mod seal;
+mod spare;
 mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use place::Inode;
 pub(crate) use place::{Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
+pub(crate) use spare::{Spares, adopt};
 pub(crate) use touched::Look;
 pub(crate) use {
     conflict::Conflict,
@@ -144,6 +146,10 @@ pub(crate) struct Journal {
     durability: Durability,
     /// Whether the folder and its name are as durable as what is in it.
     is_placed: bool,
+    /// Where a file for records is taken from whose name is durable already.
+    spares: Option<Spares>,
+    /// Whether the records are in such a one: they are found again wherever the folder is.
+    is_found: bool,
     roots: Roots,
     records: Vec<Record>,
     /// Bytes of copies.
@@ -177,9 +183,10 @@ impl Journal {
         let mut journal = Self::with(folder, handle, file.map_err(failed)?, Roots(roots), durability);
         let roots = journal.roots.0.iter();
         let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         // A step that changes nothing waits for no disk: the folder is made durable with the first record of a change.
         journal.is_placed = durability == Durability::Buffered;
-        journal.append_unsynced(&mut vec![Record::Begun { version: record::VERSION, roots }], &[])?;
+        journal.append_unsynced(&mut vec![Record::Begun { version: record::VERSION, journal: name, roots }], &[])?;
         Ok(journal)
     }
 
@@ -195,7 +202,7 @@ impl Journal {
         let mut journal = Self::with(folder, handle, file, Roots::default(), Durability::Full);
         (journal.records, journal.end) = record::read(&mut journal.file).map_err(failed)?;
         let roots = match journal.records.first() {
-            Some(Record::Begun { version: record::VERSION, roots }) => roots.clone(),
+            Some(Record::Begun { version: record::VERSION, roots, .. }) => roots.clone(),
             // Cut off in its first record: nothing was changed.
             None => Vec::new(),
             Some(_) => return Err(JournalError::Unknown { path: folder.to_owned() }),
@@ -232,6 +239,8 @@ impl Journal {
             end: 0,
             durability,
             is_placed: true,
+            spares: None,
+            is_found: false,
             roots,
             records: Vec::new(),
             copied: 0,
@@ -246,12 +255,38 @@ impl Journal {
         }
     }
 
+    /// A step that changes something takes its file from there.
+    pub(crate) fn with_spares(mut self, spares: Option<Spares>) -> Self {
+        self.spares = spares;
+        self
+    }
+
     /// Appends records with their bytes; they are durable when this returns.
     fn append(&mut self, mut records: Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
+        if let (false, false, Some(spares)) = (self.is_placed, self.is_found, self.spares.take()) {
+            self.move_to(&spares).map_err(|source| self.failed("written", source))?;
+            self.is_found = true;
+        }
         self.append_unsynced(&mut records, bytes)?;
         if self.durability == Durability::Full {
             self.file.sync_data().map_err(|source| self.failed("synced", source))?;
         }
+        if self.is_found { Ok(()) } else { self.place() }
+    }
+
+    /// Puts the records that there are into a spare file, and that into their place.
+    fn move_to(&mut self, spares: &Spares) -> io::Result<()> {
+        let spare = spares.take()?;
+        let mut file = OpenOptions::new().read(true).write(true).open(&spare)?;
+        io::Seek::seek(&mut self.file, io::SeekFrom::Start(0))?;
+        io::copy(&mut io::Read::take(&mut self.file, self.end), &mut file)?;
+        fs::rename(spare, self.folder.join(RECORDS))?;
+        self.file = file;
+        Ok(())
+    }
+
+    /// Makes the folder and its name durable.
+    fn place(&mut self) -> Result<(), JournalError> {
         if !self.is_placed {
             let placed = self.handle.sync_all().and_then(|()| {
                 let parent = self.folder.parent().unwrap_or(&self.folder);

@@ -237,6 +237,8 @@ pub const JOURNAL_RECORDS_MAX: usize = 250_000;
 pub const JOURNAL_BYTES_MAX: u64 = 8 << 30;
 /// Content that is kept in the journal's own file, so that one sync makes it durable with its record; larger files are kept beside it.
 pub const JOURNAL_INLINE_BYTES_MAX: u64 = 64 << 10;
+/// Files for the undo journals of a run that are made durable together, before they are needed: each then costs an eighth of a sync.
+pub const JOURNAL_SPARES: u32 = 8;
 /// A removed file of this size is kept under another name rather than copied.
 pub const JOURNAL_HELD_BYTES_MIN: u64 = 1 << 20;
 /// One frame of a journal: the records of one call with their bytes, or a part of what was noted at the end of the step.

@@ -189,7 +189,7 @@ impl Run<'_> {
                 let _locks = locks.map_err(StoreError::from)?;
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
-                let journals = Journals { run: self.folder.path().to_owned(), durability: self.host.durability };
+                let journals = Journals::of(self.folder.path(), self.host.durability);
                 let steps = steps.noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
                 let mut done = steps.run_all(would_deny, &mut self.log)?;

@@ -68,7 +68,7 @@ impl Journal {
             if is_seen || is_begun {
                 continue;
             }
-            let now = self.roots.state(at, false).map_err(|error| self.unread(at, error))?;
+            let now = self.roots.state(at, None).map_err(|error| self.unread(at, error))?;
             if now != *was {
                 conflicts.push(self.conflict(&paths, at, was, &now)?);
             }

@@ -28,8 +28,13 @@ const HEAD_BYTES: usize = 4 + CHECKSUM_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum Record {
-    /// The first one.
-    Begun { version: u32, roots: Vec<RootAt> },
+    /// The first one. `journal` is the name of its folder: the file is found where it was before it was put there.
+    Begun {
+        version: u32,
+        #[serde(default)]
+        journal: Option<String>,
+        roots: Vec<RootAt>,
+    },
     /// Something comes to be where nothing is.
     Created { at: Place },
     /// The content of a file may change.

@@ -13,6 +13,7 @@ use super::place::{Inode, Kind, Meta, Spot, folder_below};
 use super::record::Pre;
 use super::restore::pieces;
 use super::{Durability, Journal, JournalError, before::unsaved};
+use crate::durability::sync_together;
 use crate::limits;
 
 impl Journal {
@@ -92,8 +93,10 @@ impl Journal {
             }
         }
         if self.durability == Durability::Full {
-            let synced = copy.sync_data().and_then(|()| self.handle.sync_all());
+            let folder = self.handle.try_clone();
+            let synced = folder.and_then(|folder| sync_together(&[copy, folder]));
             synced.map_err(|error| self.failed("synced", error))?;
+            self.place()?;
         }
         Ok(Pre::Copy { n })
     }
@@ -143,6 +146,7 @@ impl Journal {
         self.next_pre += 1;
         if self.durability == Durability::Full {
             self.handle.sync_all()?;
+            self.place().map_err(io::Error::other)?;
         }
         Ok(Pre::Held { n, inode: meta.inode })
     }

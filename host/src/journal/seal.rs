@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags, fsync, openat, readlinkat, renameat};
+use rustix::fs::{Mode, OFlags, openat, readlinkat, renameat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -17,11 +17,13 @@ use super::record::{Gone, Pre, Record, State};
 use super::restore::{copy, pieces};
 use super::save::pre_name;
 use super::{Journal, JournalError};
-use crate::durability::Durability;
+use crate::durability::{Durability, sync_together};
 use crate::id::Digest;
 
 /// How many states are in one frame.
 const STATES_IN_FRAME: usize = 500;
+/// Files that are open at one time until they are synced.
+const SYNCED_TOGETHER: usize = 64;
 
 /// What became of one path, seen from before the step to after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,25 @@ pub(super) struct Node {
     /// The record with the former content of what is here now.
     pub(super) content: Option<usize>,
     below: BTreeMap<OsString, Self>,
+}
+
+/// What a step has changed and what is not durable yet: it is made so together.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    sync: bool,
+    handles: Vec<File>,
+}
+
+impl Unsynced {
+    /// Makes durable what there is where it is much.
+    fn limit(&mut self) -> io::Result<()> {
+        if self.handles.len() < SYNCED_TOGETHER { Ok(()) } else { self.end() }
+    }
+
+    /// Makes durable what there is.
+    fn end(&mut self) -> io::Result<()> {
+        sync_together(&std::mem::take(&mut self.handles))
+    }
 }
 
 /// All paths that a step touched.
@@ -130,20 +151,31 @@ impl Journal {
     /// [`JournalError`]: the step has not completed then.
     pub(crate) fn seal(&mut self) -> Result<Vec<PathChange>, JournalError> {
         let places: Vec<Place> = self.paths().touched().into_iter().map(|(place, _)| place).collect();
-        let sync = self.durability == Durability::Full;
+        let is_full = self.durability == Durability::Full;
         let mut folders = BTreeSet::new();
+        let mut unsynced = Unsynced { sync: is_full, handles: Vec::new() };
         let mut states = Vec::new();
         for at in places {
-            let unread = |error: io::Error| self.unread(&at, error);
-            let state = self.roots.state(&at, sync).map_err(unread)?;
-            if sync {
+            let state = self.roots.state(&at, Some(&mut unsynced)).map_err(|error| self.unread(&at, error))?;
+            unsynced.limit().map_err(|error| self.unread(&at, error))?;
+            if is_full {
                 folders.extend(at.parent());
             }
             states.push(Record::State { at, state });
         }
         for at in folders {
-            self.sync_folder(&at).map_err(|error| self.unread(&at, error.into()))?;
+            let folder = self.folder(&at).map_err(|error| self.unread(&at, error.into()))?;
+            unsynced.handles.extend(folder);
+            unsynced.limit().map_err(|error| self.unread(&at, error))?;
         }
+        // With them the journal's own place, of which a change has not waited.
+        if self.is_found && !self.is_placed {
+            let parent = File::open(self.folder.parent().unwrap_or(&self.folder));
+            let placed = self.handle.try_clone().and_then(|folder| Ok([folder, parent?]));
+            unsynced.handles.extend(placed.map_err(|source| self.failed("synced", source))?);
+            self.is_placed = true;
+        }
+        unsynced.end().map_err(|source| self.failed("synced", source))?;
         self.let_go()?;
         for states in states.chunks(STATES_IN_FRAME) {
             self.append_unsynced(&mut states.to_vec(), &[])?;
@@ -171,7 +203,7 @@ impl Journal {
         for (at, node) in touched {
             let state = match known.get(&at) {
                 Some(state) => (*state).clone(),
-                None => self.roots.state(&at, false).map_err(|error| self.unread(&at, error))?,
+                None => self.roots.state(&at, None).map_err(|error| self.unread(&at, error))?,
             };
             now.push((at, node, state));
         }
@@ -305,15 +337,15 @@ impl Journal {
         Ok(())
     }
 
-    fn sync_folder(&self, at: &Place) -> Result<(), Errno> {
-        let Some(root) = self.roots.handle(at) else { return Ok(()) };
+    /// A directory that can be synced; `None` where it was removed since.
+    fn folder(&self, at: &Place) -> Result<Option<File>, Errno> {
+        let Some(root) = self.roots.handle(at) else { return Ok(None) };
         match folder_below(root, &at.path) {
             Ok(folder) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                fsync(openat(&folder, ".", flags, Mode::empty())?)
+                Ok(Some(openat(&folder, ".", flags, Mode::empty())?.into()))
             }
-            // Removed since.
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -338,8 +370,8 @@ impl Roots {
         Some(&root.handle)
     }
 
-    /// What is at a place; `sync` also makes a file's content durable.
-    pub(super) fn state(&self, at: &Place, sync: bool) -> io::Result<State> {
+    /// What is at a place; a file's content is added to what is to be made durable.
+    pub(super) fn state(&self, at: &Place, unsynced: Option<&mut Unsynced>) -> io::Result<State> {
         let Some(root) = self.handle(at) else { return Ok(State::Absent) };
         if at.path.as_os_str().is_empty() {
             return Ok(State::Folder { mode: Meta::of(root)?.mode });
@@ -357,8 +389,8 @@ impl Roots {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
                 let sha256 = digest(&file, 0, meta.len)?;
-                if sync {
-                    file.sync_all()?;
+                if let Some(unsynced) = unsynced.filter(|unsynced| unsynced.sync) {
+                    unsynced.handles.push(file);
                 }
                 State::File { len: meta.len, mode: meta.mode, sha256 }
             }

@@ -457,3 +457,63 @@ fn a_granted_directory_inside_of_another_may_be_renamed() {
     case.open("j").undo(None).unwrap();
     assert!(case.path("inner").is_dir() && !case.path("inner/new").exists() && !case.path("moved").exists());
 }
+
+/// The journal of a step whose first change took a spare file.
+fn with_spare(case: &Case) -> (Journal, PathBuf) {
+    let journals = case.folder.path().join("journals");
+    let root = Root::new("/w".to_owned(), case.root.try_clone().unwrap()).unwrap();
+    let journal = Journal::create(&journals.join("step.1"), vec![root], Durability::Full).unwrap();
+    (journal.with_spares(Some(Spares::in_folder(&journals))), journals)
+}
+
+#[test]
+fn a_first_change_takes_a_spare_file_and_what_is_left_goes() {
+    let case = Case::new();
+    fs::write(case.path("a"), "before").unwrap();
+    let (mut journal, journals) = with_spare(&case);
+    assert_eq!(fs::read_dir(&journals).unwrap().count(), 1, "none is made before it is needed");
+    case.write(&mut journal, "a", b"after");
+    drop(journal);
+    let names: Vec<_> = fs::read_dir(&journals).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["step.1"]);
+    Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
+    assert_eq!(case.text("a").as_deref(), Some("before"));
+}
+
+#[test]
+fn records_whose_rename_was_lost_are_found_again() {
+    for (is_folder_there, records) in [(false, None), (true, None), (true, Some("")), (true, Some("begun"))] {
+        let case = Case::new();
+        fs::write(case.path("a"), "before").unwrap();
+        let (mut journal, journals) = with_spare(&case);
+        let begun = fs::read(journals.join("step.1/records")).unwrap();
+        case.write(&mut journal, "a", b"after");
+        drop(journal);
+        // As a disk may have it after a power failure: the bytes were synced, no name was.
+        fs::rename(journals.join("step.1/records"), journals.join("spare-7")).unwrap();
+        match records {
+            _ if !is_folder_there => fs::remove_dir_all(journals.join("step.1")).unwrap(),
+            Some("") => fs::write(journals.join("step.1/records"), "").unwrap(),
+            Some(_) => fs::write(journals.join("step.1/records"), &begun).unwrap(),
+            None => {}
+        }
+        fs::write(journals.join("spare-6"), "").unwrap();
+        adopt(&journals).unwrap();
+        assert_eq!(fs::read_dir(&journals).unwrap().count(), 1);
+        Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
+        assert_eq!(case.text("a").as_deref(), Some("before"), "{is_folder_there} {records:?}");
+    }
+}
+
+#[test]
+fn a_spare_file_with_the_beginning_alone_is_no_journal() {
+    let case = Case::new();
+    let (mut journal, journals) = with_spare(&case);
+    let begun = fs::read(journals.join("step.1/records")).unwrap();
+    case.write(&mut journal, "new", b"new");
+    drop(journal);
+    fs::write(journals.join("spare-7"), begun).unwrap();
+    adopt(&journals).unwrap();
+    Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
+    assert_eq!(case.text("new"), None);
+}

@@ -343,7 +343,7 @@ impl Journal {
         let unread = |error: io::Error| self.unread(at, error);
         let found = self.roots.entry(at).map_err(unread)?;
         let Some((_, now)) = found.filter(|(_, now)| Stamp::from(now) == Stamp::from(meta)) else { return Ok(None) };
-        match self.roots.state(at, false).map_err(unread)? {
+        match self.roots.state(at, None).map_err(unread)? {
             State::File { sha256, .. } => Ok(Some(sha256).filter(|_| now.len == meta.len)),
             _ => Ok(None),
         }
@@ -375,7 +375,7 @@ impl Touched {
         }
         for (path, Written { at, state }) in &self.writes {
             let changed = |what| Changed { path: path.clone(), what };
-            let now = roots.state(at, false).map_err(|_| changed("cannot be read"))?;
+            let now = roots.state(at, None).map_err(|_| changed("cannot be read"))?;
             if now != *state {
                 return Err(changed("is not what the step left"));
             }
@@ -401,11 +401,11 @@ fn is_still(roots: &Roots, at: &Place, state: &ReadState) -> io::Result<bool> {
             now.kind == Kind::File
                 && now.len == *len
                 && (Stamp::from(&now) == *stamp
-                    || matches!(roots.state(at, false)?, State::File { sha256: other, .. } if other == *sha256))
+                    || matches!(roots.state(at, None)?, State::File { sha256: other, .. } if other == *sha256))
         }
         ReadState::Folder => now.kind == Kind::Folder,
         ReadState::Link { target } => {
-            matches!(roots.state(at, false)?, State::Link { target: other } if other == *target)
+            matches!(roots.state(at, None)?, State::Link { target: other } if other == *target)
         }
         ReadState::Special => now.kind == Kind::Special,
     })

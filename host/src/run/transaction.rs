@@ -11,7 +11,7 @@ use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
-use crate::journal::{ChangeKind, Journal, PathChange, Root, Touched};
+use crate::journal::{ChangeKind, Journal, PathChange, Root, Spares, Touched, adopt};
 use crate::sandbox::Undo;
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
@@ -30,7 +30,17 @@ const CLAIMED: &str = "claimed.json";
 #[derive(Debug, Clone)]
 pub(crate) struct Journals {
     pub(crate) run: PathBuf,
-    pub(crate) durability: Durability,
+    durability: Durability,
+    /// For those whose changes are to survive a power failure.
+    spares: Option<Spares>,
+}
+
+impl Journals {
+    /// Of a run that has this folder.
+    pub(crate) fn of(run: &Path, durability: Durability) -> Self {
+        let spares = (durability == Durability::Full).then(|| Spares::in_folder(&run.join(JOURNALS)));
+        Self { run: run.to_owned(), durability, spares }
+    }
 }
 
 /// What a step changes.
@@ -61,7 +71,8 @@ impl Transaction {
             let file = handle.try_clone().map_err(failed)?.into_std_file();
             roots.push(Root::new(guest.clone(), file).map_err(failed)?);
         }
-        let undo = Undo::new(Journal::create(&folder, roots, journals.durability)?);
+        let journal = Journal::create(&folder, roots, journals.durability)?;
+        let undo = Undo::new(journal.with_spares(journals.spares.clone()));
         let claims = claims.filter(|_| !attempt.compensates).map(|claims| (claims.clone(), attempt.position));
         let undo = match &claims {
             Some((claims, position)) => {
@@ -215,6 +226,7 @@ pub(super) fn keep_link(run: &Path, step: &StepId, journal: &Path) -> Result<(),
 pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> Result<(), Error> {
     let journals = run.path().join(JOURNALS);
     let failed = |source| Error::Journals { path: journals.clone(), source };
+    adopt(&journals).map_err(failed)?;
     let entries = match std::fs::read_dir(&journals) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -79,6 +79,8 @@ impl<'a> Place<'a> {
         scenario.prepare(&place.workspace());
         fs::write(place.at("plan.json"), scenario.plan.to_string()).expect("written");
         fs::write(place.at("policy.toml"), POLICY).expect("written");
+        // Made now: later the disk may be full.
+        drop(scenario.skills(place.folder.path()));
         place
     }
 
