@@ -8,7 +8,7 @@ use skillhost::clock::Stopwatch;
 use skillhost::id::Digest;
 use skillhost::limits::StepLimits;
 use skillhost::outcome::Outcome;
-use skillhost::store::index::{Durability, Index, NewRun, Row, StepFacts};
+use skillhost::store::index::{Durability, Index, NewRun, Row, StepFacts, Ticket};
 use skillhost::store::{IndexWriter, RunStore};
 use skillhost::trace::event::{Event, StepBegin, StepEnd};
 
@@ -34,7 +34,9 @@ impl Commits {
         let writer = IndexWriter::start(index).unwrap();
         let mut commits = Self { _folder: folder, writer, run, seq: 1, step: 0, file };
         let begin = commits.begin();
-        commits.writer.commit(&commits.run, Row::events([&begin]).unwrap()).wait().unwrap();
+        let ticket = commits.writer.commit(&commits.run, Row::events([&begin]).unwrap());
+        commits.writer.hurry();
+        ticket.wait().unwrap();
         commits
     }
 
@@ -59,9 +61,17 @@ impl Commits {
         (self.seq, Digest::of(&self.seq.to_le_bytes()), event)
     }
 
-    /// Commits the end of a step with what is known beside it and the begin of the next; waits for it. In seconds.
-    pub fn commit(&mut self) -> f64 {
+    /// Commits the ends of so many steps, each with what is known beside it and the begin of the next, one behind the other as a run does,
+    /// and waits for the last. In seconds for each.
+    pub fn commit(&mut self, steps: usize) -> f64 {
         let started = Stopwatch::start();
+        let tickets: Vec<_> = (0..steps).map(|_| self.step()).collect();
+        self.writer.hurry();
+        tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+        started.elapsed().as_secs_f64() / steps as f64
+    }
+
+    fn step(&mut self) -> Ticket {
         let id = format!("step-{}", self.step);
         let outcome = Outcome::Completed { output: json!({"bytes": 9}) };
         let end = Event::StepEnd(StepEnd { step: id.parse().unwrap(), outcome, calls: 8, fuel: Some(12_345) });
@@ -77,8 +87,7 @@ impl Commits {
             ..StepFacts::default()
         }));
         rows.extend(Row::events([&begin]).unwrap());
-        self.writer.commit(&self.run, rows).wait().unwrap();
-        started.elapsed().as_secs_f64()
+        self.writer.commit(&self.run, rows)
     }
 
     /// Appends two lines of a trace to a file and syncs its data. In seconds.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use host_benches::exchange::HttpFloor;
 use host_benches::index::Commits;
 use host_benches::rules::{Check, Plain};
+use host_benches::transactions::{Disk, Steps, executed_and_resumed, four_at_one_time};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
 use host_tests::Server;
 use host_tests::http_guest::http_guest;
@@ -37,19 +38,12 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
     }
-    let rows = [
-        fresh_sandbox(),
-        host_call("write of 64 bytes", 64, 2_000, 2.0),
-        host_call("write of 64 KiB", 65_536, 500, 2.5),
-        clock_call(),
-        exchange(),
-        plan_size(),
-        verification(),
-        memory(),
-        index_commit("commit of a step to the index, full", Durability::Full, 2.5),
-        index_commit("commit of a step to the index, buffered", Durability::Buffered, 2.0),
-    ];
-    let rows = rows.into_iter().chain(policy_check()).collect::<Vec<_>>();
+    // `cargo bench --bench ratios -- GROUP…` measures only these.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let groups: [(&str, fn() -> Vec<Row>); 4] =
+        [("calls", calls), ("scale", scale), ("policy", policy_check), ("transactions", transactions)];
+    let groups = groups.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|group| group == name));
+    let rows: Vec<Row> = groups.flat_map(|(_, measure)| measure()).collect();
     println!("{:<44} {:>14} {:>14} {:>8} {:>8}", "what", "ours", "floor", "ratio", "bound");
     let mut kept = true;
     for row in &rows {
@@ -59,6 +53,22 @@ fn main() -> ExitCode {
         println!("{:<44} {:>14} {:>14} {:>8.2} {:>8.2}{mark}", row.what, row.ours, row.floor, row.ratio, row.bound);
     }
     if !kept && std::env::var_os("RATIOS_STRICT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What recording and policy cost a guest.
+fn calls() -> Vec<Row> {
+    vec![
+        fresh_sandbox(),
+        host_call("write of 64 bytes", 64, 2_000, 2.0),
+        host_call("write of 64 KiB", 65_536, 500, 2.5),
+        clock_call(),
+        exchange(),
+    ]
+}
+
+/// What must not grow.
+fn scale() -> Vec<Row> {
+    vec![plan_size(), verification(), memory()]
 }
 
 fn micros(seconds: f64) -> String {
@@ -133,7 +143,7 @@ fn exchange() -> Row {
 }
 
 /// The policy check of one step with 100 grants and 100 rules, beside plain Cedar over all the rules and beside the 5 us that are allowed.
-fn policy_check() -> [Row; 2] {
+fn policy_check() -> Vec<Row> {
     const STEPS: usize = 1_000;
     let check = Check::new(STEPS);
     let plain = Plain::new(&check);
@@ -147,16 +157,52 @@ fn policy_check() -> [Row; 2] {
         floors.push(started.elapsed().as_secs_f64() / STEPS as f64);
     }
     let allowed = compared("policy check of a step", times.clone(), vec![5e-6], 1.0);
-    [compared("policy check beside plain Cedar", times, floors, 1.0), allowed]
+    vec![compared("policy check beside plain Cedar", times, floors, 1.0), allowed]
 }
 
-/// What one step means as a transaction of the index, through the thread that writes it, beside a bare append and fdatasync.
+/// Steps with all that makes them transactions, beside an append and fdatasync of the same disk, in turns.
+fn transactions() -> Vec<Row> {
+    const STEPS: usize = 64;
+    let steps = [
+        ("pure step, full, beside fdatasync", Steps::pure(Durability::Full, STEPS), 2.0),
+        ("step that overwrites a file, full, beside it", Steps::mutating(Durability::Full, STEPS), 3.0),
+    ];
+    let mut disk = Disk::new();
+    let mut rows = vec![
+        index_commit("step into the index, full, beside fdatasync", Durability::Full, 1.0),
+        index_commit("the same, buffered", Durability::Buffered, 1.0),
+    ];
+    for (what, steps, bound) in steps {
+        let (mut times, mut floors) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            times.push(steps.run());
+            floors.push((0..STEPS).map(|_| disk.sync()).sum::<f64>() / STEPS as f64);
+        }
+        rows.push(compared(what, times, floors, bound));
+    }
+    let buffered = Steps::pure(Durability::Buffered, 500);
+    let times = (0..ROUNDS).map(|_| buffered.run()).collect();
+    rows.push(compared("pure step, buffered, beside 60 us", times, vec![60e-6], 1.0));
+    let buffered = Steps::mutating(Durability::Buffered, 200);
+    let full = Steps::mutating(Durability::Full, STEPS);
+    let (times, floors) = (0..ROUNDS).map(|_| (buffered.run(), full.run())).unzip();
+    rows.push(compared("the same, buffered, beside full", times, floors, 1.0));
+    let sleeps = (0..5).map(|_| four_at_one_time().as_secs_f64()).collect();
+    rows.push(compared("four steps of 200 ms at one time, beside 300 ms", sleeps, vec![0.3], 1.0));
+    let pairs: Vec<(f64, f64)> = (0..5).map(|_| executed_and_resumed()).collect();
+    let (executed, resumed) = pairs.into_iter().unzip();
+    let row = compared("executing a step, beside taking its result", executed, resumed, 50.0);
+    rows.push(Row { at_least: true, ..row });
+    rows
+}
+
+/// What a step costs the thread that writes the index, where steps follow each other, beside a bare append and fdatasync.
 fn index_commit(what: &str, durability: Durability, bound: f64) -> Row {
     const COMMITS: usize = 40;
     let mut commits = Commits::new(durability);
     let (mut times, mut floors) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        times.push(median((0..COMMITS).map(|_| commits.commit()).collect()));
+        times.push(commits.commit(COMMITS));
         floors.push(median((0..COMMITS).map(|_| commits.sync()).collect()));
     }
     compared(what, times, floors, bound)

@@ -5,12 +5,14 @@ pub mod exchange;
 pub mod guests;
 pub mod index;
 pub mod rules;
+pub mod transactions;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use skillhost::clock::Stopwatch;
+use skillhost::durability::Durability;
 use skillhost::skills::SkillBytes;
 use skillhost::{PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost};
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, Val};
@@ -42,19 +44,29 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// A host that knows `wat` as the skill `guest`.
+    /// A host that knows `wat` as the skill `guest`. What it records is with the operating system, not on the disk: that is measured by itself.
     pub fn new(wat: &str) -> Self {
-        Self::with(&wat::parse_str(wat).unwrap(), "")
+        Self::durable(wat, Durability::Buffered)
+    }
+
+    /// The same with this durability.
+    pub fn durable(wat: &str, durability: Durability) -> Self {
+        Self::made(&wat::parse_str(wat).unwrap(), "", durability)
     }
 
     /// A host that knows `component` as the skill `guest`, with these lines in the grant of all of its tools.
     pub fn with(component: &[u8], grant: &str) -> Self {
+        Self::made(component, grant, Durability::Buffered)
+    }
+
+    fn made(component: &[u8], grant: &str, durability: Durability) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let component = component.to_vec().into();
         let host = SkillHost::builder()
             .policy(PolicyDocument::parse(&format!("{POLICY}{grant}\n")).unwrap())
             .workspace(folder.path().join("workspace"))
             .state(folder.path().join("state"))
+            .durability(durability)
             .skill("guest".parse().unwrap(), SkillBytes::Memory { component, manifest: None })
             .build();
         Self { host, folder }

@@ -412,7 +412,7 @@ impl SkillHost {
     /// # Errors
     ///
     /// As [`Self::resume`], and [`Error::TakenBack`] where that was done or begun before: what was sent is not taken back twice. What cannot
-    /// be taken back is in the report.
+    /// be taken back is in the report; called again, it does what was left then, and nothing else.
     pub fn roll_back(&self, run: &RunDir, options: &GoOnOptions) -> Result<Report, Error> {
         detached(|| run::continue_with(self, run, run::Purpose::Rollback, options))
     }

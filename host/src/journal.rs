@@ -1,7 +1,7 @@
 //! The undo journal of one step: what is needed to put granted directories back exactly as they were before it.
 //!
-//! Owns the folder `journal/<step>.<attempt>/` of a run: `records` ([`record`] says what is in it) and `pre-<n>`, the content of larger
-//! files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
+//! Owns the file `journal/<step>.<attempt>` of a run ([`record`] says what is in it) and beside it `<step>.<attempt>.pre-<n>`, the content of
+//! larger files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
 //! when it was itself interrupted, any number of times. [`seal`] notes at the end of a step what it left, so that a later undo can tell
 //! whether somebody changed that since ([`conflict`]), and [`touched`] what it looked at. [`claims`] is for steps that run at one time.
 //!
@@ -19,14 +19,14 @@ mod spare;
 mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::durability::Durability;
+use crate::durability::{Durability, sync_together};
 use crate::limits;
 
 pub(crate) use before::{At, Change, Ticket};
@@ -42,16 +42,21 @@ pub(crate) use {
     touched::Touched,
 };
 
-/// The records.
-const RECORDS: &str = "records";
+/// What the names of pre-images go on with behind that of the journal.
+const PRE: &str = ".pre-";
+/// What a step touched, beside its journal.
+pub(crate) const TOUCHED: &str = ".touched.json";
+/// What a step claimed that ran beside others, in the same place.
+pub(crate) const CLAIMED: &str = ".claimed.json";
+const BESIDE: [&str; 2] = [TOUCHED, CLAIMED];
 
 /// Why a journal could not be kept, read or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Its folder cannot be read or written.
+    /// It cannot be read or written.
     #[error("the undo journal `{path}` cannot be {doing}")]
     Io {
-        /// The journal's folder.
+        /// The journal.
         path: PathBuf,
         /// What was being done to it.
         doing: &'static str,
@@ -79,7 +84,7 @@ pub enum JournalError {
     /// It is not a journal, or of another version.
     #[error("`{path}` is not an undo journal of this version")]
     Unknown {
-        /// The journal's folder.
+        /// The journal.
         path: PathBuf,
     },
     /// A granted directory is not there.
@@ -137,18 +142,18 @@ struct Bounds {
 /// The journal of one step.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    folder: PathBuf,
-    /// The folder itself: pre-images are made and found through it.
+    path: PathBuf,
+    /// The folder of journals: pre-images are made and found through it.
     handle: Arc<File>,
     file: File,
     /// Where the next frame goes.
     end: u64,
     durability: Durability,
-    /// Whether the folder and its name are as durable as what is in it.
+    /// Whether its name is as durable as what is in it.
     is_placed: bool,
     /// Where a file for records is taken from whose name is durable already.
     spares: Option<Spares>,
-    /// Whether the records are in such a one: they are found again wherever the folder is.
+    /// Whether the records are in such a one: they are found again whatever its name is.
     is_found: bool,
     roots: Roots,
     records: Vec<Record>,
@@ -174,17 +179,18 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Io`], also where the folder is there already.
-    pub(crate) fn create(folder: &Path, roots: Vec<Root>, durability: Durability) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Io { path: folder.to_owned(), doing: "created", source };
+    /// [`JournalError::Io`], also where it is there already.
+    pub(crate) fn create(path: &Path, roots: Vec<Root>, durability: Durability) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: path.to_owned(), doing: "created", source };
+        let folder = folder_of(path);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(folder.join(RECORDS));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         let handle = File::open(folder).map_err(failed)?;
-        let mut journal = Self::with(folder, handle, file.map_err(failed)?, Roots(roots), durability);
+        let mut journal = Self::with(path, handle, file.map_err(failed)?, Roots(roots), durability);
         let roots = journal.roots.0.iter();
         let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        // A step that changes nothing waits for no disk: the folder is made durable with the first record of a change.
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        // A step that changes nothing waits for no disk: its name is made durable with the first record of a change.
         journal.is_placed = durability == Durability::Buffered;
         journal.append_unsynced(&mut vec![Record::Begun { version: record::VERSION, journal: name, roots }], &[])?;
         Ok(journal)
@@ -195,17 +201,17 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError::Io`], [`JournalError::Unknown`]; [`JournalError::Root`] where a granted directory is not there.
-    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Io { path: folder.to_owned(), doing: "read", source };
-        let handle = File::open(folder).map_err(failed)?;
-        let file = OpenOptions::new().read(true).write(true).open(folder.join(RECORDS)).map_err(failed)?;
-        let mut journal = Self::with(folder, handle, file, Roots::default(), Durability::Full);
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: path.to_owned(), doing: "read", source };
+        let handle = File::open(folder_of(path)).map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let mut journal = Self::with(path, handle, file, Roots::default(), Durability::Full);
         (journal.records, journal.end) = record::read(&mut journal.file).map_err(failed)?;
         let roots = match journal.records.first() {
             Some(Record::Begun { version: record::VERSION, roots, .. }) => roots.clone(),
             // Cut off in its first record: nothing was changed.
             None => Vec::new(),
-            Some(_) => return Err(JournalError::Unknown { path: folder.to_owned() }),
+            Some(_) => return Err(JournalError::Unknown { path: path.to_owned() }),
         };
         journal.file.set_len(journal.end).map_err(failed)?;
         for RootAt { guest, host } in &roots {
@@ -224,16 +230,16 @@ impl Journal {
     /// # Errors
     ///
     /// As for [`Self::open`].
-    pub(crate) fn open_if_begun(folder: &Path) -> Result<Option<Self>, JournalError> {
-        match fs::symlink_metadata(folder.join(RECORDS)) {
+    pub(crate) fn open_if_begun(path: &Path) -> Result<Option<Self>, JournalError> {
+        match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::open(folder).map(|journal| (!journal.records.is_empty()).then_some(journal)),
+            _ => Self::open(path).map(|journal| (!journal.records.is_empty()).then_some(journal)),
         }
     }
 
-    fn with(folder: &Path, handle: File, file: File, roots: Roots, durability: Durability) -> Self {
+    fn with(path: &Path, handle: File, file: File, roots: Roots, durability: Durability) -> Self {
         Self {
-            folder: folder.to_owned(),
+            path: path.to_owned(),
             handle: Arc::new(handle),
             file,
             end: 0,
@@ -280,22 +286,56 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).write(true).open(&spare)?;
         io::Seek::seek(&mut self.file, io::SeekFrom::Start(0))?;
         io::copy(&mut io::Read::take(&mut self.file, self.end), &mut file)?;
-        fs::rename(spare, self.folder.join(RECORDS))?;
+        fs::rename(spare, &self.path)?;
         self.file = file;
         Ok(())
     }
 
-    /// Makes the folder and its name durable.
+    /// Makes the names of its files durable.
     fn place(&mut self) -> Result<(), JournalError> {
         if !self.is_placed {
-            let placed = self.handle.sync_all().and_then(|()| {
-                let parent = self.folder.parent().unwrap_or(&self.folder);
-                File::open(parent)?.sync_all()
-            });
+            // With the folder's own name, which is new where this is the first journal of a run.
+            let parent = folder_of(&self.path).parent().map_or_else(|| self.handle.try_clone(), File::open);
+            let placed = parent.and_then(|parent| sync_together(&[self.handle.try_clone()?, parent]));
             placed.map_err(|source| self.failed("synced", source))?;
             self.is_placed = true;
         }
         Ok(())
+    }
+
+    /// The file beside the records that has a pre-image.
+    fn pre_name(&self, n: u32) -> OsString {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!("{PRE}{n}"));
+        name
+    }
+
+    /// Removes a journal with all that is beside it. Nobody may be writing it.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+        let Some(name) = path.file_name().map(OsStr::as_encoded_bytes) else { return Ok(()) };
+        for entry in fs::read_dir(folder_of(path))? {
+            let entry = entry?;
+            let beside = entry.file_name();
+            if beside.as_encoded_bytes().strip_prefix(name).is_some_and(is_beside) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        // The last of all: as long as it is there the others are found.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file beside a journal.
+    pub(crate) fn beside(path: &Path, what: &str) -> PathBuf {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(what);
+        path.with_file_name(name)
     }
 
     fn append_unsynced(&mut self, records: &mut Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
@@ -319,7 +359,7 @@ impl Journal {
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> JournalError {
-        JournalError::Io { path: self.folder.clone(), doing, source }
+        JournalError::Io { path: self.path.clone(), doing, source }
     }
 
     /// How many names of a file are the journal's own: a guest that asks for its links is not told of these.
@@ -336,6 +376,16 @@ impl Journal {
     pub(crate) fn meta(&self, at: At<'_>, follow: bool) -> Option<Meta> {
         self.roots.resolve(at.folder, OsStr::new(at.path), follow).ok().flatten()?.meta
     }
+}
+
+/// Whether a name that begins with a journal's goes on as those beside it do.
+fn is_beside(rest: &[u8]) -> bool {
+    rest.starts_with(PRE.as_bytes()) || BESIDE.iter().any(|what| rest == what.as_bytes())
+}
+
+/// The folder that a journal is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 impl Root {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::host::{Error, SkillHost};
 use crate::id::SkillName;
 use crate::policy::Policy;
-use crate::skill::Skill;
+use crate::skill::{Skill, own};
 use crate::skills::{SkillBytes, SkillLoader};
 use crate::store::RunDir;
 use crate::trace::reader::Reader;
@@ -62,6 +62,10 @@ impl Recorded {
         }
         let loader = SkillLoader::new(host.engine()?, &host.cache);
         for (name, digest) in recorded.usage.header.skills.clone() {
+            if own::is_own(&name) {
+                recorded.skills.insert(name, Arc::clone(own::sys()));
+                continue;
+            }
             let path = run.component(&digest);
             match path.is_file().then(|| loader.load(&name, &SkillBytes::File(path))) {
                 Some(Ok(loaded)) => {

@@ -96,6 +96,8 @@ pub const DRIFT_FINDINGS_MAX: usize = 200_000;
 pub const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// How many steps behind the one whose turn it is are looked at for one that may run ahead: looking costs, and those far behind wait anyway.
 pub const AHEAD_WINDOW: usize = 64;
+/// How many steps one `sys.undo` takes back: as many as can be undone at all.
+pub const SYS_UNDO_STEPS_MAX: u32 = 100;
 /// Lines that say what a rollback left to do by hand.
 pub const ROLLBACK_LEFT_MAX: usize = 1_000;
 /// Fields that a drift names.
@@ -118,6 +120,9 @@ pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.
 pub const INDEX_QUEUE_MAX: usize = 256;
+/// How long a commit waits for others to be written with: many steps then cost one sync of the index, and other programs see the run at most
+/// so much behind its trace.
+pub const INDEX_LINGER_MS: u64 = 20;
 /// Events of one transaction while the index is built again: bounds the memory, whatever the length of a trace.
 pub const REINDEX_ROWS_MAX: usize = 1_000;
 

@@ -17,7 +17,8 @@ use crate::run::{
 };
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
-use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, unusable};
+use crate::skill::own;
+use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, kept, unusable};
 use crate::store::RunDir;
 use crate::trace::event::{DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
@@ -193,10 +194,7 @@ fn load_recorded(
     overview: &Overview,
     options: &ReplayOptions,
 ) -> Loaded {
-    let mut given = BTreeMap::new();
-    for (name, digest) in &overview.header.skills {
-        given.insert(name.clone(), SkillBytes::File(recorded.component(digest)));
-    }
+    let mut given = kept(recorded, &overview.header.skills);
     if !overview.unloadable.is_empty() {
         // What could not be loaded was not kept: that it could not is taken from the record, as the answer of a host call is.
         let mut loaded = Loaded::default();
@@ -209,6 +207,8 @@ fn load_recorded(
                 }
             }
         }
+        let own = overview.header.skills.keys().find(|name| own::is_own(name));
+        loaded.catalog.extend(own.map(|name| (name.clone(), std::sync::Arc::clone(own::sys()))));
         loaded.unusable = unusable(plan, &overview.unloadable);
         loaded.problems.clone_from(&overview.unloadable);
         return loaded;

@@ -130,6 +130,8 @@ pub struct Pending {
     pub subject: Digest,
     /// What the plan says to whoever is asked; may be empty.
     pub message: String,
+    /// Whether a webhook is named by which somebody is told.
+    pub told: bool,
 }
 
 /// How a run was rolled back.

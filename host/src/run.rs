@@ -1,18 +1,22 @@
 //! The pipeline on one screen: read → load → validate → authorize → run each step → report, every stage recorded. A run that was stopped
 //! goes through the same stages, with what is recorded of it where it is recorded.
 
+mod again;
 mod ahead;
 mod approval;
 mod attempt;
 mod dry;
 mod facts;
 mod go_on;
+mod intent;
 mod kept;
 mod ledger;
 mod log;
+mod own;
 mod prepare;
 mod preview;
 mod request;
+mod restored;
 mod reuse;
 mod rollback;
 mod segment;
@@ -77,15 +81,25 @@ pub(crate) fn continue_with(
     purpose: Purpose,
     options: &GoOnOptions,
 ) -> Result<Report, Error> {
+    // Whoever takes back a run that takes back another one means that one.
+    let taken = match from.place()?.and_then(|place| place.continues) {
+        Some((run, why)) if purpose == Purpose::Rollback && why == Purpose::Rollback.name() => {
+            Some(host.store.find(&run)?)
+        }
+        _ => None,
+    };
+    let from = taken.as_ref().unwrap_or(from);
     let Some(settled) = committed(&from.trace())? else {
         return Err(Error::NotBegun { run: from.id().to_owned() });
     };
     // Nobody may act in it meanwhile; one that was stopped by a crash is put in order first.
     let lock = RunLock::acquire(from.path()).map_err(StoreError::from)?;
     transaction::put_in_order(from, &settled.settled)?;
-    let earlier = Earlier::read(from, purpose)?;
+    let mut earlier = Earlier::read(from, purpose, None)?;
+    earlier.is_held = true;
     if purpose == Purpose::Rollback
         && let Some(by) = earlier.taken_back_by()
+        && !earlier.restored.is_incomplete()
     {
         return Err(Error::TakenBack { run: from.id().to_owned(), by: by.to_owned() });
     }
@@ -252,6 +266,9 @@ impl Run<'_> {
             _ => self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?,
         }
         settle(self.log.commit())?;
+        if let Some(ledger) = self.log.ledger() {
+            ledger.settle()?;
+        }
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });

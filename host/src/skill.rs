@@ -4,6 +4,7 @@
 pub mod docs;
 pub mod metadata;
 pub mod needs;
+pub mod own;
 pub mod sections;
 pub mod templates;
 
@@ -14,6 +15,7 @@ use crate::problem::Problem;
 use crate::types::Ty;
 pub use metadata::{Annotations, Metadata, OutputKind, Risk};
 pub use needs::{FolderNeed, Needs};
+pub use own::HostTool;
 
 /// A skill: a component with what it exports as tools.
 #[derive(Debug, Clone)]
@@ -64,6 +66,19 @@ pub enum Export {
         /// The interface as exported, with its version.
         interface: String,
     },
+    /// None: the host itself is the tool.
+    Host(HostTool),
+}
+
+impl Tool {
+    /// Which tool of the host's own it is, if it is one.
+    #[must_use]
+    pub const fn of_the_host(&self) -> Option<HostTool> {
+        match self.export {
+            Export::Host(tool) => Some(tool),
+            Export::Function { .. } | Export::Command { .. } => None,
+        }
+    }
 }
 
 /// A tool's result. For a top-level `result<T, E>`: `ok` is `T` and a returned `err` fails the step.

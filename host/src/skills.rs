@@ -11,14 +11,15 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 
 use crate::document;
-use crate::id::SkillName;
+use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::plan::draft::Outline;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{Links, Program, SandboxError};
-use crate::skill::{Catalog, Skill, unprovided_imports};
+use crate::skill::{Catalog, Skill, own, unprovided_imports};
+use crate::store::RunDir;
 
 /// A skill that is not loaded yet.
 #[derive(Debug, Clone)]
@@ -116,7 +117,17 @@ impl<'a> SkillLoader<'a> {
     pub(crate) fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
+        if given.keys().any(own::is_own) {
+            problems.push(own::reserved(""));
+        }
         for (name, pointer) in named(plan) {
+            if own::is_own(&name) {
+                if plan.skills.contains_key(&name) {
+                    problems.push(own::reserved(pointer));
+                }
+                loaded.catalog.insert(name, Arc::clone(own::sys()));
+                continue;
+            }
             let source = match (given.get(&name), plan.skills.get(&name)) {
                 (Some(given), _) => given.clone(),
                 (None, Some(source)) => SkillBytes::File(base.join(&source.path)),
@@ -142,6 +153,12 @@ impl<'a> SkillLoader<'a> {
         loaded.problems = problems.into_vec();
         loaded
     }
+}
+
+/// The components that a run kept, by the digests in its header. The host's own skill is none.
+pub(crate) fn kept(run: &RunDir, skills: &BTreeMap<SkillName, Digest>) -> BTreeMap<SkillName, SkillBytes> {
+    let components = skills.iter().filter(|(name, _)| !own::is_own(name));
+    components.map(|(name, digest)| (name.clone(), SkillBytes::File(run.component(digest)))).collect()
 }
 
 /// The skills that a plan names, each with the place that problems with it are reported at: where it is declared, else the first tool
@@ -171,7 +188,7 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 2] = ["import-not-provided", "skill-unreadable"];
+    const OTHERS: [&str; 3] = ["import-not-provided", "reserved-skill", "skill-unreadable"];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())

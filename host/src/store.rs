@@ -33,6 +33,8 @@ pub use run_dir::{Phase, Place, RunDir};
 
 /// The folder of runs below the state folder.
 pub(crate) const RUNS: &str = "runs";
+/// The folder of undo journals in a run's folder.
+pub(crate) const JOURNALS: &str = "journal";
 /// The folder of components that runs share, below the state folder.
 pub(crate) const COMPONENTS: &str = "components";
 /// How often a new run's folder is tried under another name.

@@ -7,6 +7,7 @@ mod bind;
 mod conditions;
 mod graph;
 mod order;
+mod own;
 mod places;
 mod references;
 mod resolve;
@@ -25,6 +26,7 @@ use crate::types::Ty;
 use crate::types::check::{Tree as _, check_tree};
 use bind::{BoundTool, Tools, bind_tools};
 use graph::{Ancestors, Needs, needs_of, report_cycle};
+pub(crate) use own::undo_steps;
 pub use resolve::Question;
 
 /// The output of a step that approves: who decided, and why.
@@ -197,6 +199,11 @@ fn examine(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>
         if let Some(input) = call.input {
             scope.check_inputs_only(input, problems);
         }
+        own::check_compensation(
+            &format!("/compensate/{index}/tool"),
+            bound.as_ref().map(|(tool, _)| &**tool),
+            problems,
+        );
         check_call(&format!("compensation {index}"), *call, bound.as_ref(), &scope, problems);
     }
     if let Some(output) = plan.output {
@@ -226,12 +233,18 @@ fn examine_step(
     if let (Some(expect), Some((tool, _))) = (step.expect, bound) {
         conditions::check_expect(expect, tool, &label, &places::step(index, "expect/kind"), problems);
     }
+    if let Some((tool, _)) = bound
+        && tool.of_the_host().is_some()
+    {
+        own::check_step(index, step, tool, problems);
+    }
     if let Some(call) = step.compensate {
         // The step itself has completed when it is undone.
         if let Some(input) = call.input {
             scope.check(input, None, problems);
         }
         let bound = tools.compensations.get(index).and_then(Option::as_ref);
+        own::check_compensation(&places::step(index, "compensate/tool"), bound.map(|(tool, _)| &**tool), problems);
         check_call(&format!("the compensation of {label}"), call, bound, scope, problems);
     }
 }

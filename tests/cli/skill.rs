@@ -45,6 +45,7 @@ fn new_skills_have_the_same_files_in_every_language() {
         &["skill", "new", "greet"][..],
         &["skill", "new", "1x"],
         &["skill", "new", "host"],
+        &["skill", "new", "sys"],
         &["skill", "new", "x", "--lang", "go"],
     ] {
         assert_eq!(program.run(wrong).code, 2, "{wrong:?}");

@@ -388,3 +388,47 @@ fn every_run_goes_on_with_what_was_killed() {
     let waiting = program.run(&["runs", "--status", "paused"]);
     assert!(waiting.stdout.contains("ask"), "{}", waiting.all());
 }
+
+/// The example of `docs/undo.md`, with its own policy, in a folder of its own.
+#[test]
+fn bad_code_is_taken_back_and_good_code_passes_its_test() {
+    let program = Program::new();
+    for name in ["plan.json", "policy.toml"] {
+        program.write(name, repo::text(&format!("examples/undo-demo/{name}")));
+    }
+    program.write("workspace/total.jq", repo::text("examples/undo-demo/total.jq"));
+    let ended = program.run(&["run", "plan.json", "--policy", "policy.toml"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_snapshot!("transactions_undo_demo", shown(&ended));
+    assert_eq!(text(&program, "total.jq"), "map(.amount) | add\n");
+    assert_eq!(program.run(&["replay", "last"]).code, 0);
+    // Good code at once: nothing is taken back.
+    let good = program.run(&["run", "plan.json", "--policy", "policy.toml", "--input-text", "bad=map(.amount) | add"]);
+    assert!(good.code == 0 && good.stdout.contains("skipped"), "{}", good.all());
+    // Not granted, not done.
+    program.write("workspace/total.jq", "0\n");
+    let policy = repo::text("examples/undo-demo/policy.toml").replace("\"undo\"", "\"redo\"");
+    let denied = program.write("strict.toml", policy).run(&["run", "plan.json", "--policy", "strict.toml"]);
+    assert!(denied.code == 11 && denied.stderr.contains("sys.undo"), "{}", denied.all());
+    assert_eq!(text(&program, "total.jq"), "0\n");
+}
+
+#[test]
+fn the_host_s_own_skill_is_shown_as_any_other() {
+    let program = Program::new();
+    program.write("plan.json", repo::text("examples/undo-demo/plan.json"));
+    program.write("policy.toml", repo::text("examples/undo-demo/policy.toml"));
+    let shown = program.run(&["inspect", "sys", "--policy", "policy.toml"]);
+    assert_eq!(shown.code, 0);
+    assert_snapshot!("transactions_inspect_sys", shown.all());
+    let (_, listed) = program.json(&["skills"]);
+    let names: Vec<&str> =
+        listed["result"]["skills"].as_array().unwrap().iter().map(|skill| skill["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"sys"), "{names:?}");
+    let explained = program.run(&["policy", "explain", "plan.json", "--policy", "policy.toml"]);
+    assert!(explained.code == 0 && explained.stdout.contains("sys.undo"), "{}", explained.all());
+    for args in [&["run", "plan.json", "--skill", "sys=x.wasm"][..], &["call", "sys.undo", "--skill", "sys=x.wasm"]] {
+        let refused = program.run(args);
+        assert!(refused.code == 2 && refused.stderr.contains("host's own"), "{}", refused.all());
+    }
+}

@@ -46,6 +46,11 @@ fn a_killed_rollback_ends_as_if_it_had_not_been() {
 }
 
 #[test]
+fn a_killed_undo_ends_as_if_it_had_not_been() {
+    survives("undo", "full");
+}
+
+#[test]
 fn killed_parallel_steps_end_as_if_they_had_not_been() {
     survives("parallel", "buffered");
 }

@@ -28,6 +28,7 @@ mod rules;
 mod sandbox;
 mod secrets;
 mod skills_lock;
+mod sys_undo;
 mod turns;
 mod validation;
 mod verifier;

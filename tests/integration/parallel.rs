@@ -66,8 +66,9 @@ fn lab(policy: &str) -> Lab {
 
 /// Whether the step of a journal has ended: it has completed, or was undone.
 fn has_ended(journal: &Path) -> bool {
-    let records = std::fs::read(journal.join("records")).unwrap_or_default();
-    journal.join("claimed.json").exists() || records.windows(8).any(|word| word == b"reverted")
+    let records = std::fs::read(journal).unwrap_or_default();
+    journal.with_file_name(format!("{}.claimed.json", journal.file_name().unwrap().to_str().unwrap())).exists()
+        || records.windows(8).any(|word| word == b"reverted")
 }
 
 fn host() -> Lab {

@@ -204,17 +204,19 @@ fn what_read_a_changed_file_runs_again_and_so_does_what_uses_its_result() {
 #[test]
 fn what_wrote_a_file_that_is_not_as_it_left_it_runs_again() {
     let (host, run) = failed_four();
-    for content in [Some("0ut"), None] {
-        match content {
-            Some(content) => change(&host, "out", content),
-            None => std::fs::remove_file(host.workspace().join("out")).unwrap(),
-        }
-        let resumed = resume(&host.host, &run);
-        let why = "`/workspace/out` is not what the step left";
-        assert_eq!(became(&resumed.report), ["reused", "reused", why, "ran"]);
-        assert_eq!(read(&host, "out"), "out");
-        host.replay_equals(&resumed);
-    }
+    let why = "`/workspace/out` is not what the step left";
+    // What somebody else has written is not written over.
+    change(&host, "out", "0ut");
+    let resumed = resume(&host.host, &run);
+    assert_eq!(became(&resumed.report)[..3], ["reused", "reused", why]);
+    assert_eq!((resumed.report.outcome, read(&host, "out").as_str()), (RunOutcome::Failed, "0ut"));
+    host.replay_equals(&resumed);
+    // What is gone is made again.
+    std::fs::remove_file(host.workspace().join("out")).unwrap();
+    let resumed = resume(&host.host, &run);
+    assert_eq!(became(&resumed.report), ["reused", "reused", why, "ran"]);
+    assert_eq!(read(&host, "out"), "out");
+    host.replay_equals(&resumed);
 }
 
 #[test]
@@ -362,4 +364,66 @@ fn what_failed_and_what_was_taken_back_is_not_reused() {
     let resumed = resume(&host.host, &run);
     assert_eq!(became(&resumed.report), ["ran", "ran"]);
     assert!(!Path::new(&host.workspace().join("b")).exists());
+}
+
+/// Three steps that append to one file, the second of which reads an input, and one that fails until `/workspace/nine` is there.
+fn appends() -> Value {
+    let sources = ["/workspace/count", "/workspace/nine"];
+    plan([
+        append("one", "/workspace/count", "1\n"),
+        step("look", "files.read-text", json!({"path": "/workspace/seen"})),
+        append("two", "/workspace/count", "{{steps.look}}"),
+        append("other", "/workspace/elsewhere", "x\n"),
+        append("three", "/workspace/count", "3\n"),
+        step("fails", "files.concat", json!({"sources": sources, "output": "/workspace/all", "separator": ""})),
+    ])
+}
+
+#[test]
+fn a_step_that_runs_again_begins_where_it_began_before() {
+    let (host, told) = host();
+    host.write("seen", "2\n");
+    let failed = host.run(&appends());
+    assert_eq!((failed.report.outcome, read(&host, "count").as_str()), (RunOutcome::Failed, "1\n2\n3\n"));
+    took(&told);
+    host.write("nine", "9\n");
+    change(&host, "seen", "zwei\n");
+    let resumed = resume(&host.host, &failed).completed();
+    // What was appended is not there twice, and what was built on it is made again.
+    assert_eq!(took(&told), ["look", "two", "three", "fails"]);
+    assert_eq!((read(&host, "count").as_str(), read(&host, "elsewhere").as_str()), ("1\nzwei\n3\n", "x\n"));
+    assert_eq!(read(&host, "all"), "1\nzwei\n3\n9\n");
+    let undone: Vec<&Value> = resumed.trace.of_kind("undone").map(|event| &event["step"]).collect();
+    assert_eq!(undone, ["three", "two"]);
+    host.replay_equals(&resumed);
+    verify(resumed.folder()).unwrap();
+    // What was taken back is not undone once more: what is left are the steps that count.
+    let steps: Vec<String> = host.host.undo(5, false).unwrap().into_iter().map(|step| step.step).collect();
+    assert_eq!(steps, ["fails", "three", "two", "other", "one"]);
+    assert!(!host.workspace().join("count").exists());
+}
+
+#[test]
+fn a_step_does_not_run_again_over_what_somebody_else_has_changed() {
+    let (host, told) = host();
+    host.write("seen", "2\n");
+    let failed = host.run(&appends());
+    took(&told);
+    host.write("nine", "9\n");
+    change(&host, "seen", "zwei\n");
+    change(&host, "count", "1\n2\n3\nsomebody else\n");
+    let resumed = resume(&host.host, &failed);
+    assert_eq!(resumed.report.outcome, RunOutcome::Failed, "{:#?}", resumed.report);
+    // Of the file the last one of those that wrote it decides; the first one would not run again.
+    let Some(Outcome::Failed { error }) = &resumed.report.steps[2].outcome else { panic!("{:#?}", resumed.report) };
+    assert_eq!((&error["code"], &error["paths"]), (&json!("conflict"), &json!(["/workspace/count"])), "{error}");
+    assert_eq!((took(&told), read(&host, "count").as_str()), (vec!["look".to_owned()], "1\n2\n3\nsomebody else\n"));
+    let conflicts: Vec<&Value> = resumed.trace.of_kind("undone").map(|event| &event["what"]["conflicts"]).collect();
+    assert_eq!(conflicts, [&json!(["/workspace/count"])]);
+    host.replay_equals(&resumed);
+    // As it was left, it goes on.
+    change(&host, "count", "1\n2\n3\n");
+    let resumed = resume(&host.host, &failed).completed();
+    assert_eq!(read(&host, "all"), "1\nzwei\n3\n9\n");
+    host.replay_equals(&resumed);
 }

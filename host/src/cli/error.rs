@@ -154,11 +154,16 @@ impl Error {
     /// A run that waits: not a mistake, but not the end either.
     fn paused(report: &Report) -> Self {
         let Some(pending) = &report.pending else { return Self::new(Exit::Paused, "the run waits for approval") };
-        let Pending { step, tool, needs_approval, message, .. } = pending;
+        let Pending { step, tool, needs_approval, message, told, .. } = pending;
         let what = if tool.is_approve() { format!("step `{step}`") } else { format!("step `{step}` ({tool})") };
         let mut lines = vec![format!("needed by: {}", needs_approval.join(", "))];
         if !message.is_empty() {
             lines.insert(0, message.clone());
+        }
+        if !told {
+            lines.push(
+                "nobody is told of it: neither plan nor policy nor HOST_APPROVAL_WEBHOOK names a webhook".to_owned(),
+            );
         }
         let run = &report.run;
         let hint = format!(
@@ -192,7 +197,7 @@ impl Error {
         let details = left.clone();
         Self::new(Exit::RollbackIncomplete, message)
             .lines(left)
-            .hint("what is listed is left to do by hand")
+            .hint(format!("what is listed is left to do by hand, or mend what is in the way: `host rollback {}` then does the rest", report.run))
             .detail("left", details)
     }
 

@@ -1,6 +1,7 @@
 //! `host inspect`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +14,9 @@ use crate::limits::LimitsDocument;
 use crate::policy::{Hints, Policy, Verdict, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
-use crate::skill::{Annotations, Export, FolderNeed, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult};
+use crate::skill::{
+    Annotations, Export, FolderNeed, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult, own,
+};
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
 use crate::types::schema::{output_schema, params_schema};
@@ -36,9 +39,13 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
-        let (name, source) = self.find()?;
-        let host = session.builder(&SkillArgs::default()).build();
-        let skill = host.inspect(&name, &source).map_err(Error::from)?;
+        let skill = if self.skill == own::NAME && !Path::new(&self.skill).is_file() {
+            Arc::clone(own::sys())
+        } else {
+            let (name, source) = self.find()?;
+            let host = session.builder(&SkillArgs::default()).build();
+            host.inspect(&name, &source).map_err(Error::from)?
+        };
         let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|document| document.policy);
         let policy = policy.as_ref();
         let json = to_json(&skill, policy);
@@ -60,7 +67,7 @@ impl Inspect {
         if let (Some(bytes), Ok(name)) = (builtin::find(&self.skill), SkillName::new(self.skill.as_str())) {
             return Ok((name, bytes));
         }
-        let names: Vec<&str> = builtin::names().collect();
+        let names: Vec<&str> = builtin::names().chain([own::NAME]).collect();
         let hint = suggestion(&self.skill, names.iter().copied())
             .unwrap_or_else(|| format!("give a `.wasm` file or one of {}", names.join(", ")));
         Err(Error::new(Exit::SkillLoad, format!("`{}` is neither a file nor a built-in skill", self.skill)).hint(hint))
@@ -271,6 +278,7 @@ fn tool_json(tool: &Tool) -> Value {
     let export = match &tool.export {
         Export::Function { interface, function } => json!({ "interface": interface, "function": function }),
         Export::Command { interface } => json!({ "interface": interface }),
+        Export::Host(_) => Value::Null,
     };
     let annotations = &tool.annotations;
     json!({

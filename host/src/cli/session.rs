@@ -15,6 +15,7 @@ use crate::clock::Stopwatch;
 use crate::id::SkillName;
 use crate::policy::Principal;
 use crate::report::Report;
+use crate::skill::own;
 use crate::skills::SkillBytes;
 use crate::store::{RunDir, RunStore};
 use crate::{Bundle, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
@@ -85,6 +86,9 @@ fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
         return Err("expected NAME=FILE, such as `csv=skills/csv.wasm`".to_owned());
     };
     let name = SkillName::new(name).map_err(|error| error.to_string())?;
+    if own::is_own(&name) {
+        return Err(format!("{}: give the skill another name", own::reserved("").message));
+    }
     if file.is_empty() { Err("the file name is missing".to_owned()) } else { Ok((name, PathBuf::from(file))) }
 }
 

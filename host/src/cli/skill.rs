@@ -21,7 +21,7 @@ use crate::report::human::{Append as _, harmless, thousands};
 use crate::report::json as report_json;
 use crate::scaffold::{self, NewFile};
 use crate::skill::templates::{self, Language};
-use crate::skill::{Skill, unprovided_imports};
+use crate::skill::{Skill, own, unprovided_imports};
 use crate::skills::{SkillBytes, manifest_beside, pack};
 use crate::{PlanDocument, PolicyDocument, Report, RunOptions, canonical, document};
 
@@ -82,8 +82,9 @@ impl SkillCommand {
 
 impl New {
     fn execute(&self) -> Result<Reply, Error> {
-        if self.name.as_str() == "host" {
-            return Err(Error::request("no skill can be called `host`").hint("choose another name"));
+        if self.name.as_str() == "host" || own::is_own(&self.name) {
+            let message = format!("no skill can be called `{}`", self.name);
+            return Err(Error::request(message).hint("choose another name"));
         }
         let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from(self.name.as_str()));
         let templates = templates::files(&self.name, self.lang);

@@ -9,9 +9,10 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::id::SkillName;
 use crate::report::human::{Align, Table, bytes};
+use crate::skill::own;
 use crate::skills::builtin;
 
-/// Lists the skills that are built in
+/// Lists the skills that are built in, and the host's own
 #[derive(Debug, clap::Args)]
 pub(crate) struct Skills {}
 
@@ -30,6 +31,10 @@ impl Skills {
             table.row(&[name, &skill.tools.len().to_string(), &bytes(skill.size_bytes), about.trim()], None);
             list.push(to_json(&skill, None));
         }
+        let sys = own::sys();
+        let about = sys.metadata.description.as_deref().unwrap_or_default();
+        table.row(&[sys.name.as_str(), &sys.tools.len().to_string(), "", about], None);
+        list.push(to_json(sys, None));
         Ok(Reply::new(table.render(&session.output.look), json!({ "skills": list })))
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Conflict {
     pub(crate) path: String,
     /// What is the matter: lower case, no final period.
     pub(crate) what: String,
+    /// Whether nothing is there any more: undoing destroys nothing of anybody's.
+    pub(crate) is_gone: bool,
     /// From what is there now to what undoing would restore, line by line, where both are text.
     pub(crate) diff: Option<String>,
 }
@@ -95,7 +97,7 @@ impl Journal {
         let there = self.text_now(at, now).map_err(|error| self.unread(at, error))?;
         let restored = self.text_restored(paths, at)?;
         let diff = there.zip(restored).and_then(|(there, restored)| difference(&path, &there, &restored));
-        Ok(Conflict { path, what: what.to_owned(), diff })
+        Ok(Conflict { path, what: what.to_owned(), is_gone: *now == State::Absent, diff })
     }
 
     /// The text that is there now, `None` where it is none.

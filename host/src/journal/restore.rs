@@ -20,7 +20,6 @@ use rustix::io::Errno;
 
 use super::place::{Kind, Meta, Place, below};
 use super::record::{Gone, Pre, Record, Times};
-use super::save::pre_name;
 use super::{At, Change, Journal, JournalError};
 use crate::durability::Durability;
 
@@ -127,7 +126,7 @@ impl Journal {
 
     fn root(&self, at: &Place) -> Result<Arc<File>, JournalError> {
         let root = usize::try_from(at.root).ok().and_then(|root| self.roots.0.get(root));
-        let gone = || JournalError::Unknown { path: self.folder.clone() };
+        let gone = || JournalError::Unknown { path: self.path.clone() };
         root.map(|root| Arc::clone(&root.handle)).ok_or_else(gone)
     }
 
@@ -312,7 +311,7 @@ impl Scene<'_> {
             Pre::Inline { offset } => copy(&journal.file, offset, file, content.len)?,
             Pre::Copy { n } | Pre::Held { n, .. } => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let pre = File::from(openat(&*journal.handle, pre_name(n), flags, Mode::empty())?);
+                let pre = File::from(openat(&*journal.handle, journal.pre_name(n), flags, Mode::empty())?);
                 copy(&pre, 0, file, content.len)?;
             }
         }
@@ -339,10 +338,10 @@ impl Scene<'_> {
         let at = self.at.clone();
         match gone {
             Gone::File { pre: Pre::Held { n, inode }, len, mode, times } => {
-                let held = Meta::at(&*self.journal.handle, OsStr::new(&pre_name(*n)))?.ok_or(Errno::NOENT)?;
+                let held = Meta::at(&*self.journal.handle, &self.journal.pre_name(*n))?.ok_or(Errno::NOENT)?;
                 if held.inode == *inode {
                     self.note_made(&at)?;
-                    renameat(&*self.journal.handle, pre_name(*n), &folder, &name)?;
+                    renameat(&*self.journal.handle, self.journal.pre_name(*n), &folder, &name)?;
                     utimensat(&folder, &name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?;
                     return self.sync_folder(&folder);
                 }

@@ -82,7 +82,7 @@ impl Journal {
     ) -> Result<Pre, JournalError> {
         let n = self.next_pre;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = openat(&*self.handle, pre_name(n), flags, Mode::RUSR | Mode::WUSR);
+        let made = openat(&*self.handle, self.pre_name(n), flags, Mode::RUSR | Mode::WUSR);
         let copy = File::from(made.map_err(|error| self.failed("written", error.into()))?);
         self.next_pre += 1;
         if !shares_blocks(&copy, source) {
@@ -142,7 +142,7 @@ impl Journal {
     fn hold(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Pre> {
         let n = self.next_pre;
         let name = spot.name.as_deref().unwrap_or_default();
-        linkat(&spot.folder, name, &*self.handle, pre_name(n), AtFlags::empty())?;
+        linkat(&spot.folder, name, &*self.handle, self.pre_name(n), AtFlags::empty())?;
         self.next_pre += 1;
         if self.durability == Durability::Full {
             self.handle.sync_all()?;
@@ -153,16 +153,11 @@ impl Journal {
 
     /// Removes a pre-image if it is there.
     pub(super) fn discard(&self, n: u32) -> io::Result<()> {
-        match unlinkat(&*self.handle, pre_name(n), AtFlags::empty()) {
+        match unlinkat(&*self.handle, self.pre_name(n), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The file beside the records that has a pre-image.
-pub(super) fn pre_name(n: u32) -> String {
-    format!("pre-{n}")
 }
 
 /// Makes `copy` a copy of `source` without copying, where the file system can.

@@ -1,7 +1,7 @@
 //! What a step left: noted when it has completed, for events, for a later undo and for those who ask whether it still is so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
@@ -15,7 +15,6 @@ use super::before::held_in;
 use super::place::{Kind, Meta, Place, Roots, below, folder_below};
 use super::record::{Gone, Pre, Record, State};
 use super::restore::{copy, pieces};
-use super::save::pre_name;
 use super::{Journal, JournalError};
 use crate::durability::{Durability, sync_together};
 use crate::id::Digest;
@@ -170,9 +169,8 @@ impl Journal {
         }
         // With them the journal's own place, of which a change has not waited.
         if self.is_found && !self.is_placed {
-            let parent = File::open(self.folder.parent().unwrap_or(&self.folder));
-            let placed = self.handle.try_clone().and_then(|folder| Ok([folder, parent?]));
-            unsynced.handles.extend(placed.map_err(|source| self.failed("synced", source))?);
+            // The folder's own name was made durable with the spare files.
+            unsynced.handles.push(self.handle.try_clone().map_err(|source| self.failed("synced", source))?);
             self.is_placed = true;
         }
         unsynced.end().map_err(|source| self.failed("synced", source))?;
@@ -228,6 +226,12 @@ impl Journal {
             changes.push(PathChange { path, guest, kind, state: state.clone() });
         }
         Ok(changes)
+    }
+
+    /// The same paths on the host.
+    pub(crate) fn touched_on_host(&self) -> Vec<PathBuf> {
+        let host = |at: &Place| Some(self.roots.0.get(usize::try_from(at.root).ok()?)?.host.join(&at.path));
+        self.paths().touched().iter().filter_map(|(at, _)| host(at)).collect()
     }
 
     /// The paths that the step touched.
@@ -296,7 +300,7 @@ impl Journal {
             Pre::Inline { offset } => Ok((self.file.try_clone()?, offset)),
             Pre::Copy { n } | Pre::Held { n, .. } => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Ok((openat(&*self.handle, pre_name(n), flags, Mode::empty())?.into(), 0))
+                Ok((openat(&*self.handle, self.pre_name(n), flags, Mode::empty())?.into(), 0))
             }
         }
     }
@@ -320,13 +324,14 @@ impl Journal {
     }
 
     fn let_go_of(&self, n: u32) -> io::Result<()> {
-        let name = pre_name(n);
-        let Some(meta) = Meta::at(&*self.handle, OsStr::new(&name))? else { return Ok(()) };
+        let name = self.pre_name(n);
+        let Some(meta) = Meta::at(&*self.handle, &name)? else { return Ok(()) };
         if meta.links <= 1 || meta.kind != Kind::File {
             return Ok(());
         }
         let (held, _) = self.pre_image(Pre::Copy { n })?;
-        let new = format!("{name}.new");
+        let mut new = name.clone();
+        new.push(".new");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(&*self.handle, &new, flags, Mode::RUSR | Mode::WUSR)?);
         copy(&held, 0, &file, meta.len)?;

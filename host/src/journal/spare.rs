@@ -1,7 +1,7 @@
 //! Files for journals that are made durable before they are needed: the first change of a step then waits for one sync, not for that of the
-//! records, of their folder and of that folder's name.
+//! records and of their name.
 //!
-//! A spare file becomes the `records` of a journal by a rename that nobody waits for. After a power failure it may have its old name; which
+//! A spare file becomes a journal by a rename that nobody waits for. After a power failure it may have its old name; which
 //! journal it is says its first record. [`adopt`] gives such files their places.
 
 use std::fs::{self, File, OpenOptions};
@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::RECORDS;
 use super::record::{self, Record};
 use crate::limits;
 
@@ -91,11 +90,10 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
             continue;
         };
-        let place = folder.join(journal);
-        if place.parent() != Some(folder) {
+        let there = folder.join(journal);
+        if there.parent() != Some(folder) {
             return Err(io::Error::other("its journal would be elsewhere"));
         }
-        let there = place.join(RECORDS);
         // Both are there where it was killed between copying the beginning and renaming, or where the rename is lost: the longer one has all.
         let has_more = match File::open(&there) {
             Ok(mut file) => record::read(&mut file)?.1 >= end,
@@ -105,9 +103,7 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
         if has_more {
             fs::remove_file(entry.path())?;
         } else {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&place)?;
             fs::rename(entry.path(), there)?;
-            File::open(&place)?.sync_all()?;
             File::open(folder)?.sync_all()?;
         }
     }

@@ -89,8 +89,9 @@ fn it_is_for_its_owner_alone() {
     let case = Case::new();
     drop(case.journal("j", Durability::Buffered));
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(case.folder.path().join("j")), 0o700);
-    assert_eq!(mode(case.folder.path().join("j/records")), 0o600);
+    assert_eq!(mode(case.folder.path().join("j")), 0o600);
+    drop(case.journal("journals/s.1", Durability::Buffered));
+    assert_eq!(mode(case.folder.path().join("journals")), 0o700);
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn a_torn_record_has_not_happened() {
     drop(journal.before(case.opening("b")).unwrap());
     let torn = journal.end;
     drop(journal);
-    let records = case.folder.path().join("j/records");
+    let records = case.folder.path().join("j");
     for end in (whole..torn).rev().step_by(7) {
         let file = OpenOptions::new().write(true).open(&records).unwrap();
         file.set_len(end).unwrap();
@@ -123,7 +124,7 @@ fn a_journal_cut_off_at_its_beginning_undoes_nothing() {
     let case = Case::new();
     fs::write(case.path("a"), "one").unwrap();
     drop(case.journal("j", Durability::Buffered));
-    fs::write(case.folder.path().join("j/records"), b"\0\0").unwrap();
+    fs::write(case.folder.path().join("j"), b"\0\0").unwrap();
     assert_eq!(case.open("j").undo(None).unwrap(), Undone::default());
     assert_eq!(case.text("a").as_deref(), Some("one"));
 }
@@ -131,15 +132,14 @@ fn a_journal_cut_off_at_its_beginning_undoes_nothing() {
 #[test]
 fn a_journal_that_was_only_just_begun_is_none() {
     let case = Case::new();
-    let folder = case.folder.path().join("j");
-    fs::create_dir(&folder).unwrap();
-    assert!(Journal::open_if_begun(&folder).unwrap().is_none());
-    fs::write(folder.join("records"), "").unwrap();
-    assert!(Journal::open_if_begun(&folder).unwrap().is_none());
-    assert_eq!(fs::read(folder.join("records")).unwrap(), b"");
-    fs::remove_dir_all(&folder).unwrap();
+    let path = case.folder.path().join("j");
+    assert!(Journal::open_if_begun(&path).unwrap().is_none());
+    fs::write(&path, "").unwrap();
+    assert!(Journal::open_if_begun(&path).unwrap().is_none());
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    Journal::remove_all(&path).unwrap();
     drop(case.journal("j", Durability::Buffered));
-    assert!(Journal::open_if_begun(&folder).unwrap().is_some());
+    assert!(Journal::open_if_begun(&path).unwrap().is_some());
 }
 
 #[test]
@@ -152,8 +152,7 @@ fn without_room_for_it_nothing_is_noted_and_nothing_lost() {
         journal.fail_after(0);
         let error = journal.before(case.opening(path)).unwrap_err();
         assert!(matches!(error, JournalError::Io { .. } | JournalError::Unsaved { .. }), "{error:?}");
-        let records = fs::read_dir(case.folder.path().join(name)).unwrap().count();
-        assert_eq!(records, 1, "the half copy is gone");
+        assert!(!Journal::beside(&case.folder.path().join(name), ".pre-0").exists(), "the half copy is gone");
         case.open(name).undo(None).unwrap();
     }
     assert_eq!(case.text("small").as_deref(), Some("small"));
@@ -482,26 +481,25 @@ fn a_first_change_takes_a_spare_file_and_what_is_left_goes() {
 
 #[test]
 fn records_whose_rename_was_lost_are_found_again() {
-    for (is_folder_there, records) in [(false, None), (true, None), (true, Some("")), (true, Some("begun"))] {
+    for records in [None, Some(""), Some("begun")] {
         let case = Case::new();
         fs::write(case.path("a"), "before").unwrap();
         let (mut journal, journals) = with_spare(&case);
-        let begun = fs::read(journals.join("step.1/records")).unwrap();
+        let begun = fs::read(journals.join("step.1")).unwrap();
         case.write(&mut journal, "a", b"after");
         drop(journal);
         // As a disk may have it after a power failure: the bytes were synced, no name was.
-        fs::rename(journals.join("step.1/records"), journals.join("spare-7")).unwrap();
+        fs::rename(journals.join("step.1"), journals.join("spare-7")).unwrap();
         match records {
-            _ if !is_folder_there => fs::remove_dir_all(journals.join("step.1")).unwrap(),
-            Some("") => fs::write(journals.join("step.1/records"), "").unwrap(),
-            Some(_) => fs::write(journals.join("step.1/records"), &begun).unwrap(),
+            Some("") => fs::write(journals.join("step.1"), "").unwrap(),
+            Some(_) => fs::write(journals.join("step.1"), &begun).unwrap(),
             None => {}
         }
         fs::write(journals.join("spare-6"), "").unwrap();
         adopt(&journals).unwrap();
         assert_eq!(fs::read_dir(&journals).unwrap().count(), 1);
         Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
-        assert_eq!(case.text("a").as_deref(), Some("before"), "{is_folder_there} {records:?}");
+        assert_eq!(case.text("a").as_deref(), Some("before"), "{records:?}");
     }
 }
 
@@ -509,11 +507,34 @@ fn records_whose_rename_was_lost_are_found_again() {
 fn a_spare_file_with_the_beginning_alone_is_no_journal() {
     let case = Case::new();
     let (mut journal, journals) = with_spare(&case);
-    let begun = fs::read(journals.join("step.1/records")).unwrap();
+    let begun = fs::read(journals.join("step.1")).unwrap();
     case.write(&mut journal, "new", b"new");
     drop(journal);
     fs::write(journals.join("spare-7"), begun).unwrap();
     adopt(&journals).unwrap();
     Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
     assert_eq!(case.text("new"), None);
+}
+
+#[test]
+fn a_journal_is_removed_with_what_is_beside_it_and_no_other() {
+    let case = Case::new();
+    for name in ["a", "a.1"] {
+        fs::write(case.path("large"), vec![1; 1 << 17]).unwrap();
+        let mut journal = case.journal(&format!("j/{name}.1"), Durability::Full);
+        case.write(&mut journal, "large", b"small");
+        fs::write(Journal::beside(&case.folder.path().join(format!("j/{name}.1")), TOUCHED), "{}").unwrap();
+    }
+    let names = || {
+        let entries = fs::read_dir(case.folder.path().join("j")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let of_other = ["a.1.1", "a.1.1.pre-0", "a.1.1.touched.json"];
+    assert_eq!(names(), ["a.1", "a.1.1", "a.1.1.pre-0", "a.1.1.touched.json", "a.1.pre-0", "a.1.touched.json"]);
+    Journal::remove_all(&case.folder.path().join("j/a.1")).unwrap();
+    assert_eq!(names(), of_other);
+    Journal::remove_all(&case.folder.path().join("j/a.1")).unwrap();
+    assert_eq!(names(), of_other);
 }

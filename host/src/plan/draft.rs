@@ -126,6 +126,7 @@ pub(crate) struct OutlineStep<'p> {
     pub(crate) depends_on: Vec<(usize, &'p str)>,
     pub(crate) when: &'p [Condition],
     pub(crate) expect: Option<&'p Expect>,
+    pub(crate) reuse: bool,
     pub(crate) compensate: Option<OutlineCall<'p>>,
 }
 
@@ -296,6 +297,7 @@ impl DraftStep {
             depends_on: self.depends_on.iter().map(|(position, id)| (*position, id.as_str())).collect(),
             when: &self.when,
             expect: self.expect.as_ref(),
+            reuse: self.reuse,
             compensate: self.compensate.as_ref().map(DraftCall::outline),
         }
     }
@@ -337,6 +339,7 @@ impl PlanStep {
             depends_on: self.depends_on.iter().map(String::as_str).enumerate().collect(),
             when: &self.when,
             expect: self.expect.as_ref(),
+            reuse: self.reuse,
             compensate: self.compensate.as_ref().map(ToolCall::outline),
         }
     }

@@ -13,7 +13,7 @@ use crate::policy::{
     CallRequest, Caller, Clocks, Decision, Demands, Denial, EnvValue, Grant, Hints, NetworkRule, Permission, Policy,
     Preopen, Random, StepRequest, Why, decide,
 };
-use crate::skill::{Need, Skill};
+use crate::skill::{Need, Skill, own};
 
 /// What the policy means for one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,8 +206,10 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
             notes
                 .push(format!("the skill imports `{}`, but the grant has no directory: it sees no files", import.name));
         }
-        (None, false) => notes.push("the grant has directories, but the skill imports no file system".to_owned()),
-        (Some(_), _) | (None, true) => {}
+        (None, false) if !own::is_own(&skill.name) => {
+            notes.push("the grant has directories, but the skill imports no file system".to_owned());
+        }
+        _ => {}
     }
     let useless = [
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),

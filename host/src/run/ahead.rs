@@ -246,6 +246,10 @@ impl<'env> Steps<'env> {
             {
                 continue;
             }
+            if step.call().is_some_and(|call| call.tool.of_the_host().is_some()) {
+                // Nothing behind it is begun before it has ended.
+                return Ok(());
+            }
             let ready = self.ready(step, so_far);
             // Whether its result is taken from a record is asked for in its turn, of the files that it then finds.
             if self.may_be_taken(step, ready.as_ref().map(|(input, authorized)| (input, &*authorized.grant)))? {

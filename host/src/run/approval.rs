@@ -69,7 +69,11 @@ impl Steps<'_> {
             needed_by: &permission.needs_approval,
             rules: &permission.rules,
             reasons: &permission.reasons,
-            rehearsal: if Self::can_rehearse(authorized) { Rehearsal::of(&preview) } else { Rehearsal::default() },
+            rehearsal: if Self::can_rehearse(call, authorized) {
+                Rehearsal::of(&preview)
+            } else {
+                Rehearsal::default()
+            },
         };
         let subject = self.subject(&request, Some(call.skill.digest));
         let context = Map::new();
@@ -196,6 +200,7 @@ impl Steps<'_> {
             needs_approval: request.needed_by.to_vec(),
             subject,
             message: message.to_owned(),
+            told: self.webhook(question).is_some(),
         }))
     }
 
@@ -208,12 +213,15 @@ impl Steps<'_> {
         let step = question.request.step.as_str();
         // A run that was killed right here asks again; the index knows whether it did.
         ledger.ask(step, question.subject, canonical::to_string(&question.shown()), expires_in)?;
-        if is_new
-            && let Some(webhook) = Webhook::choose(question.webhook, &self.host.policy.policy, &self.host.operator)
-        {
+        if is_new && let Some(webhook) = self.webhook(question) {
             self.tell(&webhook, question, expires_in, ledger)?;
         }
         Ok(())
+    }
+
+    /// Whom to tell.
+    fn webhook(&self, question: &Asking<'_>) -> Option<Webhook> {
+        Webhook::choose(question.webhook, &self.host.policy.policy, &self.host.operator)
     }
 
     fn tell(&self, webhook: &Webhook, question: &Asking<'_>, expires_in: Option<Duration>, ledger: &Ledger) -> Go<()> {

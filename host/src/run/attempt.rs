@@ -66,6 +66,24 @@ pub(super) struct Acted {
     stderr: String,
 }
 
+impl Acted {
+    /// What the host itself did: it makes no calls and uses no fuel, and what it changes is in the journals of other steps.
+    const fn by_host(outcome: Outcome, duration_us: u64) -> Self {
+        Self {
+            outcome,
+            drift: None,
+            undone: Vec::new(),
+            changed: 0,
+            transaction: None,
+            calls: 0,
+            fuel: Some(0),
+            memory_bytes: 0,
+            duration_us,
+            stderr: String::new(),
+        }
+    }
+}
+
 impl Steps<'_> {
     /// Makes an attempt, or takes its end from the record.
     pub(super) fn attempt(
@@ -99,9 +117,10 @@ impl Steps<'_> {
                 if let (Some(claims), Some(journals), true) =
                     (so_far.ahead.claims(), &self.journals, end.outcome.is_completed())
                 {
-                    let journal = super::transaction::folder(&journals.run, step, number, compensates);
+                    let journal = super::transaction::journal(&journals.run, step, number, compensates);
                     super::transaction::claim_again(claims, attempt.position, &journal)?;
                 }
+                self.settled_by_host((step, call.tool), &end.outcome, so_far, Some(log))?;
                 return Ok(end.outcome);
             }
         };
@@ -109,9 +128,17 @@ impl Steps<'_> {
         let is_live = matches!(tape, Tape::Record(_));
         let ahead =
             if is_live && number == 1 && !compensates { so_far.ahead.take(attempt.position, &mut tape)? } else { None };
-        let acted = match ahead {
-            Some(acted) => acted,
-            None => {
+        let acted = match (ahead, call.tool.of_the_host()) {
+            (Some(acted), _) => acted,
+            (None, Some(tool)) => {
+                let started = Stopwatch::start();
+                let outcome = match &tape {
+                    Tape::Record(_) => self.act_as_host(tool, attempt, so_far, log)?,
+                    Tape::Replay { outcome, .. } => outcome.clone(),
+                };
+                Acted::by_host(outcome, micros(started))
+            }
+            (None, None) => {
                 // Taking back goes on although the run was cancelled.
                 let cancel = if compensates { CancelToken::new() } else { self.cancel.child() };
                 let tell = cancel.clone();
@@ -143,6 +170,7 @@ impl Steps<'_> {
             self.undone_after_failure(step, undone, log)?;
             report.stderr = stderr;
         }
+        self.settled_by_host((step, call.tool), &end.outcome, so_far, Some(log))?;
         if let Some(ledger) = log.ledger() {
             let (step, attempt) = (step.to_string(), Some(number));
             let (duration_us, changed) = (Some(duration_us), Some(changed));

@@ -1,8 +1,6 @@
 //! A run that was stopped goes on: after a crash, or after somebody answered what it waited for. What is settled of it stays as it is; what
 //! was under way is taken back and done again.
 
-use std::collections::BTreeMap;
-
 use super::ledger::Ledger;
 use super::log::Recording;
 use super::prepare::{Given, Stage, open_reach, prepare_with};
@@ -11,7 +9,7 @@ use super::{Phases, Run};
 use crate::host::{Error, GoOnOptions, SkillHost};
 use crate::observe::HostEvent;
 use crate::report::Report;
-use crate::skills::{SkillBytes, SkillLoader};
+use crate::skills::{self, SkillLoader};
 use crate::store::{RunDir, RunLock, StoreError};
 use crate::trace::blob::BlobStore;
 use crate::trace::committed::{Committed, committed};
@@ -49,8 +47,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
     // The components of the run itself: those that the plan names may be others by now.
-    let kept: BTreeMap<_, _> =
-        header.skills.iter().map(|(name, digest)| (name.clone(), SkillBytes::File(folder.component(digest)))).collect();
+    let kept = skills::kept(&folder, &header.skills);
     let given = Given {
         inputs: &header.inputs,
         policy,
@@ -66,7 +63,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
         Some((run, purpose)) => {
             let purpose = Purpose::from_name(&purpose)
                 .ok_or_else(|| Error::Damaged { what: format!("`{purpose}` is nothing that a run continues for") })?;
-            Some(Earlier::read(&host.store.find(&run)?, purpose)?)
+            Some(Earlier::read(&host.store.find(&run)?, purpose, Some(folder.id()))?)
         }
         None => None,
     };

@@ -1,6 +1,7 @@
-//! What the index of all runs learns of one, step by step: everything that a step means in one transaction, which is under way while the
-//! trace is synced. The trace is the truth; the index is built again from it where the two could differ.
+//! What the index of all runs learns of one, step by step: everything that a step means in one transaction. The trace is the truth and
+//! nobody waits for the index but who asks it something: after a crash it is built again from the trace. A commit that failed ends the run.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock;
@@ -8,7 +9,9 @@ use crate::host::{Error, SkillHost};
 use crate::id::Digest;
 use crate::observe::{HostEvent, Observers};
 use crate::policy::ApprovalAnswer;
-use crate::store::index::{ApprovalRequest, ApprovalState, Delivery, NewRun, Row, RunStatus, StepFacts, Ticket};
+use crate::store::index::{
+    ApprovalRequest, ApprovalState, Committed, Delivery, NewRun, Row, RunStatus, StepFacts, Ticket, UndoStep,
+};
 use crate::store::{Index, IndexError, IndexWriter, RunDir, RunLock};
 use crate::trace::event::Event;
 
@@ -18,6 +21,9 @@ pub(crate) struct Ledger {
     writer: IndexWriter,
     run: String,
     rows: Vec<Row>,
+    /// The commits that are under way.
+    pending: VecDeque<Ticket>,
+    observers: Observers,
     _lock: RunLock,
 }
 
@@ -31,7 +37,7 @@ impl Ledger {
     ) -> Result<Self, Error> {
         let mut index = Index::open(host.store.state(), host.durability)?;
         index.begin_run(&NewRun { id: folder.id().to_owned(), resumed_from: resumed.map(str::to_owned) })?;
-        Self::start(index, folder, lock)
+        Self::start(index, host, folder, lock)
     }
 
     /// For a run that goes on: what the index knows of it is built again from what is settled of its trace.
@@ -39,11 +45,13 @@ impl Ledger {
         let mut index = Index::open(host.store.state(), host.durability)?;
         index.reindex_run(&host.store, folder.id(), &super::facts::of_run)?;
         index.set_status(folder.id(), RunStatus::Running, "")?;
-        Self::start(index, folder, lock)
+        Self::start(index, host, folder, lock)
     }
 
-    fn start(index: Index, folder: &RunDir, lock: RunLock) -> Result<Self, Error> {
-        Ok(Self { writer: IndexWriter::start(index)?, run: folder.id().to_owned(), rows: Vec::new(), _lock: lock })
+    fn start(index: Index, host: &SkillHost, folder: &RunDir, lock: RunLock) -> Result<Self, Error> {
+        let (writer, observers) = (IndexWriter::start(index)?, host.observers.clone());
+        let (run, rows, pending) = (folder.id().to_owned(), Vec::new(), VecDeque::new());
+        Ok(Self { writer, run, rows, pending, observers, _lock: lock })
     }
 
     /// The run's id.
@@ -67,10 +75,36 @@ impl Ledger {
         self.rows.push(Row::Status { status, reason: reason.to_owned() });
     }
 
-    /// Begins to commit everything that was noted.
-    pub(crate) fn commit(&mut self) -> Option<Ticket> {
+    /// Begins to commit everything that was noted, and sees what became of earlier commits. Waits only where many are under way.
+    pub(crate) fn commit(&mut self) -> Result<(), Error> {
         let rows = std::mem::take(&mut self.rows);
-        (!rows.is_empty()).then(|| self.writer.commit(&self.run, rows))
+        if !rows.is_empty() {
+            self.pending.push_back(self.writer.commit(&self.run, rows));
+        }
+        while let Some(done) = self.pending.front().and_then(Ticket::done) {
+            self.pending.pop_front();
+            self.committed(done?);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is committed that was noted before the last [`Self::commit`].
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.writer.hurry();
+        while let Some(ticket) = self.pending.pop_front() {
+            let done = ticket.wait()?;
+            self.committed(done);
+        }
+        Ok(())
+    }
+
+    /// Tells what had to be let go for a commit.
+    fn committed(&self, committed: Committed) {
+        for dropped in committed.undo_dropped {
+            let message =
+                format!("step `{}` of run {} can no longer be undone: newer ones can", dropped.step, dropped.run);
+            self.observers.tell(HostEvent::Warning { message: &message });
+        }
     }
 
     /// Asks for approval.
@@ -108,6 +142,11 @@ impl Ledger {
         }))
     }
 
+    /// The newest steps of all runs that can be undone, at the most `max`.
+    pub(crate) fn undo_stack(&self, max: usize) -> Result<Vec<UndoStep>, Error> {
+        Ok(self.writer.with(move |index| index.undo_stack(max))??)
+    }
+
     /// Notes that a step of a run can no longer be undone, because this run has done so.
     pub(crate) fn undone(&self, run: String, step: String) -> Result<(), Error> {
         let by = self.run.clone();
@@ -133,17 +172,6 @@ impl Ledger {
     pub(crate) fn delivered(&self, delivery: Delivery) -> Result<(), Error> {
         Ok(self.writer.with(move |index| index.record_delivery(&delivery))??)
     }
-}
-
-/// Waits for a commit, and tells what had to be let go for it.
-pub(crate) fn wait(ticket: Option<Ticket>, observers: &Observers) -> Result<(), Error> {
-    let Some(ticket) = ticket else { return Ok(()) };
-    let committed = ticket.wait()?;
-    for dropped in committed.undo_dropped {
-        let message = format!("step `{}` of run {} can no longer be undone: newer ones can", dropped.step, dropped.run);
-        observers.tell(HostEvent::Warning { message: &message });
-    }
-    Ok(())
 }
 
 impl From<IndexError> for Error {

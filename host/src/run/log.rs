@@ -5,11 +5,10 @@ use std::any::Any;
 
 use serde_json::Value;
 
-use super::ledger::{self, Ledger};
+use super::ledger::Ledger;
 use crate::canonical;
 use crate::durability::Durability;
 use crate::host::{Error, SkillHost};
-use crate::observe::Observers;
 use crate::sandbox::Divergence;
 use crate::sandbox::tape::Tape;
 use crate::trace::event::{Event, StepBegin, StepEnd};
@@ -103,7 +102,6 @@ pub(crate) struct Recording {
     recorder: Option<Box<Recorder>>,
     ledger: Ledger,
     durability: Durability,
-    observers: Observers,
 }
 
 /// The recorder is with the step that runs; it comes back with the step's end.
@@ -114,8 +112,7 @@ fn lost() -> Error {
 impl Recording {
     /// The log of a new run.
     pub(crate) fn new(host: &SkillHost, recorder: Recorder, ledger: Ledger) -> Self {
-        let (durability, observers) = (host.durability, host.observers.clone());
-        Self { known: None, recorder: Some(Box::new(recorder)), ledger, durability, observers }
+        Self { known: None, recorder: Some(Box::new(recorder)), ledger, durability: host.durability }
     }
 
     /// The log of a run that goes on behind `known`.
@@ -199,12 +196,12 @@ impl StepLog for Recording {
 
     fn commit(&mut self) -> Go<()> {
         // The index is written on its own thread while the trace is synced.
-        let ticket = self.ledger.commit();
+        self.ledger.commit()?;
         match self.durability {
             Durability::Full => self.recorder()?.sync()?,
             Durability::Buffered => self.recorder()?.flush()?,
         }
-        Ok(ledger::wait(ticket, &self.observers)?)
+        Ok(())
     }
 
     fn ledger(&mut self) -> Option<&mut Ledger> {

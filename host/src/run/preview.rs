@@ -18,9 +18,10 @@ use crate::trace::recorder::Recorder;
 use crate::validate::{Call, ValidStep};
 
 impl Steps<'_> {
-    /// Whether a rehearsal of a step could show anything: whether it may write any folder.
-    pub(super) fn can_rehearse(authorized: &AuthorizedStep) -> bool {
-        authorized.grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite)
+    /// Whether a rehearsal of a step could show anything: whether a guest runs that may write any folder.
+    pub(super) fn can_rehearse(call: Call<'_>, authorized: &AuthorizedStep) -> bool {
+        call.tool.of_the_host().is_none()
+            && authorized.grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite)
     }
 
     /// Rehearses one step: on copies of what it may write as it is now, without network. Nothing of it is recorded.

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::attempt::is_as_expected;
 use super::log::{Go, Next, StepLog};
+use super::restored::Restored;
 use super::steps::{SoFar, Steps};
-use super::transaction;
+use super::{own, transaction};
 use crate::host::Error;
 use crate::id::{Digest, StepId, ToolName};
 use crate::observe::HostEvent;
@@ -18,6 +19,7 @@ use crate::outcome::Outcome;
 use crate::policy::Grant;
 use crate::report::{Saved, StepReport};
 use crate::sandbox::Divergence;
+use crate::skill::{self, Tool};
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
 use crate::trace::TraceError;
@@ -54,6 +56,8 @@ impl Purpose {
 pub(crate) struct Earlier {
     pub(crate) purpose: Purpose,
     pub(crate) run: String,
+    /// Whether this process holds its lock.
+    pub(crate) is_held: bool,
     folder: RunDir,
     head: Digest,
     steps: BTreeMap<StepId, EarlierStep>,
@@ -63,8 +67,10 @@ pub(crate) struct Earlier {
     answers: BTreeMap<Digest, Reused>,
     /// The same by the step that asked, also where nothing says what they are bound to.
     answered: BTreeMap<StepId, Reused>,
-    /// The run that has taken it back.
+    /// The run that has taken it back last.
     taken_back_by: Option<String>,
+    /// What was taken back of it, where it is to be.
+    pub(super) restored: Restored,
     /// The last step that wrote each path, by its number in `order`.
     writers: OnceLock<BTreeMap<String, usize>>,
 }
@@ -81,19 +87,21 @@ struct EarlierStep {
 }
 
 impl Earlier {
-    /// Reads what a run did.
-    pub(crate) fn read(folder: &RunDir, purpose: Purpose) -> Result<Self, Error> {
+    /// Reads what a run did. What `reads`, a run that goes on, has taken back of it is not looked at: it says so itself.
+    pub(crate) fn read(folder: &RunDir, purpose: Purpose, reads: Option<&str>) -> Result<Self, Error> {
         let mut reader = Reader::open(&folder.trace())?;
         let mut earlier = Self {
             purpose,
             run: folder.id().to_owned(),
+            is_held: false,
             folder: RunDir::open(folder.path())?,
             head: Digest::from_bytes([0; 32]),
             steps: BTreeMap::new(),
             order: Vec::new(),
             answers: BTreeMap::new(),
             answered: BTreeMap::new(),
-            taken_back_by: folder.taken_back()?,
+            taken_back_by: None,
+            restored: Restored::default(),
             writers: OnceLock::new(),
         };
         let (mut begun, mut asked) = (None, None);
@@ -112,7 +120,7 @@ impl Earlier {
                         let fingerprint = begin.key.unwrap_or(hash);
                         let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begin.tool.clone());
                         let reused = Reused { tool, fingerprint, source: hash, output, calls, fuel };
-                        let journal = transaction::folder(folder.path(), &begin.step, begin.attempt, false);
+                        let journal = transaction::journal(folder.path(), &begin.step, begin.attempt, false);
                         earlier.completed(end.step, Some(begin), reused, journal);
                     }
                 }
@@ -131,6 +139,17 @@ impl Earlier {
                 _ => {}
             }
         }
+        let mut takers = folder.takers()?;
+        takers.retain(|taker| Some(taker.as_str()) != reads);
+        if purpose == Purpose::Rollback {
+            if earlier.taken_back_by.is_some() {
+                earlier.restored.read(folder)?;
+            }
+            for taker in &takers {
+                earlier.restored.read(&RunDir::open(&folder.path().with_file_name(taker))?)?;
+            }
+        }
+        earlier.taken_back_by = takers.pop().or(earlier.taken_back_by);
         if purpose == Purpose::Resume && earlier.taken_back_by.is_some() {
             earlier.steps.clear();
         }
@@ -182,7 +201,11 @@ impl Earlier {
         }
         let writers = self.writers.get_or_init(|| {
             let steps = self.order.iter().filter_map(|step| self.steps.get(step));
-            let writes = steps.map(|step| (step.number, transaction::writes(&step.journal)));
+            let writes = steps.map(|step| {
+                let mut writes = transaction::writes(&step.journal);
+                writes.extend(tool_of(&step.reused).iter().flat_map(|tool| own::paths_of(tool, &step.reused.output)));
+                (step.number, writes)
+            });
             writes.flat_map(|(number, paths)| paths.into_iter().map(move |path| (path, number))).collect()
         });
         transaction::changed_since(&found.journal, |path| {
@@ -198,6 +221,29 @@ impl Earlier {
                 || rewritten.contains(path) || rewritten.range(folder.clone()..).next().is_some_and(|p| is_below(&p));
             is_later && !is_rewritten()
         })
+    }
+
+    /// Whether a step of the host's own took back steps of runs before it.
+    pub(super) fn took_back_foreign(&self, step: &StepId, tool: &Tool) -> bool {
+        self.steps.get(step).is_some_and(|known| own::foreign(tool, &known.reused.output) > 0)
+    }
+
+    /// The journals of a step and of those after it that have written to the same files, the last one first.
+    pub(super) fn built_on(&self, step: &StepId) -> Vec<(StepId, PathBuf)> {
+        let Some(first) = self.steps.get(step) else { return Vec::new() };
+        let mut paths = Paths::default();
+        paths.0.extend(transaction::writes(&first.journal));
+        let mut found = vec![(step.clone(), first.journal.clone())];
+        for (number, step) in self.order.iter().enumerate().skip(first.number + 1) {
+            let Some(known) = self.steps.get(step).filter(|known| known.number == number) else { continue };
+            let writes = transaction::writes(&known.journal);
+            if writes.iter().any(|path| paths.overlap(path)) {
+                paths.0.extend(writes);
+                found.push((step.clone(), known.journal.clone()));
+            }
+        }
+        found.reverse();
+        found
     }
 
     /// The event that says so.
@@ -234,7 +280,7 @@ impl Steps<'_> {
             Next::Live => match self.found(step, made, key, so_far, report)? {
                 Some(Found { reused, journal, run }) => {
                     from = Some(run);
-                    if let (Some(journals), true) = (&self.journals, journal.is_dir()) {
+                    if let (Some(journals), true) = (&self.journals, journal.is_file()) {
                         transaction::keep_link(&journals.run, step.id, &journal)?;
                     }
                     so_far.journals.insert(so_far.position, journal);
@@ -253,8 +299,15 @@ impl Steps<'_> {
         if is_live && let Some(ledger) = log.ledger() {
             ledger.fact(StepFacts { step: step.id.to_string(), reused_from: from, ..StepFacts::default() });
         }
-        log.commit()?;
+        // Nothing has happened that could be lost: a run that goes on finds the result again in the run that it continues. Other runs may
+        // have changed by then.
+        if self.library.is_some() {
+            log.commit()?;
+        }
         report.outcome = Some(Outcome::Completed { output: output.clone() });
+        if let Some((call, ..)) = made {
+            self.settled_by_host((step.id, call.tool), &Outcome::Completed { output: output.clone() }, so_far, None)?;
+        }
         report.reused = Some(Saved { fuel, calls });
         report.fuel = Some(0);
         Self::keep_output(so_far, step.id, output);
@@ -301,6 +354,7 @@ impl Steps<'_> {
         }
         let changed = match known.reused.fingerprint == key {
             false => Some(what_changed(call, input, known)),
+            true if call.tool.of_the_host().is_some() => self.taken_back_again(call, known, so_far).err(),
             true => earlier.changed_since(known, grant, &so_far.rewritten).err(),
         };
         if let Some(why) = changed {
@@ -325,7 +379,7 @@ impl Steps<'_> {
         let mut changed = None;
         for candidate in library.find(key)? {
             let Ok(folder) = library.store.find(&candidate.run) else { continue };
-            let Ok(earlier) = Earlier::read(&folder, Purpose::Resume) else { continue };
+            let Ok(earlier) = Earlier::read(&folder, Purpose::Resume, None) else { continue };
             let name: StepId = match candidate.step.parse() {
                 Ok(name) => name,
                 Err(_) => continue,
@@ -352,9 +406,40 @@ impl Steps<'_> {
         Ok(None)
     }
 
+    /// Whether what a step of the host's own took back still is: all of it was taken from the record as well.
+    fn taken_back_again(&self, call: Call<'_>, known: &EarlierStep, so_far: &SoFar) -> Result<(), String> {
+        let steps: Vec<StepId> = self.checked.plan.steps().map(|step| step.id.clone()).collect();
+        let ran = so_far.completed.iter().filter(|(_, attempts)| *attempts > 0).filter_map(|(at, _)| steps.get(*at));
+        let ran: BTreeSet<&StepId> = ran.collect();
+        match own::steps_of(call.tool, &known.reused.output).iter().find(|step| ran.contains(step)) {
+            Some(step) => Err(format!("step `{step}`, which it takes back, ran again")),
+            None => Ok(()),
+        }
+    }
+
     fn runs_again(&self, step: &ValidStep<'_>, why: String, report: &mut StepReport) {
         self.host.observers.tell(HostEvent::NotReused { step: step.id, why: &why });
         report.ran_again = Some(why);
+    }
+}
+
+/// The tool of the host's own that gave a result.
+fn tool_of(reused: &Reused) -> Option<&'static Tool> {
+    let sys = skill::own::sys();
+    sys.tool(reused.tool.function()).filter(|_| skill::own::is_own(reused.tool.skill()))
+}
+
+/// Guest paths.
+#[derive(Debug, Default)]
+struct Paths(BTreeSet<String>);
+
+impl Paths {
+    /// Whether a path is one of them, or below or above one.
+    fn overlap(&self, path: &str) -> bool {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        let has_below = self.0.range(folder.clone()..).next().is_some_and(|known| known.starts_with(&folder));
+        let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        has_below || self.0.contains(path) || above.into_iter().any(|above| self.0.contains(above))
     }
 }
 

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use super::attempt::Attempt;
-use super::log::{Go, StepLog};
+use super::log::{Go, Next, StepLog};
+use super::own;
+use super::reuse::Purpose;
 use super::steps::{Done, SoFar, Steps};
 use crate::host::Error;
 use crate::id::StepId;
@@ -12,8 +14,8 @@ use crate::limits;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::AuthorizedStep;
 use crate::report::{RollbackReport, StepReport};
-use crate::trace::event::Flow;
-use crate::trace::flow::Rollback;
+use crate::trace::event::{Event, Flow};
+use crate::trace::flow::{Rollback, Undone};
 use crate::validate::{Call, ValidStep};
 
 impl Steps<'_> {
@@ -68,7 +70,9 @@ impl Steps<'_> {
         so_far: &mut SoFar,
         left: &mut Vec<String>,
     ) -> Go<()> {
-        let undone = self.undo_completed(step, journal, log)?;
+        // What a step of the run took back is so already.
+        let was_undone = so_far.taken_back.contains(step.id);
+        let undone = if was_undone { Undone::default() } else { self.undo_completed(step, journal, log)? };
         let Some(authorized) = self.authorized.step(step.id) else { return Ok(()) };
         if !undone.conflicts.is_empty() {
             let paths = undone.conflicts.join(", ");
@@ -76,8 +80,18 @@ impl Steps<'_> {
         }
         // What only reads, or cannot reach anything, has done nothing that is not undone.
         report.undone = undone.conflicts.is_empty();
+        if let (Some(call), Some(output)) = (step.call(), so_far.outputs.get(step.id)) {
+            let foreign = own::foreign(call.tool, output);
+            if foreign > 0 && step.compensation.is_none() {
+                report.undone = false;
+                if !step.irreversible {
+                    let line = "what it took back of earlier runs is not put there again";
+                    left.push(format!("step `{}` ({}): {line}", step.id, report.tool));
+                }
+            }
+        }
         // What changed files and could reach nothing else is as it was, or is somebody else's by now: it is not for a compensation.
-        let has_changed = !undone.changes.is_empty() || !undone.conflicts.is_empty();
+        let has_changed = was_undone || !undone.changes.is_empty() || !undone.conflicts.is_empty();
         let is_all = has_changed && authorized.grant.network.is_empty();
         let (Some(call), Some(granted), false) = (step.compensation, &authorized.compensation, is_all) else {
             if step.compensation.is_none() && authorized.grant.may_send_unsafe() {
@@ -114,6 +128,9 @@ impl Steps<'_> {
             // A rule that reads the input forbids it: that is said by the list of what is left.
             Err(denial) => return Ok(Outcome::Failed { error: denial.reason.into() }),
         };
+        if self.was_compensated(step, log, so_far)? {
+            return Ok(Outcome::Completed { output: serde_json::Value::Null });
+        }
         let attempt = Attempt {
             step,
             call,
@@ -132,5 +149,19 @@ impl Steps<'_> {
         let outcome = self.attempt(&attempt, so_far, log, &mut report)?;
         log.commit()?;
         Ok(outcome)
+    }
+
+    /// Whether a rollback before this one has made the call. A record says so by having none.
+    fn was_compensated(&self, step: &StepId, log: &mut dyn StepLog, so_far: &SoFar) -> Go<bool> {
+        if so_far.purpose != Some(Purpose::Rollback) {
+            return Ok(false);
+        }
+        Ok(match log.next()? {
+            Next::Live => self.earlier.as_ref().is_some_and(|earlier| earlier.restored.is_compensated(step)),
+            Next::Event(event) => {
+                !matches!(*event, Event::StepBegin(begin) if begin.compensates && begin.step == *step)
+            }
+            Next::End => false,
+        })
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct SoFar {
     pub(super) tried: BTreeSet<usize>,
     /// Journals of steps that did not run here, by position.
     pub(super) journals: BTreeMap<usize, PathBuf>,
+    /// Steps of this run that another one of its steps took back.
+    pub(super) taken_back: BTreeSet<StepId>,
     /// Why the run continues another one, if it does.
     pub(super) purpose: Option<Purpose>,
     /// What steps wrote that ran here although the run continues another one, by guest path.
@@ -141,6 +143,9 @@ impl<'a> Steps<'a> {
         let plan = &checked.plan;
         let mut wanted = BTreeSet::new();
         let mut want = |call: Call<'_>, granted: &AuthorizedStep| {
+            if call.tool.of_the_host().is_some() {
+                return;
+            }
             wanted.insert((call.tool.name.skill().clone(), Links::of(&granted.grant)));
         };
         for granted in authorized.steps() {
@@ -201,6 +206,7 @@ impl<'a> Steps<'a> {
             ahead: Ahead::none(),
             tried: BTreeSet::new(),
             journals: BTreeMap::new(),
+            taken_back: BTreeSet::new(),
             purpose: None,
             rewritten: BTreeSet::new(),
         };
@@ -210,6 +216,9 @@ impl<'a> Steps<'a> {
         let mut done = Done { steps: steps.collect(), ..Done::nothing(RunOutcome::Completed) };
         let mut at = None;
         let went = self.all(would_deny, log, &mut so_far, &mut done, &mut at);
+        for report in done.steps.iter_mut().filter(|report| so_far.taken_back.contains(&report.id)) {
+            report.undone = true;
+        }
         done.would_deny = so_far.would_deny;
         done.begun = so_far.begun;
         match went {
@@ -295,16 +304,21 @@ impl<'a> Steps<'a> {
         })
     }
 
-    /// Which positions in the order of execution come after which by dependency.
+    /// Which positions in the order of execution come after which by dependency. What the host itself does is done alone: all that stands
+    /// behind it comes after all that stands before it.
     fn order(&self) -> impl Fn(usize, usize) -> bool + Send + Sync + 'static {
         let plan = &self.checked.plan;
         let indices: Vec<usize> = plan.steps().map(|step| step.index).collect();
+        let alone = plan.steps().map(|step| step.call().is_some_and(|call| call.tool.of_the_host().is_some()));
+        let alone: Vec<usize> =
+            alone.enumerate().filter_map(|(position, is_alone)| is_alone.then_some(position)).collect();
         let count = indices.len();
         let mut ordered = vec![0_u64; (count * count).div_ceil(64)];
         for (one, index) in indices.iter().enumerate() {
             for (other, before) in indices.iter().enumerate().take(one) {
                 let bit = one * count + other;
-                if !plan.concurrent(*index, *before)
+                let is_apart = alone.iter().any(|alone| (other..=one).contains(alone));
+                if (is_apart || !plan.concurrent(*index, *before))
                     && let Some(word) = ordered.get_mut(bit / 64)
                 {
                     *word |= 1 << (bit % 64);
@@ -349,7 +363,7 @@ impl<'a> Steps<'a> {
                     if let (Some(journals), Some(Purpose::Resume), 1..) =
                         (&self.journals, so_far.purpose, report.attempts)
                     {
-                        let journal = transaction::folder(&journals.run, step.id, report.attempts, false);
+                        let journal = transaction::journal(&journals.run, step.id, report.attempts, false);
                         so_far.rewritten.extend(transaction::writes(&journal));
                     }
                     so_far.completed.push((position, report.attempts));

@@ -1,4 +1,4 @@
-//! What a step changes is kept or taken back as a whole: the undo journals of a run's attempts, in `journal/<step>.<attempt>/` of its folder
+//! What a step changes is kept or taken back as a whole: the undo journals of a run's attempts, `journal/<step>.<attempt>` in its folder
 //! (`.0` for what compensates the step). They stay until the run is removed, so that what completed can be taken back later.
 
 use std::collections::BTreeSet;
@@ -11,20 +11,14 @@ use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
-use crate::journal::{ChangeKind, Journal, PathChange, Root, Spares, Touched, adopt};
+use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, TOUCHED, Touched, adopt};
 use crate::sandbox::Undo;
+pub(crate) use crate::store::JOURNALS;
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
-
-/// The folder of journals in a run's folder.
-pub(crate) const JOURNALS: &str = "journal";
-/// What a step touched, in the folder of its journal.
-const TOUCHED: &str = "touched.json";
-/// What a step claimed that ran beside others, in the same place.
-const CLAIMED: &str = "claimed.json";
 
 /// Where the journals of a run are.
 #[derive(Debug, Clone)]
@@ -47,7 +41,7 @@ impl Journals {
 #[derive(Debug)]
 pub(super) struct Transaction {
     undo: Undo,
-    folder: PathBuf,
+    path: PathBuf,
     claims: Option<(Claims, usize)>,
 }
 
@@ -64,14 +58,14 @@ impl Transaction {
         if attempt.grant.filesystem.is_empty() {
             return Ok(None);
         }
-        let folder = folder(&journals.run, attempt.step, attempt.number, attempt.compensates);
+        let path = journal(&journals.run, attempt.step, attempt.number, attempt.compensates);
         let mut roots = Vec::new();
         for (guest, handle) in steps.directories.handles(attempt.grant, &steps.host.workspace) {
             let failed = |source| Error::Directory { guest: guest.clone(), source };
             let file = handle.try_clone().map_err(failed)?.into_std_file();
             roots.push(Root::new(guest.clone(), file).map_err(failed)?);
         }
-        let journal = Journal::create(&folder, roots, journals.durability)?;
+        let journal = Journal::create(&path, roots, journals.durability)?;
         let undo = Undo::new(journal.with_spares(journals.spares.clone()));
         let claims = claims.filter(|_| !attempt.compensates).map(|claims| (claims.clone(), attempt.position));
         let undo = match &claims {
@@ -81,7 +75,7 @@ impl Transaction {
             }
             None => undo,
         };
-        Ok(Some(Self { undo, folder, claims }))
+        Ok(Some(Self { undo, path, claims }))
     }
 
     /// Where the sandbox notes what is about to change.
@@ -103,13 +97,13 @@ impl Transaction {
             let changed = journal.seal()?;
             Ok::<_, Error>((changed.len() as u64, journal.touched()?))
         })?;
-        let path = self.folder.join(TOUCHED);
+        let path = Journal::beside(&self.path, TOUCHED);
         let bytes = serde_json::to_vec(&touched).map_err(std::io::Error::other);
         // Where it is lost the step is run again.
         let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
         written.map_err(|source| Error::Journals { path, source })?;
         if let Some((claims, position)) = &self.claims {
-            let path = self.folder.join(CLAIMED);
+            let path = Journal::beside(&self.path, CLAIMED);
             let bytes = serde_json::to_vec(&claims.of(*position)).map_err(std::io::Error::other);
             let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
             written.map_err(|source| Error::Journals { path, source })?;
@@ -133,8 +127,7 @@ impl Transaction {
     /// The attempt does not count: everything is as it was before it, and it may be made again from its beginning.
     pub(super) fn forget(self) -> Result<(), Error> {
         self.undo.with(|journal| journal.undo(None).map(drop))?;
-        let gone = std::fs::remove_dir_all(&self.folder);
-        gone.map_err(|source| Error::Journals { path: self.folder.clone(), source })?;
+        Journal::remove_all(&self.path).map_err(|source| Error::Journals { path: self.path.clone(), source })?;
         self.release();
         Ok(())
     }
@@ -142,9 +135,15 @@ impl Transaction {
 
 /// Puts everything back. Gives what was changed, by guest path.
 pub(super) fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
+    let changes = changes(journal)?;
+    journal.undo(None)?;
+    Ok(changes)
+}
+
+/// What a step changed, by guest path.
+pub(super) fn changes(journal: &Journal) -> Result<Vec<UndoneChange>, Error> {
     let mut changes: Vec<UndoneChange> = journal.changes()?.iter().map(undone).collect();
     changes.sort();
-    journal.undo(None)?;
     Ok(changes)
 }
 
@@ -159,8 +158,8 @@ fn undone(change: &PathChange) -> UndoneChange {
     UndoneChange { change: name.to_owned(), path: change.guest.clone() }
 }
 
-/// The folder of the journal of an attempt.
-pub(super) fn folder(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
+/// The journal of an attempt.
+pub(super) fn journal(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
     let attempt = if compensates { 0 } else { attempt };
     run.join(JOURNALS).join(format!("{step}.{attempt}"))
 }
@@ -173,7 +172,7 @@ pub(super) fn link(run: &Path, step: &StepId) -> PathBuf {
 
 /// What a step touched, as it was noted at its end.
 pub(super) fn touched(journal: &Path) -> Option<Touched> {
-    serde_json::from_slice(&std::fs::read(journal.join(TOUCHED)).ok()?).ok()
+    serde_json::from_slice(&std::fs::read(Journal::beside(journal, TOUCHED)).ok()?).ok()
 }
 
 /// Whether what a step read and wrote is as it left it, but for paths of which `is_later` says that a later step of its run has written
@@ -194,14 +193,14 @@ pub(super) fn writes(journal: &Path) -> Vec<String> {
 /// Claims again what a step had claimed that is settled.
 pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> Result<(), Error> {
     claims.enter(position, || {});
-    let kept = std::fs::read(journal.join(CLAIMED)).ok();
+    let kept = std::fs::read(Journal::beside(journal, CLAIMED)).ok();
     if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Access)>>(&bytes).ok()) {
         // What is settled has lost nothing.
         kept.iter().for_each(|(path, access)| drop(claims.claim(position, path, *access)));
         return Ok(());
     }
     // It ran alone.
-    if let (Some(touched), true) = (touched(journal), journal.is_dir()) {
+    if let (Some(touched), true) = (touched(journal), journal.is_file()) {
         for (path, access) in Journal::open(journal)?.claims_of(&touched) {
             // What is settled has lost nothing.
             drop(claims.claim(position, &path, access));
@@ -247,7 +246,7 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
         if let Some(mut journal) = Journal::open_if_begun(&path)? {
             journal.undo(None)?;
         }
-        std::fs::remove_dir_all(&path).map_err(failed)?;
+        Journal::remove_all(&path).map_err(failed)?;
     }
     Ok(())
 }
@@ -287,11 +286,18 @@ impl Steps<'_> {
         if !log.is_live()? {
             return Ok(recorded_undo(step.id, log)?.unwrap_or_default());
         }
+        if let Some(changes) = self.earlier.as_ref().and_then(|earlier| earlier.restored.changes(step.id)) {
+            // A rollback before this one has done it; a replay of this one learns it from here.
+            let undone = Undone { changes: changes.clone(), conflicts: Vec::new() };
+            log.note(&Flow::Undone(undone.clone()).of(step.id))?;
+            log.commit()?;
+            return Ok(undone);
+        }
         let Some(journals) = &self.journals else { return Ok(Undone::default()) };
-        let own = folder(&journals.run, step.id, attempt, false);
+        let own = journal(&journals.run, step.id, attempt, false);
         // A run that goes on knows of a result that it had taken before by the link alone.
-        let at = elsewhere.unwrap_or_else(|| if own.is_dir() { own } else { link(&journals.run, step.id) });
-        if !at.is_dir() {
+        let at = elsewhere.unwrap_or_else(|| if own.is_file() { own } else { link(&journals.run, step.id) });
+        if !at.is_file() {
             return Ok(Undone::default());
         }
         let mut journal = Journal::open(&at).map_err(Error::from)?;

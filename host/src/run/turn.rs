@@ -109,6 +109,11 @@ impl Steps<'_> {
                 Permitted::No(denial) => return self.denied(denial, log),
                 Permitted::Waits(pending) => return Ok(Turned::Paused(pending)),
             };
+            if number == 1
+                && let Some(ended) = self.clear(step, so_far, log, report)?
+            {
+                return Ok(ended);
+            }
             let attempt = Attempt {
                 step: step.id,
                 call,

@@ -33,7 +33,7 @@ pub struct UndoConflict {
 }
 
 impl From<Conflict> for UndoConflict {
-    fn from(Conflict { path, what, diff }: Conflict) -> Self {
+    fn from(Conflict { path, what, diff, .. }: Conflict) -> Self {
         Self { path, what, diff }
     }
 }
@@ -91,9 +91,10 @@ fn is_undone(host: &SkillHost, step: &UndoStep) -> bool {
     journal.is_ok_and(|journal| journal.is_undone())
 }
 
-fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathBuf, Error> {
+/// The folder of the journal of a step that can be undone.
+pub(super) fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathBuf, Error> {
     let wrong = |_| Error::Damaged { what: format!("`{}` is no step", step.step) };
     let id = step.step.parse().map_err(wrong)?;
-    let own = transaction::folder(run, &id, step.attempt, false);
-    Ok(if own.is_dir() { own } else { transaction::link(run, &id) })
+    let own = transaction::journal(run, &id, step.attempt, false);
+    Ok(if own.is_file() { own } else { transaction::link(run, &id) })
 }

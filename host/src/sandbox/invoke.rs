@@ -434,7 +434,8 @@ impl<'a> Prepared<'a> {
                 let params = function.params.iter().map(|(name, ty)| (name.as_str(), ty.clone()));
                 (convert::params_to_vals(invocation.input, params).map_err(wrong)?, None)
             }
-            Export::Command { .. } => (Vec::new(), Some(Command::new(tool, invocation.input))),
+            // A program has no tools of the host's own.
+            Export::Command { .. } | Export::Host(_) => (Vec::new(), Some(Command::new(tool, invocation.input))),
         };
         Ok(Self { tool, function, arguments, command })
     }

@@ -75,6 +75,7 @@ impl Program {
             let (interface, function) = match &tool.export {
                 Export::Function { interface, function } => (interface.as_deref(), function.as_str()),
                 Export::Command { interface } => (Some(interface.as_str()), "run"),
+                Export::Host(_) => return Err(link(wasmtime::format_err!("`{name}` is the host itself"))),
             };
             let found = exported(component, interface, function);
             let found = found.ok_or_else(|| link(wasmtime::format_err!("the export of `{name}` is not a function")))?;

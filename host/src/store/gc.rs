@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::index::{Durability, Index, RunFilter, RunRow, RunStatus};
 use super::lock::{LockError, RunLock};
-use super::{COMPONENTS, RUNS, RunStore, StoreError, create_folder, failed};
+use super::{COMPONENTS, JOURNALS, RUNS, RunDir, RunStore, StoreError, create_folder, failed};
 use crate::id::Digest;
 use crate::trace::TRACE_FILE;
 use crate::trace::event::Event;
@@ -82,16 +82,24 @@ pub fn collect(store: &RunStore, options: &GcOptions, now: Duration) -> Result<C
     };
     let ids = store.ids()?;
     let mut ended = 0_usize;
+    // Runs of which a kept one needs something. A run needs only older ones, which come later.
+    let mut needed: BTreeSet<String> = BTreeSet::new();
     for id in &ids {
         let path = store.state().join(RUNS).join(id);
         let fate = fate(&path, rows.get(id), now);
         ended += usize::from(matches!(fate, Fate::Ended));
         let old = options.older_than.is_none_or(|age| changed(&path).is_some_and(|at| now.saturating_sub(at) >= age));
         match fate {
+            Fate::Ended if old && ended > options.keep && needed.contains(id) => {
+                done.spared.push((id.clone(), "a run that stays continues it or has results of it"));
+            }
             Fate::Ended if old && ended > options.keep => remove(store, id, index.as_mut(), options, &mut done)?,
             Fate::Ended => {}
             Fate::Spared(reason) if old => done.spared.push((id.clone(), reason)),
             Fate::Spared(_) => {}
+        }
+        if !done.runs.contains(id) {
+            needed.extend(needs(&path)?);
         }
     }
     done.forgotten = rows.into_keys().filter(|id| ids.binary_search_by(|known| id.cmp(known)).is_err()).collect();
@@ -127,6 +135,23 @@ fn fate(path: &Path, row: Option<&RunRow>, now: Duration) -> Fate {
     }
     // A last event too long for a glance, or none that ends the run.
     Fate::Spared("it has not ended")
+}
+
+/// The runs that a run cannot do without: the one that it continues, to go on; those whose results it has taken, to be undone.
+fn needs(run: &Path) -> Result<BTreeSet<String>, StoreError> {
+    let continued =
+        RunDir::open(run).and_then(|folder| folder.place()).ok().flatten().and_then(|place| place.continues);
+    let mut needed: BTreeSet<String> = continued.into_iter().map(|(run, _)| run).collect();
+    for (path, found) in entries(&run.join(JOURNALS))? {
+        // A link to `runs/<run>/journal/<step>.<attempt>`.
+        if found.is_symlink()
+            && let Ok(target) = fs::read_link(&path)
+            && let Some(name) = target.ancestors().nth(2).and_then(Path::file_name)
+        {
+            needed.insert(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(needed)
 }
 
 /// When a run's trace, else its folder, was written last, as the time since 1970.

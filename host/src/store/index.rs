@@ -47,7 +47,7 @@ const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
 /// `PRAGMA application_id` of our files: `SKHX`.
 const APPLICATION_ID: i64 = 0x534b_4858;
 /// Each takes the file from one version (`PRAGMA user_version`) to the next; the first from nothing to 1.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// Statements that are kept compiled: more than there are.
 const STATEMENTS_KEPT: usize = 64;
 

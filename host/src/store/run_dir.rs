@@ -101,30 +101,42 @@ impl RunDir {
     ///
     /// [`StoreError::Io`].
     pub fn keep_taken_back(&self, by: &str) -> Result<(), StoreError> {
-        let path = self.path.join(TAKEN_BACK);
+        let mut takers = self.takers()?;
         // A rollback that goes on says it again.
-        if self.taken_back()?.is_some() {
+        if takers.iter().any(|taker| taker == by) {
             return Ok(());
         }
-        let written = create_file(&path).and_then(|mut file| {
-            file.write_all(by.as_bytes())?;
-            file.sync_all()
+        takers.push(by.to_owned());
+        let (path, new) = (self.path.join(TAKEN_BACK), self.path.join(format!("{TAKEN_BACK}.new")));
+        let written = fs::File::create(&new).and_then(|mut file| {
+            file.write_all(takers.join("\n").as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
         });
         written.map_err(failed("write", &path))?;
         sync_folder(&self.path)
     }
 
-    /// The run that has taken this one back.
+    /// The run that has taken this one back, the last one where one was not enough.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where what was kept cannot be read.
     pub fn taken_back(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.takers()?.pop())
+    }
+
+    /// The runs that have taken this one back, in their order: each has done what those before it have left.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::taken_back`].
+    pub fn takers(&self) -> Result<Vec<String>, StoreError> {
         let path = self.path.join(TAKEN_BACK);
         if !path.is_file() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(Some(String::from_utf8_lossy(&self.read(&path)?).into_owned()))
+        Ok(String::from_utf8_lossy(&self.read(&path)?).lines().map(str::to_owned).collect())
     }
 
     pub(super) fn create(path: PathBuf, id: String, shared: PathBuf) -> Result<Self, StoreError> {

@@ -8,11 +8,12 @@ use host_tests::{Run, TestHost, plan, policy, step, tree};
 use serde_json::json;
 use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::policy::{ApprovalAnswer, ApprovalRequest};
-use skillhost::store::RunDir;
+use skillhost::store::index::{RunFilter, RunStatus, reindex};
+use skillhost::store::{Index, RunDir};
 use skillhost::trace::verify::verify;
-use skillhost::{Error, GoOnOptions, RunOptions};
+use skillhost::{Durability, Error, GoOnOptions, RunOptions};
 
-use super::{back, changes, digest, fails, files, roll_back, steps_of, undone, with, write};
+use super::{back, changes, digest, fails, files, left, roll_back, steps_of, undone, with, write};
 
 #[test]
 fn a_completed_and_a_failed_run_are_taken_back_afterwards() {
@@ -201,4 +202,69 @@ fn a_step_that_ended_by_itself_is_not_what_is_taken_back_later() {
     let rolled = roll_back(&host, &run);
     assert_eq!(steps_of(&rolled.trace, "undone"), ["first"]);
     assert_eq!(digest(&host.workspace()), before);
+}
+
+#[test]
+fn a_rollback_that_was_incomplete_is_begun_again_and_does_what_was_left() {
+    let compensation = |text: &str| json!({"tool": "files.append", "input": {"path": "/workspace/log", "text": text}});
+    let look = step("look", "files.stat", json!({"path": "/workspace/a"}));
+    let look = with(look, "compensate", compensation("look\n"));
+    let steps = plan([write("over", "a", "another\n"), look, write("new", "new", "new\n")]);
+    let steps = with(steps, "compensate", json!([compensation("all\n")]));
+    let host = files();
+    let run = host.run(&steps).completed();
+    host.write("a", "somebody else\n");
+    let first = roll_back(&host, &run);
+    assert_eq!(first.report.outcome, RunOutcome::RollbackIncomplete, "{:#?}", first.report);
+    assert_eq!(undone(&first.report), [false, true, true]);
+    // What is in the way still is.
+    let second = roll_back(&host, &run);
+    assert_eq!(second.report.outcome, RunOutcome::RollbackIncomplete, "{:#?}", second.report);
+    host.write("a", "another\n");
+    // Whichever of the runs is named, the first one is meant.
+    let third = roll_back(&host, &second);
+    assert_eq!((third.report.outcome, left(&third.report).len()), (RunOutcome::RolledBack, 0), "{:#?}", third.report);
+    assert_eq!(undone(&third.report), [true, true, true]);
+    assert_eq!(std::fs::read_to_string(host.workspace().join("a")).unwrap(), "a\n");
+    assert!(!host.workspace().join("new").exists());
+    // What was compensated is not compensated again.
+    assert_eq!(std::fs::read_to_string(host.workspace().join("log")).unwrap(), "look\nall\n");
+    for rolled in [&first, &second, &third] {
+        host.replay_equals(rolled);
+        verify(rolled.folder()).unwrap();
+    }
+    assert_eq!(run.recorded().takers().unwrap().len(), 3);
+    assert_eq!(status(&host, &run), RunStatus::RolledBack);
+    let again = host.host.roll_back(&run.recorded(), &GoOnOptions::default());
+    assert!(matches!(again, Err(Error::TakenBack { .. })), "{again:?}");
+}
+
+fn status(host: &TestHost, run: &Run) -> RunStatus {
+    let index = Index::existing(&host.state(), Durability::Buffered).unwrap().unwrap();
+    let runs = index.runs(&RunFilter::default()).unwrap();
+    runs.into_iter().find(|row| row.id == run.report.run).unwrap().status
+}
+
+#[test]
+fn a_run_that_waits_or_was_denied_and_is_taken_back_is_so_in_every_list() {
+    let host = TestHost::configured(&policy("", READ_WRITE), &[], |builder| builder.pauses(true));
+    let ask = json!({"id": "ask", "approve": {"message": "go on?"}, "depends_on": ["new"]});
+    let run = host.run(&plan([write("new", "new", "new"), ask.clone()]));
+    assert_eq!((run.report.outcome, status(&host, &run)), (RunOutcome::Paused, RunStatus::Paused));
+    assert_eq!(roll_back(&host, &run).report.outcome, RunOutcome::RolledBack);
+    assert_eq!(status(&host, &run), RunStatus::RolledBack);
+    let of = |status| host.host.store().overview(None, status, 9).unwrap().len();
+    let index = Index::existing(&host.state(), Durability::Buffered).unwrap();
+    let listed = host.host.store().overview(index.as_ref(), Some(RunStatus::Paused), 9).unwrap();
+    assert_eq!((listed.len(), of(None)), (0, 2));
+    assert!(host.host.store().stopped().unwrap().is_empty());
+    // An index that is built again says so as well.
+    reindex(host.host.store(), Durability::Buffered, &|_| Vec::new()).unwrap();
+    assert_eq!(status(&host, &run), RunStatus::RolledBack);
+    let rejects = |_: &ApprovalRequest<'_>| ApprovalAnswer::reject("test", "no");
+    let host = TestHost::configured(&policy("", READ_WRITE), &[], |builder| builder.approver(rejects));
+    let run = host.run(&plan([write("new", "new", "new"), ask]));
+    assert_eq!((run.report.outcome, status(&host, &run)), (RunOutcome::Denied, RunStatus::Denied));
+    assert_eq!(roll_back(&host, &run).report.outcome, RunOutcome::RolledBack);
+    assert_eq!(status(&host, &run), RunStatus::RolledBack);
 }

@@ -39,7 +39,7 @@ pub struct Scenario {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    vec![pure(), files(), rollback(), parallel()]
+    vec![pure(), files(), rollback(), parallel(), undo()]
 }
 
 /// The one of that name.
@@ -262,4 +262,28 @@ fn parallel() -> Scenario {
     let plan = json!({"schema": "skillhost.plan/1", "name": "parallel", "parallel": 2, "seed": 7, "steps": steps,
                       "output": "{{steps.join.bytes}}"});
     Scenario { name: "parallel", about: "two steps at a time, joined", plan, shows: &["step-end"], ends: "completed" }
+}
+
+/// Steps that are taken back by steps, one of them twice in a row, and files that are changed again afterwards.
+fn undo() -> Scenario {
+    let undo = |id: &str, steps: u32| step(id, "sys.undo", json!({ "steps": steps }));
+    let steps = in_order(vec![
+        append("count-1", "one\n"),
+        step("over", "files.write-text", json!({"path": "/workspace/report.txt", "text": "short\n"})),
+        step("move", "files.move", json!({"source": "/workspace/old/keep.txt", "target": "/workspace/empty/kept.txt"})),
+        step("remove-tree", "files.remove", json!({"path": "/workspace/old", "recursive": true})),
+        undo("undo-three", 3),
+        append("count-2", "two\n"),
+        undo("undo-one", 1),
+        append("count-3", "{{steps.undo-one.undone.0.step}}\n"),
+    ]);
+    let plan = json!({"schema": "skillhost.plan/1", "name": "undo", "seed": 7, "steps": steps,
+                      "output": "{{steps.undo-three.undone}}"});
+    Scenario {
+        name: "undo",
+        about: "steps that take back three steps and one",
+        plan,
+        shows: &["undone"],
+        ends: "completed",
+    }
 }

@@ -167,6 +167,7 @@ fn place(export: &Export) -> String {
         Export::Function { interface: Some(interface), function } => format!("{interface}#{function}"),
         Export::Function { interface: None, function } => function.clone(),
         Export::Command { interface } => format!("{interface}#run"),
+        Export::Host(tool) => tool.name().to_owned(),
     }
 }
 

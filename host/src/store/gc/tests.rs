@@ -2,8 +2,8 @@ use std::fs::FileTimes;
 use std::time::SystemTime;
 
 use super::*;
-use crate::store::RunDir;
 use crate::store::index::NewRun;
+use crate::store::{Place, RunDir};
 use crate::trace::samples;
 
 const NOW: Duration = Duration::from_secs(1_900_000_000);
@@ -170,4 +170,30 @@ fn rows_without_a_folder_are_forgotten() {
     let done = collect(&store, &days(20), NOW).unwrap();
     assert_eq!(done.forgotten, ["gone"]);
     assert_eq!(index.runs(&RunFilter::default()).unwrap()[0].id, run.id());
+}
+
+#[test]
+fn what_a_run_that_stays_depends_on_stays_as_well() {
+    let (_folder, store) = state();
+    let [unneeded, first, parent, lender, child] = [90, 80, 70, 60, 1].map(|days| run(&store, true, days));
+    let place = |continues: &RunDir| Place {
+        workspace: PathBuf::from("/workspace"),
+        base: PathBuf::from("/"),
+        continues: Some((continues.id().to_owned(), "resume".to_owned())),
+        policy: None,
+        bundle: None,
+    };
+    child.keep_place(&place(&parent)).unwrap();
+    parent.keep_place(&place(&first)).unwrap();
+    let journals = child.path().join(JOURNALS);
+    fs::create_dir(&journals).unwrap();
+    let target = lender.path().join(JOURNALS).join("step.1");
+    std::os::unix::fs::symlink(target, journals.join("step.link")).unwrap();
+    let done = collect(&store, &days(30), NOW).unwrap();
+    assert_eq!(done.runs, [unneeded.id()]);
+    let spared: Vec<&str> = done.spared.iter().map(|(run, _)| run.as_str()).collect();
+    assert_eq!(spared, [lender.id(), parent.id(), first.id()]);
+    // With the one that needed them they go.
+    let done = collect(&store, &days(1), NOW).unwrap();
+    assert_eq!(done.runs, [child.id(), lender.id(), parent.id(), first.id()]);
 }

@@ -41,6 +41,10 @@ struct Current<'a> {
     run: &'a str,
     status: RunStatus,
     events: u64,
+    /// What the events since add to the row, which is written once for all of them.
+    head: Option<String>,
+    ended: i64,
+    fuel: i64,
 }
 
 impl Index {
@@ -63,7 +67,10 @@ impl Index {
     /// * what SQLite says. Nothing is changed then.
     pub fn commit(&mut self, run: &str, rows: &[Row]) -> Result<Committed, IndexError> {
         let at = clock::utc_now();
-        self.transaction("commit", |db| commit(db, run, rows, Some(&at)))
+        self.transaction("commit", |db| {
+            let changed = commit(db, run, rows, Some(&at))?;
+            let_go(db, changed)
+        })
     }
 
     /// Says what a run is.
@@ -115,8 +122,9 @@ fn created_at(id: &str) -> Option<String> {
     Some(format!("{year}-{month}-{day}T{hour}:{minute}:{rest}"))
 }
 
-/// A commit within a transaction. Without a time, because the trace is read and not lived through, the rows have none.
-pub(super) fn commit(db: Db<'_>, run: &str, rows: &[Row], at: Option<&str>) -> Result<Committed, IndexError> {
+/// A commit within a transaction. Without a time, because the trace is read and not lived through, the rows have none. Gives whether a step
+/// has changed something, see [`let_go`].
+pub(super) fn commit(db: Db<'_>, run: &str, rows: &[Row], at: Option<&str>) -> Result<bool, IndexError> {
     let mut current = current(db, run)?;
     let mut changed = false;
     for row in rows {
@@ -129,18 +137,23 @@ pub(super) fn commit(db: Db<'_>, run: &str, rows: &[Row], at: Option<&str>) -> R
             Row::Status { status, reason } => become_status(db, &mut current, *status, reason)?,
         }
     }
-    if let Some(at) = at {
-        db.execute("UPDATE runs SET updated_at = ?2 WHERE id = ?1", params![run, at])?;
-    }
+    put_sums(db, &mut current, at)?;
+    Ok(changed)
+}
+
+/// What has to be let go once steps have `changed` something: asked once for all commits of a transaction.
+pub(super) fn let_go(db: Db<'_>, changed: bool) -> Result<Committed, IndexError> {
     Ok(Committed { undo_dropped: if changed { undo::drop_oldest(db)? } else { Vec::new() } })
 }
 
-fn put_key(db: Db<'_>, run: &str, step: &str, key: Option<Digest>) -> Result<(), IndexError> {
-    let Some(key) = key else { return Ok(()) };
+/// Writes what the events since have added to the run's row.
+fn put_sums(db: Db<'_>, current: &mut Current<'_>, at: Option<&str>) -> Result<(), IndexError> {
+    let (head, ended, fuel) = (current.head.take(), current.ended, current.fuel);
+    (current.ended, current.fuel) = (0, 0);
     db.execute(
-        "UPDATE steps SET fingerprint = ?3 WHERE run = ?1 AND \
-         position = (SELECT max(position) FROM steps WHERE run = ?1 AND step = ?2)",
-        params![run, step, key.to_string()],
+        "UPDATE runs SET events = ?2, head = coalesce(?3, head), steps = steps + ?4, fuel = fuel + ?5, \
+         updated_at = coalesce(?6, updated_at) WHERE id = ?1",
+        params![current.run, integer(current.events), head, ended, fuel, at],
     )
     .map(drop)
 }
@@ -151,7 +164,7 @@ fn current<'a>(db: Db<'_>, run: &'a str) -> Result<Current<'a>, IndexError> {
     })?;
     let (status, events) = found.ok_or_else(|| IndexError::NoSuchRun { run: run.to_owned() })?;
     let status = RunStatus::from_name(&status).unwrap_or(RunStatus::Unknown);
-    Ok(Current { run, status, events: natural(events) })
+    Ok(Current { run, status, events: natural(events), head: None, ended: 0, fuel: 0 })
 }
 
 fn become_status(db: Db<'_>, current: &mut Current<'_>, to: RunStatus, reason: &str) -> Result<(), IndexError> {
@@ -166,6 +179,7 @@ fn become_status(db: Db<'_>, current: &mut Current<'_>, to: RunStatus, reason: &
 
 fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option<&str>) -> Result<(), IndexError> {
     if event.seq < current.events {
+        put_sums(db, current, None)?;
         rewind(db, current, event.seq)?;
     }
     let EventRow { seq, hash, kind, step, tool, status, reason, json, change } = event;
@@ -177,7 +191,6 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
     )?;
     current.events = event.seq.saturating_add(1);
     let step = step.as_deref().unwrap_or_default();
-    let (mut ended, mut used) = (0_i64, 0_i64);
     match change {
         Change::Nothing => {}
         Change::Header { plan_name, plan, policy, principal } => {
@@ -190,15 +203,23 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
             }
         }
         Change::Begin { attempt, key } => {
-            insert_step(db, run, step, tool.as_deref(), *attempt, StepStatus::Running, Some(seq), None, None)?;
-            put_key(db, run, step, *key)?;
+            insert_step(
+                db,
+                run,
+                step,
+                tool.as_deref(),
+                (*attempt, *key),
+                StepStatus::Running,
+                (Some(seq), None),
+                None,
+            )?;
         }
         Change::Settled(status, key) => {
-            insert_step(db, run, step, tool.as_deref(), 1, *status, Some(seq), Some(seq), at)?;
-            put_key(db, run, step, *key)?;
+            insert_step(db, run, step, tool.as_deref(), (1, *key), *status, (Some(seq), Some(seq)), at)?;
         }
         Change::Denied => {
-            insert_step(db, run, step, tool.as_deref(), 1, StepStatus::Denied, Some(seq), Some(seq), at)?;
+            let seqs = (Some(seq), Some(seq));
+            insert_step(db, run, step, tool.as_deref(), (1, None), StepStatus::Denied, seqs, at)?;
         }
         Change::End { status, fuel, calls } => {
             let fuel = fuel.map(integer);
@@ -212,15 +233,13 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
             if changed == 0 {
                 return Err(IndexError::NoSuchStep { run: run.to_owned(), step: step.to_owned() });
             }
-            (ended, used) = (1, fuel.unwrap_or_default());
+            current.ended += 1;
+            current.fuel += fuel.unwrap_or_default();
         }
         Change::RunEnd { outcome } => become_status(db, current, RunStatus::from(*outcome), "")?,
     }
-    db.execute(
-        "UPDATE runs SET events = ?2, head = ?3, steps = steps + ?4, fuel = fuel + ?5 WHERE id = ?1",
-        params![run, integer(current.events), hash, ended, used],
-    )
-    .map(drop)
+    current.head = Some(hash);
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
@@ -229,16 +248,15 @@ fn insert_step(
     run: &str,
     step: &str,
     tool: Option<&str>,
-    attempt: u32,
+    (attempt, key): (u32, Option<Digest>),
     status: StepStatus,
-    begin: Option<i64>,
-    end: Option<i64>,
+    (begin, end): (Option<i64>, Option<i64>),
     at: Option<&str>,
 ) -> Result<(), IndexError> {
     db.execute(
-        "INSERT INTO steps (run, position, step, tool, attempt, status, begin_seq, end_seq, ended_at) VALUES \
-         (?1, (SELECT coalesce(max(position) + 1, 0) FROM steps WHERE run = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![run, step, tool, attempt.max(1), status.name(), begin, end, at],
+        "INSERT INTO steps (run, position, step, tool, attempt, status, begin_seq, end_seq, ended_at, fingerprint) VALUES \
+         (?1, (SELECT coalesce(max(position) + 1, 0) FROM steps WHERE run = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![run, step, tool, attempt.max(1), status.name(), begin, end, at, key.map(|key| key.to_string())],
     )
     .map(drop)
 }
@@ -251,7 +269,7 @@ fn put_facts(db: Db<'_>, current: &Current<'_>, facts: &StepFacts, at: Option<&s
     let position = match (find()?, status) {
         (Some(position), _) => Some(position),
         (None, Some(status)) => {
-            insert_step(db, run, step, tool.as_deref(), attempt.unwrap_or(1), *status, None, None, at)?;
+            insert_step(db, run, step, tool.as_deref(), (attempt.unwrap_or(1), None), *status, (None, None), at)?;
             find()?
         }
         (None, None) => None,

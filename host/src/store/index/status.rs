@@ -111,12 +111,15 @@ impl RunStatus {
                     matches!(next, Self::Running | Self::Failed | Self::Denied | Self::Refused | Self::Cancelled)
                 }
                 Self::Running => next != Self::Pending,
-                Self::Paused | Self::Unknown => matches!(next, Self::Running | Self::Failed | Self::Cancelled),
-                Self::Completed | Self::Failed | Self::Cancelled => {
+                Self::Paused | Self::Unknown => matches!(
+                    next,
+                    Self::Running | Self::Failed | Self::Cancelled | Self::RolledBack | Self::RollbackIncomplete
+                ),
+                Self::Completed | Self::Failed | Self::Denied | Self::Cancelled => {
                     matches!(next, Self::RolledBack | Self::RollbackIncomplete)
                 }
                 Self::RollbackIncomplete => next == Self::RolledBack,
-                Self::Denied | Self::Refused | Self::RolledBack => false,
+                Self::Refused | Self::RolledBack => false,
             }
     }
 

@@ -1,9 +1,10 @@
-//! A thread that writes the index, so that its commit runs while the caller syncs its trace. Commits that wait at the same time, of
-//! several runs, become one transaction and one sync of the disk; one that is refused takes none of the others with it.
+//! A thread that writes the index, so that no step waits for it. Commits that come soon after each other become one transaction and one
+//! sync of the disk; one that is refused takes none of the others with it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::commit::{self, Committed};
 use super::db::Db;
@@ -21,7 +22,7 @@ pub struct IndexWriter {
 
 /// A commit that is under way.
 #[derive(Debug)]
-#[must_use = "a commit is durable only when its ticket was waited for"]
+#[must_use = "a commit is durable only when its ticket was waited for, and nothing waits for it before"]
 pub struct Ticket(Receiver<Result<Committed, IndexError>>);
 
 enum Job {
@@ -50,13 +51,19 @@ impl IndexWriter {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Hands over what [`Index::commit`] takes, and does not wait for it.
+    /// Hands over what [`Index::commit`] takes, and does not wait for it. It is written with what comes within
+    /// [`limits::INDEX_LINGER_MS`], unless somebody is in a [hurry](Self::hurry).
     pub fn commit(&self, run: &str, rows: Vec<Row>) -> Ticket {
         let (reply, ticket) = sync_channel(1);
         let job = Job::Commit(Commit { run: run.to_owned(), rows, at: clock::utc_now(), reply });
         // Where the thread is gone the job is dropped with its `reply`, which is what the ticket says.
         drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
         Ticket(ticket)
+    }
+
+    /// Begins to write what was handed over: somebody is about to wait for it.
+    pub fn hurry(&self) {
+        drop(self.jobs.as_ref().map(|jobs| jobs.send(Job::Work(Box::new(|_| {})))));
     }
 
     /// Does anything else with the index, after what was handed over before, and waits for it.
@@ -93,6 +100,15 @@ impl Ticket {
     pub fn wait(self) -> Result<Committed, IndexError> {
         self.0.recv().unwrap_or(Err(IndexError::Stopped))
     }
+
+    /// What became of the commit, where that is known by now.
+    pub fn done(&self) -> Option<Result<Committed, IndexError>> {
+        match self.0.try_recv() {
+            Ok(done) => Some(done),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(IndexError::Stopped)),
+        }
+    }
 }
 
 fn serve(mut index: Index, jobs: &Receiver<Job>) {
@@ -103,7 +119,9 @@ fn serve(mut index: Index, jobs: &Receiver<Job>) {
             match job {
                 Job::Commit(commit) => {
                     group.push(commit);
-                    next = if group.len() < limits::INDEX_QUEUE_MAX { jobs.try_recv().ok() } else { None };
+                    // Somebody who is in a hurry says so; until then what comes soon is written with it.
+                    let wait = Duration::from_millis(limits::INDEX_LINGER_MS);
+                    next = if group.len() < limits::INDEX_QUEUE_MAX { jobs.recv_timeout(wait).ok() } else { None };
                 }
                 Job::Work(work) => {
                     write(&mut index, &mut group);
@@ -120,14 +138,21 @@ fn write(index: &mut Index, group: &mut Vec<Commit>) {
     if group.is_empty() {
         return;
     }
-    let alone = group.len() == 1;
-    let written = index.transaction("commit", |db| {
-        group
-            .iter()
-            .map(|one| if alone { put(db, one).map(Ok) } else { put_apart(db, one) })
-            .collect::<Result<Vec<_>, _>>()
+    let together = index.transaction("commit", |db| {
+        let changed = group.iter().try_fold(false, |changed, one| Ok::<_, IndexError>(changed | put(db, one)?))?;
+        commit::let_go(db, changed)
     });
-    match written {
+    let done = match together {
+        Ok(committed) => {
+            let mut done = vec![Ok(Committed::default()); group.len() - 1];
+            done.push(Ok(committed));
+            Ok(done)
+        }
+        Err(error) if group.len() == 1 => Err(error),
+        // Who is refused takes none of the others with it.
+        Err(_) => index.transaction("commit", |db| group.iter().map(|one| put_apart(db, one)).collect()),
+    };
+    match done {
         Ok(done) => {
             for (commit, done) in group.drain(..).zip(done) {
                 // Who does not wait is not told.
@@ -138,14 +163,14 @@ fn write(index: &mut Index, group: &mut Vec<Commit>) {
     }
 }
 
-fn put(db: Db<'_>, one: &Commit) -> Result<Committed, IndexError> {
+fn put(db: Db<'_>, one: &Commit) -> Result<bool, IndexError> {
     commit::commit(db, &one.run, &one.rows, Some(&one.at))
 }
 
 /// One of several: where it is refused, what it did is taken back and the others stay.
 fn put_apart(db: Db<'_>, one: &Commit) -> Result<Result<Committed, IndexError>, IndexError> {
     db.batch("SAVEPOINT one")?;
-    let done = put(db, one);
+    let done = put(db, one).and_then(|changed| commit::let_go(db, changed));
     db.batch(if done.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" })?;
     Ok(done)
 }

@@ -1,0 +1,144 @@
+//! What a transaction costs: steps with each durability beside a bare append and fdatasync of the same disk, steps at one time, and a step
+//! whose result is taken from the record beside its execution.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use skillhost::clock::Stopwatch;
+use skillhost::durability::Durability;
+use skillhost::skills::SkillBytes;
+use skillhost::{GoOnOptions, PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
+
+use crate::{Ours, guests, in_steps, plan};
+
+/// A file that is appended to and synced: the least that anything durable costs.
+pub struct Disk {
+    folder: tempfile::TempDir,
+    file: File,
+}
+
+impl Disk {
+    /// In a fresh folder of the disk that runs are on.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("floor")).unwrap();
+        Self { folder, file }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Appends 1 KiB and waits for the disk. In seconds.
+    pub fn sync(&mut self) -> f64 {
+        let started = Stopwatch::start();
+        self.file.write_all(&[b'x'; 1024]).unwrap();
+        self.file.sync_data().unwrap();
+        started.elapsed().as_secs_f64()
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Steps of one kind.
+pub struct Steps {
+    ours: Ours,
+    plan: PlanDocument,
+    steps: usize,
+}
+
+impl Steps {
+    /// Steps that only compute.
+    pub fn pure(durability: Durability, steps: usize) -> Self {
+        let plan = plan(steps, "add", &json!({ "a": 1, "b": 2 }));
+        Self { ours: Ours::durable(guests::ADD, durability), plan, steps }
+    }
+
+    /// Steps that each overwrite a file.
+    pub fn mutating(durability: Durability, steps: usize) -> Self {
+        let plan = plan(steps, "writes", &json!({ "n": 1, "len": 64 }));
+        Self { ours: Ours::durable(guests::WRITES, durability), plan, steps }
+    }
+
+    /// What one of them takes. In seconds.
+    pub fn run(&self) -> f64 {
+        in_steps(&self.ours.run(&self.plan)).as_secs_f64() / self.steps as f64
+    }
+}
+
+const POLICY: &str = r#"
+schema = "skillhost.policy/1"
+[limits]
+fuel = 9_000_000_000
+deadline_ms = 60_000
+[[grant]]
+skills = ["csv"]
+tools = ["*"]
+[[grant]]
+skills = ["*"]
+tools = ["*"]
+clocks = "real"
+filesystem = [{ host = "{workspace}", guest = "/workspace", access = "read-write" }]
+"#;
+
+fn host(folder: &Path) -> SkillHost {
+    let path = host_tests::repo::component_path("probe");
+    SkillHost::builder()
+        .policy(PolicyDocument::parse(POLICY).unwrap())
+        .workspace(folder.join("workspace"))
+        .state(folder.join("state"))
+        .skill("probe".parse().unwrap(), SkillBytes::File(path))
+        .build()
+}
+
+fn document(plan: &Value) -> PlanDocument {
+    PlanDocument::new(plan.to_string(), PlanFormat::Json, "")
+}
+
+/// Four steps that sleep 200 ms each, by a real clock, four at one time: what all of them take together, as the run's steps.
+pub fn four_at_one_time() -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let steps: Vec<Value> = (0..4)
+        .map(|n| json!({"id": format!("s{n}"), "tool": "probe.run", "input": {"args": ["sleep", "200"]}}))
+        .collect();
+    let plan = json!({"schema": "skillhost.plan/1", "name": "sleeps", "parallel": 4, "steps": steps});
+    let report = host.run(&document(&plan), &RunOptions::default()).unwrap();
+    assert_eq!(report.outcome.name(), "completed", "{:?}", report.failed_step());
+    in_steps(&report)
+}
+
+/// Steps that filter a table of 5 000 rows, and one more that fails until a file is there: what one of them takes when it is executed, and
+/// when a resumed run takes its result from the record. In seconds.
+pub fn executed_and_resumed() -> (f64, f64) {
+    const STEPS: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let rows: String = (0..5_000).map(|n| format!("region-{},{n}\n", n % 7)).collect();
+    let table = format!("region,amount\n{rows}");
+    let step = |n: usize| {
+        json!({"id": format!("s{n}"), "tool": "csv.filter",
+               "input": {"text": "{{inputs.table}}", "column": "region", "operator": "eq", "value": format!("region-{}", n % 7)}})
+    };
+    let mut steps: Vec<Value> = (0..STEPS).map(step).collect();
+    steps.push(json!({"id": "last", "tool": "files.read-text", "input": {"path": "/workspace/key.txt"}}));
+    let plan = json!({"schema": "skillhost.plan/1", "name": "resumed", "inputs": {"table": table}, "steps": steps});
+    let report = host.run(&document(&plan), &RunOptions::default()).unwrap();
+    assert_eq!(report.outcome.name(), "failed", "{:?}", report.problems);
+    let step_time = |us: u64| us as f64 / 1e6 / STEPS as f64;
+    let executed = step_time(report.steps.iter().take(STEPS).map(|step| step.duration_us).sum());
+    std::fs::write(folder.path().join("workspace/key.txt"), "key").unwrap();
+    let run = host.store().find(&report.run).unwrap();
+    let resumed = host.resume(&run, &GoOnOptions::default()).unwrap();
+    assert_eq!(resumed.outcome.name(), "completed", "{:?}", resumed.failed_step());
+    let last = resumed.steps.last().unwrap().duration_us as f64 / 1e6;
+    (executed, (in_steps(&resumed).as_secs_f64() - last) / STEPS as f64)
+}
