@@ -33,6 +33,9 @@ struct Row {
     at_least: bool,
 }
 
+/// What is measured together, by name.
+type Group = (&'static str, fn() -> Vec<Row>);
+
 fn main() -> ExitCode {
     // `cargo bench` hands every bench its own flags; a test run of the benches wants them to build and no more.
     if std::env::args().any(|argument| argument == "--test") {
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     }
     // `cargo bench --bench ratios -- GROUP…` measures only these.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let groups: [(&str, fn() -> Vec<Row>); 4] =
+    let groups: [Group; 4] =
         [("calls", calls), ("scale", scale), ("policy", policy_check), ("transactions", transactions)];
     let groups = groups.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|group| group == name));
     let rows: Vec<Row> = groups.flat_map(|(_, measure)| measure()).collect();

@@ -64,6 +64,7 @@ impl Check {
             plan: Digest::of(b"plan"),
             has_approver: false,
             input: &input,
+            catalog: &skillhost::skill::Catalog::new(),
             compensations: &[],
         };
         let requests = self.steps.iter().map(|(step, tool, index)| StepRequest {

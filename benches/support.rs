@@ -74,9 +74,16 @@ impl Ours {
 
     /// Runs `plan` and removes the run's folder again, so that a bench does not fill the disk.
     pub fn run(&self, plan: &PlanDocument) -> Report {
+        let report = self.keep(plan);
+        std::fs::remove_dir_all(&report.folder).unwrap();
+        report
+    }
+
+    /// Runs `plan` and leaves the run where it is, for what the disk does with files is measured: one that has just had many removed takes
+    /// long to make others.
+    pub fn keep(&self, plan: &PlanDocument) -> Report {
         let report = self.host.run(plan, &RunOptions::default()).unwrap();
         assert_eq!(report.outcome.name(), "completed", "{:?} {:?}", report.problems, report.failed_step());
-        std::fs::remove_dir_all(&report.folder).unwrap();
         report
     }
 

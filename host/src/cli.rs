@@ -12,6 +12,7 @@ mod completions;
 mod demo;
 mod env;
 mod error;
+mod exec;
 pub mod exit;
 mod gc;
 mod history;
@@ -31,6 +32,7 @@ mod reply;
 mod resume;
 mod run;
 mod runs;
+mod schema;
 mod session;
 mod skill;
 mod skills;
@@ -120,6 +122,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Call(call::Call),
+    Exec(exec::Exec),
     Inspect(inspect::Inspect),
     Approve(decide::Approve),
     Reject(decide::Reject),
@@ -141,6 +144,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Gc(gc::Gc),
+    Schema(schema::Schema),
     #[command(subcommand)]
     Skill(skill::SkillCommand),
     Skills(skills::Skills),
@@ -154,6 +158,7 @@ impl Command {
             Self::Run(command) => command.execute(session),
             Self::Check(command) => command.execute(session),
             Self::Call(command) => command.execute(session),
+            Self::Exec(_) => Err(Error::request("`host exec` answers by itself")),
             Self::Inspect(command) => command.execute(session),
             Self::Approve(command) => command.execute(session),
             Self::Reject(command) => command.execute(session),
@@ -170,6 +175,7 @@ impl Command {
             Self::History(command) => command.execute(session),
             Self::Audit(command) => command.execute(session),
             Self::Gc(command) => command.execute(session),
+            Self::Schema(command) => command.execute(),
             Self::Skill(command) => command.execute(session),
             Self::Skills(command) => command.execute(session),
             Self::Demo(command) => command.execute(session),
@@ -192,8 +198,11 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             let session = Session::new(cli.global, env);
-            let result = cli.command.execute(&session);
-            session.finish(result, started)
+            match &cli.command {
+                // It has a form of answers of its own.
+                Command::Exec(exec) => exec.run(&session),
+                command => session.finish(command.execute(&session), started),
+            }
         }
         Err(error) => not_parsed(&error, &args, &env, started),
     };
@@ -205,6 +214,9 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let output = Output::for_usage(env, json);
     if error.use_stderr() {
+        if is_exec(args) {
+            return exec::usage(&error.render().to_string());
+        }
         if json {
             let message = error.render().to_string();
             return output.reply(Err(Error::usage(&message)), started, &[]);
@@ -212,6 +224,21 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
         return output.usage_error(error);
     }
     output.help(error)
+}
+
+/// Whether the command line is one of `host exec`: the first word that is no option. The global options that take a value are few.
+fn is_exec(args: &[OsString]) -> bool {
+    const WITH_VALUE: [&str; 3] = ["--state", "--color", "--durability"];
+    let mut args = args.iter().skip(1);
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        if WITH_VALUE.contains(&text.as_ref()) {
+            args.next();
+        } else if !text.starts_with('-') {
+            return text == "exec";
+        }
+    }
+    false
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::bundle::{Bundle, BundleError};
+use crate::context::RequestContext;
 use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
@@ -23,7 +24,8 @@ use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::scratch::ScratchError;
 use crate::skill::Skill;
-use crate::skills::{SkillBytes, SkillLoader};
+use crate::skills::warm::Warm;
+use crate::skills::{SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
 use crate::{limits, replay, run};
@@ -49,6 +51,8 @@ pub struct SkillHost {
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) observers: Observers,
     pub(crate) cache: ComponentCache,
+    /// Skills that stay loaded, where they shall.
+    pub(crate) warm: Option<Arc<Warm>>,
     /// Where the skills are from, if from a bundle.
     pub(crate) bundle: Option<Arc<Bundle>>,
     engine: OnceLock<Arc<SandboxEngine>>,
@@ -171,6 +175,7 @@ pub struct SkillHostBuilder {
     resolver: Option<Arc<dyn Resolve>>,
     observers: Observers,
     cache: bool,
+    warm: bool,
     bundle: Option<Arc<Bundle>>,
 }
 
@@ -191,6 +196,7 @@ impl Default for SkillHostBuilder {
             resolver: None,
             observers: Observers::default(),
             cache: true,
+            warm: false,
             bundle: None,
         }
     }
@@ -305,6 +311,14 @@ impl SkillHostBuilder {
         self
     }
 
+    /// Whether skills stay loaded and linked between runs, for a program that runs many small plans. What may have changed since is loaded
+    /// again; every step has a sandbox of its own all the same. Default: no.
+    #[must_use]
+    pub const fn keep_warm(mut self, keep: bool) -> Self {
+        self.warm = keep;
+        self
+    }
+
     /// The host. Does no I/O.
     #[must_use]
     pub fn build(self) -> SkillHost {
@@ -324,6 +338,7 @@ impl SkillHostBuilder {
             resolver: self.resolver,
             observers: self.observers,
             cache,
+            warm: self.warm.then(Arc::default),
             bundle: self.bundle,
             engine: OnceLock::new(),
             rehearsal: None,
@@ -347,8 +362,24 @@ pub struct RunOptions {
     /// Whether the plan is only rehearsed: its steps run on throw-away copies of what they may write, without network, nobody is asked for
     /// approval, and no run is kept. What would change is in [`Report::dry_run`]. Default: no.
     pub dry_run: bool,
+    /// What is kept of the run. Default: all of it.
+    pub keep: Keep,
+    /// What the request says that asked for it: guests may ask for that.
+    pub request: Option<Arc<RequestContext>>,
     /// Ends the run from outside.
     pub cancel: CancelToken,
+}
+
+/// What is kept of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Everything: a folder with plan, policy, components and trace, and its place in the index.
+    #[default]
+    All,
+    /// Everything where it may have an effect, or the policy does not allow it, or somebody has to be asked; otherwise the hash of the
+    /// trace's last event alone, in [`Report::head`]. A run has no effect where no grant gives any of its calls folders or network: it can
+    /// be made again from its request.
+    Effects,
 }
 
 /// What may be said for a run that goes on.
@@ -452,8 +483,20 @@ impl SkillHost {
     ///
     /// [`Error::Sandbox`] when it cannot be loaded.
     pub fn inspect(&self, name: &SkillName, skill: &SkillBytes) -> Result<Arc<Skill>, Error> {
-        let loader = SkillLoader::new(self.engine()?, &self.cache);
-        Ok(loader.load(name, skill)?.skill)
+        let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
+        Ok(Arc::clone(&loader.load(name, skill)?.skill))
+    }
+
+    /// A skill that is known without a plan: given to the host, else built in. `None` where there is none of that name.
+    pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<Skill>, SandboxError>> {
+        let load = |source: &SkillBytes| {
+            let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
+            Ok(Arc::clone(&loader.load(name, source)?.skill))
+        };
+        match self.skills.get(name) {
+            Some(given) => Some(load(given)),
+            None => builtin::find(name.as_str()).map(|builtin| load(&builtin)),
+        }
     }
 
     /// Replays a recorded run: same plan, policy and components, host calls answered from the record. Nothing acts.
@@ -504,6 +547,7 @@ impl SkillHost {
             resolver: self.resolver.clone(),
             observers: self.observers.clone(),
             cache: self.cache.clone(),
+            warm: self.warm.clone(),
             bundle: self.bundle.clone(),
             engine: self.engine.clone(),
             rehearsal: self.rehearsal.clone(),

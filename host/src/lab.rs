@@ -69,7 +69,7 @@ impl Recorded {
             let path = run.component(&digest);
             match path.is_file().then(|| loader.load(&name, &SkillBytes::File(path))) {
                 Some(Ok(loaded)) => {
-                    recorded.skills.insert(name, loaded.skill);
+                    recorded.skills.insert(name, std::sync::Arc::clone(&loaded.skill));
                 }
                 Some(Err(error)) => recorded.note(&format!("what its skill `{name}` needs is not known: {error}")),
                 None => recorded.note(&format!("what its skill `{name}` needs is not known: it kept no component")),

@@ -22,6 +22,7 @@
 // L0: the vocabulary.
 pub mod canonical;
 pub mod clock;
+pub mod context;
 pub mod diff;
 pub mod document;
 pub mod durability;
@@ -56,6 +57,7 @@ pub mod host;
 pub mod lab;
 pub mod notify;
 pub mod observe;
+pub mod protocol;
 pub mod replay;
 pub mod run;
 pub mod skills;
@@ -65,8 +67,9 @@ pub mod skills;
 pub mod cli;
 
 pub use bundle::Bundle;
+pub use context::RequestContext;
 pub use durability::Durability;
-pub use host::{Error, GoOnOptions, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
+pub use host::{Error, GoOnOptions, Keep, PolicyDocument, RunOptions, SkillHost, SkillHostBuilder};
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};
 pub use report::Report;

@@ -256,6 +256,20 @@ pub const CONFLICT_DIFF_BYTES_MAX: usize = 16 << 10;
 pub const READS_MAX: usize = 100_000;
 /// Bytes of one structured log record of a guest.
 pub const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
+/// Log records of one invocation that are told to whoever asked; more are only in the trace. They are held in memory until the answer.
+pub const LOGS_KEPT_MAX: usize = 1_000;
+/// Bytes of these records: an answer is read as a whole.
+pub const LOGS_KEPT_BYTES_MAX: usize = 256 << 10;
+/// The end of what a function wrote to stdout or stderr that is told as a log record.
+pub const LOGGED_OUTPUT_BYTES_MAX: usize = 16 << 10;
+/// One request of `host exec`: it is read as a whole before anything is known of it.
+pub const EXEC_REQUEST_BYTES_MAX: usize = 4 << 20;
+/// An id of a request, or of who asks. Long enough for any that is made by a program.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Ids of requests that a session knows: of two that are further apart nobody would know which is meant anyway.
+pub const REQUEST_IDS_SEEN_MAX: usize = 100_000;
+/// Skills that stay loaded between runs. A compiled component takes a few megabytes of address space.
+pub const WARM_SKILLS_MAX: usize = 256;
 /// Frames of a guest's backtrace that are kept.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
@@ -281,6 +295,17 @@ pub const REPORT_STDERR_BYTES_MAX: usize = 2_000;
 /// Milliseconds that a replayed step runs on after its last recorded call, where the recorded one was ended by the clock or from outside.
 /// What it does there is not recorded and so cannot diverge: without a bound, a guest that spun until its deadline would spin as long again.
 pub const REPLAY_TAIL_MS_MAX: u64 = 1_000;
+
+// ---- one step: calls of other tools ----
+
+/// Calls of other tools inside of each other, where a policy does not say less: each has a sandbox, and more than three hide what a plan does.
+pub const CALL_DEPTH_MAX: u64 = 3;
+/// Entries of a grant's `calls`.
+pub const CALLS_MAX: usize = 1_000;
+/// Linear memory of a step and of what it calls that is in use at one time: what one step may be granted.
+pub const CALL_MEMORY_BYTES_MAX: u64 = MEMORY_BYTES_MAX;
+/// Characters of the message of a call that was not made or did not complete. A tool's own error is handed over whole.
+pub const CALL_ERROR_CHARS_MAX: usize = 1_000;
 
 // ---- one step: the network ----
 

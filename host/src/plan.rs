@@ -7,6 +7,7 @@ pub mod document;
 pub(crate) mod draft;
 pub mod flow;
 pub mod schema;
+pub mod one_call;
 pub mod import;
 pub mod source;
 pub mod template;

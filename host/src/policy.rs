@@ -7,6 +7,7 @@ pub mod annotations;
 pub mod approval;
 pub mod budget;
 pub mod decide;
+pub mod delegation;
 pub mod denial;
 pub mod document;
 pub mod explain;
@@ -18,6 +19,7 @@ pub mod proposal;
 pub mod rbac;
 pub mod rules;
 pub mod secrets;
+pub mod wassette;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +38,7 @@ pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
     authorize, authorize_logged, decide,
 };
+pub use delegation::{CallPattern, Callee, Delegated, Delegation, Inside, NotDelegated};
 pub use denial::{Denial, Why};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
@@ -56,6 +59,8 @@ pub const SCHEMA: &str = "skillhost.policy/1";
 pub struct Policy {
     /// The ceilings of every step.
     pub limits: StepLimits,
+    /// `call_depth` of `[limits]`: how many calls of other tools may be inside of each other.
+    pub call_depth: u64,
     /// `[run]`: what all steps together may use.
     pub run: RunBudget,
     /// The grants; the first that names a tool applies to it.
@@ -91,6 +96,10 @@ pub struct Grant {
     pub network: Vec<NetworkRule>,
     /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
     pub env: BTreeMap<String, EnvValue>,
+    /// `config`: what `wasi:config/store` answers, and nothing beyond.
+    pub config: BTreeMap<String, EnvValue>,
+    /// `calls`: the tools of other skills that may be called from inside.
+    pub calls: Vec<CallPattern>,
     /// `approval`; where it is absent, the risk of the tool decides.
     pub approval: Option<Approval>,
     /// The policy's ceilings lowered by the grant's own `limits`.
@@ -109,6 +118,8 @@ impl Grant {
             random: Random::Seeded,
             network: Vec::new(),
             env: BTreeMap::new(),
+            config: BTreeMap::new(),
+            calls: Vec::new(),
             approval: None,
             limits: StepLimits::DEFAULT,
         }
@@ -129,17 +140,26 @@ impl Grant {
         let filesystem =
             self.filesystem.iter().map(|Preopen { host, guest, access }| json!([host, guest, access.name()]));
         let network = self.network.iter().map(NetworkRule::identity);
-        let env = self.env.iter().map(|(name, value)| match value {
-            EnvValue::Text(text) => json!([name, text]),
-            EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
-        });
-        json!({
+        let values = |values: &BTreeMap<String, EnvValue>| -> Value {
+            let value = |(name, value): (&String, &EnvValue)| match value {
+                EnvValue::Text(text) => json!([name, text]),
+                EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
+            };
+            values.iter().map(value).collect()
+        };
+        let calls: Vec<String> = self.calls.iter().map(ToString::to_string).collect();
+        let mut identity = json!({
             "clocks": self.clocks.name(),
-            "env": env.collect::<Vec<_>>(),
+            "config": values(&self.config),
+            "env": values(&self.env),
             "filesystem": filesystem.collect::<Vec<_>>(),
             "network": network.collect::<Vec<_>>(),
             "random": self.random.name(),
-        })
+        });
+        if let (false, Value::Object(members)) = (calls.is_empty(), &mut identity) {
+            members.insert("calls".to_owned(), json!(calls));
+        }
+        identity
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
-    let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, &overview, options);
+    let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, (&overview, &policy), options);
     let replaced: Vec<SkillName> = options.skills.keys().cloned().collect();
     let given = Given {
         inputs: &overview.header.inputs,
@@ -191,7 +191,7 @@ fn load_recorded(
     loader: &SkillLoader<'_>,
     plan: &Outline<'_>,
     recorded: &RunDir,
-    overview: &Overview,
+    (overview, policy): (&Overview, &Policy),
     options: &ReplayOptions,
 ) -> Loaded {
     let mut given = kept(recorded, &overview.header.skills);
@@ -214,7 +214,7 @@ fn load_recorded(
         return loaded;
     }
     given.extend(options.skills.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
-    loader.for_plan(plan, recorded.path(), &given)
+    loader.for_plan_under(plan, (recorded.path(), &given), policy)
 }
 
 fn damaged(what: &str, problems: &[Problem]) -> Error {
@@ -307,7 +307,11 @@ impl StepLog for Replaying {
         let divergence = match self.take()? {
             Some((seq, Event::StepBegin(mut recorded))) => {
                 if replaced {
-                    (recorded.skill, recorded.key) = (begin.skill, begin.key);
+                    recorded.skill = begin.skill;
+                }
+                // What it may call is a part of it.
+                if !self.replaced.is_empty() {
+                    recorded.key = begin.key;
                 }
                 // Older traces do not say it.
                 recorded.key = recorded.key.or(begin.key);
@@ -324,7 +328,8 @@ impl StepLog for Replaying {
             return Err(Error::Damaged { what }.into());
         };
         let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
-        Ok(Turn::Run(Tape::Replay { source, outcome, calls }))
+        let replaced = self.replaced.clone();
+        Ok(Turn::Run(Tape::Replay { source, outcome, calls, replaced }))
     }
 
     fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()> {
@@ -332,6 +337,9 @@ impl StepLog for Replaying {
             let source: Box<dyn Any> = source;
             self.reader = source.downcast().ok();
         }
+        let has_delegated = self.reader()?.take_has_delegated();
+        // What was called may have been another component.
+        self.step_is_replaced |= has_delegated && !self.replaced.is_empty();
         let missed = self.reader()?.skip_calls()?;
         if missed > 0 {
             let what = format!("the replayed step ended where the record has {missed} more host calls");

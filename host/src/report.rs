@@ -13,13 +13,14 @@ use crate::id::{Digest, SnapshotId, StepId, ToolName};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::problem::Problem;
+use crate::sandbox::LogRecord;
 
 /// What happened in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The run's id.
+    /// The run's id; empty where it was not kept: see [`Self::is_kept`].
     pub run: String,
-    /// Its folder.
+    /// Its folder; empty where it was not kept.
     pub folder: PathBuf,
     /// The plan's name; empty where it could not be read.
     pub plan: String,
@@ -94,6 +95,10 @@ pub struct StepReport {
     pub duration_us: u64,
     /// The last that the guest wrote to stderr where the step did not complete and its outcome does not hold it: what a panic says.
     pub stderr: String,
+    /// Whether it failed because its output is not what the plan expects.
+    pub drifted: bool,
+    /// What the guest logged and, of a tool that is a function, what it wrote to stdout and stderr.
+    pub logs: Vec<LogRecord>,
     /// How often it was begun.
     pub attempts: u32,
     /// Why its condition kept it from running.
@@ -156,6 +161,8 @@ impl StepReport {
             memory_bytes: 0,
             duration_us: 0,
             stderr: String::new(),
+            drifted: false,
+            logs: Vec::new(),
             attempts: 0,
             skipped: None,
             reused: None,
@@ -196,6 +203,12 @@ impl Report {
             }
         }
         cost
+    }
+
+    /// Whether there is a run with a folder: not where it was a dry run, nor where nothing was to be kept of it.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        !self.run.is_empty()
     }
 
     /// Whether this step was denied.

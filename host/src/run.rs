@@ -5,6 +5,7 @@ mod again;
 mod ahead;
 mod approval;
 mod attempt;
+mod delegation;
 mod dry;
 mod facts;
 mod go_on;
@@ -24,15 +25,18 @@ mod steps;
 mod transaction;
 mod turn;
 mod undo;
+mod unkept;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::clock::Stopwatch;
+use crate::context::RequestContext;
 use crate::durability::Durability;
-use crate::host::{Error, GoOnOptions, RunOptions, SkillHost};
+use crate::host::{Error, GoOnOptions, Keep, RunOptions, SkillHost};
 use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
@@ -71,6 +75,12 @@ pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     if options.dry_run && host.rehearsal.is_none() {
         return dry_run(host, document, options);
     }
+    if options.keep == Keep::Effects
+        && host.rehearsal.is_none()
+        && let Some(report) = unkept::run(host, document, options)?
+    {
+        return Ok(report);
+    }
     begin(host, document, options, None)
 }
 
@@ -103,13 +113,16 @@ pub(crate) fn continue_with(
     {
         return Err(Error::TakenBack { run: from.id().to_owned(), by: by.to_owned() });
     }
-    let base = from.place()?.map_or_else(|| from.path().to_owned(), |place| place.base);
+    let place = from.place()?;
+    let request = place.as_ref().and_then(|place| place.request.clone()).map(Arc::new);
+    let base = place.map_or_else(|| from.path().to_owned(), |place| place.base);
     let document = from.plan_document()?.at(&base);
     let options = RunOptions {
         inputs: settled.header.inputs,
         principal: Some(settled.header.principal),
         log_only: settled.header.log_only,
         cancel: options.cancel.clone(),
+        request,
         ..RunOptions::default()
     };
     let report = begin(host, &document, &options, Some(earlier))?;
@@ -132,7 +145,7 @@ fn begin(
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
-    folder.keep_place(&Place::of(host, document, earlier.as_ref()))?;
+    folder.keep_place(&Place::of(host, document, earlier.as_ref(), options.request.as_deref()))?;
     phases.done("store");
 
     let prepared = prepare(host, document, options)?;
@@ -147,7 +160,8 @@ fn begin(
     let recorder = Recorder::create(&folder.trace(), Some(BlobStore::new(folder.blobs())))?;
     let resumed = earlier.as_ref().map(|earlier| earlier.run.as_str());
     let log = Recording::new(host, recorder, Ledger::begin(host, &folder, lock, resumed)?);
-    let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
+    let request = options.request.clone();
+    let run = Run { host, log, folder, phases, warnings: prepared.warnings(), request };
     run.drive(document, &prepared, reach, &options.cancel, (earlier, options.reuse))
 }
 
@@ -171,6 +185,8 @@ struct Run<'a> {
     folder: RunDir,
     phases: Phases,
     warnings: Vec<String>,
+    /// What the request says that asked for it.
+    request: Option<Arc<RequestContext>>,
 }
 
 impl Run<'_> {
@@ -204,7 +220,8 @@ impl Run<'_> {
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
                 let journals = Journals::of(self.folder.path(), self.host.durability);
-                let steps = steps.noting(journals).reusing(earlier, reuse.then_some(library));
+                let steps =
+                    steps.asked_by(self.request.as_ref()).noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
                 let mut done = steps.run_all(would_deny, &mut self.log)?;
                 if let Some((step, divergence)) = done.divergence.take() {
@@ -260,10 +277,10 @@ impl Run<'_> {
     }
 
     fn finish(mut self, prepared: &Prepared, done: Done) -> Result<Report, Error> {
-        let Done { outcome, output, steps, begun, denial, would_deny, pending, rollback, .. } = done;
+        let outcome = done.outcome;
         match outcome {
-            RunOutcome::Paused => self.pause(pending.as_ref()),
-            _ => self.note(&Event::RunEnd { outcome, output: output.clone(), steps: begun })?,
+            RunOutcome::Paused => self.pause(done.pending.as_ref()),
+            _ => self.note(&done.end())?,
         }
         settle(self.log.commit())?;
         if let Some(ledger) = self.log.ledger() {
@@ -275,22 +292,11 @@ impl Run<'_> {
         let report = Report {
             run: self.folder.id().to_owned(),
             folder: self.folder.path().to_owned(),
-            plan: prepared.plan_name().to_owned(),
-            snapshot: prepared.snapshot,
-            outcome,
-            output,
-            steps,
-            problems: Vec::new(),
-            denials: denial.into_iter().collect(),
-            log_only: prepared.log_only,
-            would_deny,
-            pending,
-            rollback,
-            dry_run: None,
             head,
             events,
             phases: self.phases.list(),
             warnings: self.warnings,
+            ..done.report(prepared)
         };
         self.folder.keep_timing(&timing(&report))?;
         Ok(report)
@@ -299,7 +305,7 @@ impl Run<'_> {
 
 /// The directories that a plan's calls work in, and how.
 fn lockable(authorized: &AuthorizedPlan, workspace: &Path) -> Vec<(PathBuf, Access)> {
-    let preopens = authorized.calls().flat_map(|call| &call.grant.filesystem);
+    let preopens = authorized.grants().flat_map(|grant| &grant.filesystem);
     let access = |preopen: &Preopen| match preopen.access {
         policy::Access::ReadOnly => Access::Read,
         policy::Access::ReadWrite => Access::ReadWrite,

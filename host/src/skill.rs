@@ -114,8 +114,12 @@ pub enum Need {
     Random,
     /// Nothing; sees what a grant's `env` lists.
     Environment,
+    /// Nothing; sees what a grant's `config` lists.
+    Config,
     /// `network` in a grant: without it the interface is not there at all.
     Network,
+    /// `calls` in a grant to be of use: the tools that may be called.
+    Calls,
     /// The host does not provide it: a component that imports it is refused at load.
     NotProvided,
 }
@@ -187,7 +191,15 @@ pub fn is_own_version(version: &str) -> bool {
 }
 
 /// The host's own interfaces.
-const OWN_PROVIDED: [&str; 2] = ["skillhost:skill/context@0.1.0", "skillhost:skill/log@0.1.0"];
+const OWN_PROVIDED: [(&str, Need); 4] = [
+    ("skillhost:skill/context@0.1.0", Need::Nothing),
+    ("skillhost:skill/log@0.1.0", Need::Nothing),
+    ("skillhost:skill/request@0.1.0", Need::Nothing),
+    ("skillhost:skill/tools@0.1.0", Need::Calls),
+];
+
+/// Drafts that the host provides, because components in use ask for them. Both are the same interface.
+const DRAFTS_PROVIDED: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/store@0.2.0-rc.1"];
 
 /// Splits `wasi:io/poll@0.2.6` into interface and version.
 fn split_version(import: &str) -> (&str, Option<&str>) {
@@ -203,8 +215,11 @@ fn is_wasi_version(version: &str) -> bool {
 /// What an imported interface needs; [`Need::NotProvided`] for all that the host does not know.
 #[must_use]
 pub fn need_of(import: &str) -> Need {
-    if OWN_PROVIDED.contains(&import) {
-        return Need::Nothing;
+    if let Some((_, need)) = OWN_PROVIDED.iter().find(|(own, _)| *own == import) {
+        return *need;
+    }
+    if DRAFTS_PROVIDED.contains(&import) {
+        return Need::Config;
     }
     let (name, version) = split_version(import);
     if !version.is_some_and(is_wasi_version) {
@@ -266,12 +281,18 @@ fn unprovided_hint(import: &str) -> String {
         (OWN_PACKAGE, _) => {
             format!(
                 "of its own interfaces the host provides {}",
-                OWN_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
+                OWN_PROVIDED.map(|(own, _)| format!("`{own}`")).join(", ")
+            )
+        }
+        ("wasi:config", _) => {
+            format!(
+                "of `wasi:config` the host provides {}",
+                DRAFTS_PROVIDED.map(|own| format!("`{own}`")).join(" and ")
             )
         }
         (package, _) if package.starts_with("wasi:") => {
             format!(
-                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `filesystem`, `http`, `io` and `random` 0.2"
+                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `config`, `filesystem`, `http`, `io` and `random` 0.2"
             )
         }
         _ => {

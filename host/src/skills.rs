@@ -1,12 +1,14 @@
 //! From a name to a loaded skill: what the host was given, what the plan names, what is built in, in this order.
 
 pub mod builtin;
+mod callees;
 pub mod pack;
+pub(crate) mod warm;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Component;
 
@@ -14,11 +16,13 @@ use crate::document;
 use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::plan::draft::Outline;
+use crate::policy::Policy;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{Links, Program, SandboxError};
 use crate::skill::{Catalog, Skill, own, unprovided_imports};
+use crate::skills::warm::{Stamp, Warm};
 use crate::store::RunDir;
 
 /// A skill that is not loaded yet.
@@ -43,13 +47,31 @@ pub(crate) struct LoadedSkill {
     pub(crate) manifest: Option<Cow<'static, str>>,
     component: Component,
     pub(crate) warning: Option<String>,
+    local: OnceLock<Arc<Program>>,
+    network: OnceLock<Arc<Program>>,
+}
+
+impl LoadedSkill {
+    /// The skill linked for a reach, once.
+    fn program(&self, engine: &SandboxEngine, links: Links) -> Result<Arc<Program>, SandboxError> {
+        let linked = match links {
+            Links::Local => &self.local,
+            Links::Network => &self.network,
+        };
+        if let Some(program) = linked.get() {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(Program::new(engine, Arc::clone(&self.skill), &self.component, links)?);
+        // Where another thread was faster, its program is the same.
+        Ok(Arc::clone(linked.get_or_init(|| program)))
+    }
 }
 
 /// The skills that a plan uses.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
-    pub(crate) skills: BTreeMap<SkillName, LoadedSkill>,
+    pub(crate) skills: BTreeMap<SkillName, Arc<LoadedSkill>>,
     /// Why skills cannot be used.
     pub(crate) problems: Vec<Problem>,
     /// Skills that could not be loaded or are not those that the plan was written for: what their tools are like is not known.
@@ -62,18 +84,18 @@ impl Loaded {
         &self,
         engine: &SandboxEngine,
         wanted: BTreeSet<(SkillName, Links)>,
-    ) -> Result<BTreeMap<(SkillName, Links), Program>, SandboxError> {
+    ) -> Result<BTreeMap<(SkillName, Links), Arc<Program>>, SandboxError> {
         let mut programs = BTreeMap::new();
         for (name, reach) in wanted {
             if let Some(loaded) = self.skills.get(&name) {
-                let program = Program::new(engine, Arc::clone(&loaded.skill), &loaded.component, reach)?;
+                let program = loaded.program(engine, reach)?;
                 programs.insert((name, reach), program);
             }
         }
         Ok(programs)
     }
 
-    pub(crate) fn add(&mut self, loaded: LoadedSkill) {
+    pub(crate) fn add(&mut self, loaded: Arc<LoadedSkill>) {
         self.catalog.insert(loaded.skill.name.clone(), Arc::clone(&loaded.skill));
         self.skills.insert(loaded.skill.name.clone(), loaded);
     }
@@ -84,15 +106,34 @@ impl Loaded {
 pub(crate) struct SkillLoader<'a> {
     engine: Arc<SandboxEngine>,
     cache: &'a ComponentCache,
+    warm: Option<&'a Warm>,
 }
 
 impl<'a> SkillLoader<'a> {
     pub(crate) const fn new(engine: Arc<SandboxEngine>, cache: &'a ComponentCache) -> Self {
-        Self { engine, cache }
+        Self { engine, cache, warm: None }
+    }
+
+    /// Takes what was loaded before, as long as it is the same.
+    pub(crate) const fn warm(mut self, warm: Option<&'a Warm>) -> Self {
+        self.warm = warm;
+        self
     }
 
     /// Loads one skill.
-    pub(crate) fn load(&self, name: &SkillName, source: &SkillBytes) -> Result<LoadedSkill, SandboxError> {
+    pub(crate) fn load(&self, name: &SkillName, source: &SkillBytes) -> Result<Arc<LoadedSkill>, SandboxError> {
+        let Some(warm) = self.warm else { return self.load_now(name, source).map(Arc::new) };
+        // Taken before the bytes are read: what changes meanwhile is loaded again the next time.
+        let stamp = Stamp::of(source);
+        if let Some(loaded) = warm.get(name, &stamp) {
+            return Ok(loaded);
+        }
+        let loaded = Arc::new(self.load_now(name, source)?);
+        warm.keep(name, stamp, &loaded);
+        Ok(loaded)
+    }
+
+    fn load_now(&self, name: &SkillName, source: &SkillBytes) -> Result<LoadedSkill, SandboxError> {
         let (bytes, manifest) = match source {
             SkillBytes::Memory { component, manifest } => (component.clone(), manifest.clone()),
             SkillBytes::File(path) => {
@@ -110,11 +151,31 @@ impl<'a> SkillLoader<'a> {
             CacheUse::Unusable(reason) => Some(format!("compiled components are not kept: {reason}")),
             _ => None,
         };
-        Ok(LoadedSkill { skill: Arc::new(loaded.skill), bytes, manifest, component: loaded.component, warning })
+        Ok(LoadedSkill {
+            skill: Arc::new(loaded.skill),
+            bytes,
+            manifest,
+            component: loaded.component,
+            warning,
+            local: OnceLock::new(),
+            network: OnceLock::new(),
+        })
+    }
+
+    /// The same as [`Self::for_plan`] with what its steps may call under a policy.
+    pub(crate) fn for_plan_under(
+        &self,
+        plan: &Outline<'_>,
+        (base, given): (&Path, &BTreeMap<SkillName, SkillBytes>),
+        policy: &Policy,
+    ) -> Loaded {
+        let mut loaded = self.for_plan(plan, base, given);
+        self.add_callees(&mut loaded, plan, (base, given), policy);
+        loaded
     }
 
     /// Loads what the plan uses and what it names. A skill that nobody knows is left out: validation says so with a suggestion.
-    pub(crate) fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
+    fn for_plan(&self, plan: &Outline<'_>, base: &Path, given: &BTreeMap<SkillName, SkillBytes>) -> Loaded {
         let mut loaded = Loaded::default();
         let mut problems = Problems::default();
         if given.keys().any(own::is_own) {
@@ -129,10 +190,10 @@ impl<'a> SkillLoader<'a> {
                 continue;
             }
             let source = match (given.get(&name), plan.skills.get(&name)) {
-                (Some(given), _) => given.clone(),
-                (None, Some(source)) => SkillBytes::File(base.join(&source.path)),
+                (Some(given), _) => Cow::Borrowed(given),
+                (None, Some(source)) => Cow::Owned(SkillBytes::File(base.join(&source.path))),
                 (None, None) => match builtin::find(name.as_str()) {
-                    Some(builtin) => builtin,
+                    Some(builtin) => Cow::Owned(builtin),
                     None => continue,
                 },
             };
@@ -179,8 +240,11 @@ fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
 
 /// The skills that recorded `problems` say to be unusable: see [`Loaded::unusable`].
 pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<SkillName> {
+    // These say nothing of the skill that the place names.
+    let unlike = ["import-not-provided", callees::UNKNOWN_CALLEE];
     let is_at = |pointer: &str| {
-        let said = problems.iter().filter(|problem| is_load_problem(problem) && problem.code != "import-not-provided");
+        let said =
+            problems.iter().filter(|problem| is_load_problem(problem) && !unlike.contains(&problem.code.as_str()));
         said.map(|problem| problem.pointer.trim_end_matches("/sha256")).any(|place| place == pointer)
     };
     named(plan).into_iter().filter(|(_, pointer)| is_at(pointer)).map(|(name, _)| name).collect()
@@ -188,15 +252,20 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 3] = ["import-not-provided", "reserved-skill", "skill-unreadable"];
+    const OTHERS: [&str; 4] = ["import-not-provided", "reserved-skill", "skill-unreadable", callees::UNKNOWN_CALLEE];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())
 }
 
+/// Where the manifest of a component may be, in this order.
+fn manifests(component: &Path) -> [PathBuf; 2] {
+    [component.with_extension("toml"), component.with_file_name("skill.toml")]
+}
+
 /// The manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
 pub(crate) fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
-    for manifest in [component.with_extension("toml"), component.with_file_name("skill.toml")] {
+    for manifest in manifests(component) {
         if manifest.is_file() {
             let bytes = document::read_limited(&manifest)?;
             let wrong = |_| Problem::new("not-utf8", "", format!("`{}` is not UTF-8", manifest.display()));

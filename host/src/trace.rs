@@ -69,6 +69,13 @@ pub trait TraceSink: Any + Send {
     /// [`TraceError`] when the event cannot be stored; the run must fail then.
     fn call(&mut self, call: Call<'_>) -> Result<(), TraceError>;
 
+    /// Appends the begin or the end of a call of another tool.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call`].
+    fn delegated(&mut self, event: &event::Event) -> Result<(), TraceError>;
+
     /// Keeps `bytes` so that a later replay can hand them to the guest.
     ///
     /// # Errors
@@ -88,6 +95,27 @@ pub trait TraceSource: Any + Send {
     ///
     /// [`TraceError`] when the trace cannot be read.
     fn next_call(&mut self) -> Result<Option<RecordedCall>, TraceError>;
+
+    /// Where a call of another tool begins or ends next, that event and its number, without taking it.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] when the trace cannot be read.
+    fn delegated(&mut self) -> Result<Option<(u64, event::Event)>, TraceError>;
+
+    /// Whether a host call comes next.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn has_call(&mut self) -> Result<bool, TraceError>;
+
+    /// Takes the event that [`Self::delegated`] shows.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn take_delegated(&mut self) -> Result<(), TraceError>;
 
     /// The bytes of a blob, checked against the digest.
     ///

@@ -124,3 +124,38 @@ fn capabilities_are_mapped_on_the_command_line() {
     assert_eq!(steps[0], json!({"id": "create", "tool": "cloud.create-db", "input": {"name": "db"}}));
     assert_eq!(steps[1]["input"], json!({"database": "{{steps.create.database-name}}"}));
 }
+
+const WASSETTE: &str = "version: \"1.0\"\ndescription: Tells the weather\npermissions:\n  storage:\n    allow:\n      \
+    - { uri: 'fs://workspace/**', access: [read, write] }\n      - { uri: 'fs:///srv/maps/**', access: [read] }\n  \
+    network:\n    allow:\n      - host: api.example.com\n  environment:\n    allow:\n      - key: API_KEY\n  \
+    resources:\n    limits: { cpu: 500m, memory: 256Mi }\n";
+
+#[test]
+fn a_policy_of_wassette_becomes_one_grant() {
+    let program = Program::new();
+    program.write("policy.yaml", WASSETTE);
+    let ended = program.run(&["policy", "import", "policy.yaml", "--skill", "weather"]);
+    assert_eq!(ended.code, 0);
+    assert_snapshot!("import_wassette", ended.all());
+    program.write("policy.toml", &ended.stdout);
+    let checked = program.run(&["policy", "check", "policy.toml"]);
+    assert_eq!((checked.code, checked.stdout.as_str()), (0, "ok: policy.toml, 1 grant\n"));
+    let (code, envelope) = program.json(&["policy", "import", "policy.yaml", "--skill", "weather"]);
+    assert_eq!((code, envelope["result"]["policy"].as_str()), (0, Some(ended.stdout.as_str())));
+    assert_eq!(envelope["result"]["changes"].as_array().unwrap().len(), ended.stderr.lines().count());
+    let nobody = program.run(&["policy", "import", "policy.yaml"]);
+    assert!(nobody.code == 2 && nobody.stderr.contains("--skill NAME"), "{}", nobody.all());
+}
+
+#[test]
+fn what_wassette_allows_and_this_host_cannot_is_refused_with_its_line() {
+    let program = Program::new();
+    program
+        .write("policy.yaml", WASSETTE.replace("fs:///srv/maps/**", "fs:///srv/*/maps").replace("500m", "1, gpu: 1"));
+    let ended = program.run(&["policy", "import", "policy.yaml", "--skill", "weather"]);
+    assert_eq!(ended.code, 2);
+    assert_snapshot!("import_wassette_bad", ended.all());
+    program.write("policies.yaml", "rules: []\n");
+    let rules = program.run(&["policy", "import", "policies.yaml", "--skill", "weather"]);
+    assert!(rules.code == 2 && rules.stderr.contains("of no single skill"), "{}", rules.all());
+}

@@ -3,7 +3,9 @@
 
 mod bundles;
 mod commands;
+mod delegation;
 mod dry_run;
+mod exec;
 mod import;
 mod inputs;
 mod network;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use host_tests::test_host::share_cache;
 use serde_json::Value;
@@ -47,14 +47,45 @@ impl Program {
 
     /// The same with these variables.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
-        let output = Command::new(env!("CARGO_BIN_EXE_host-under-test"))
-            .args(args)
-            .env_clear()
+        let output = self
+            .command(args)
             .envs(variables.iter().copied())
-            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()
             .expect("the program starts");
+        self.ended(args, output)
+    }
+
+    /// The program with nothing of this process's environment, not yet started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_host-under-test"));
+        command.args(args).env_clear().current_dir(self.folder.path());
+        command
+    }
+
+    /// The same with this on stdin.
+    pub(crate) fn piped(&self, args: &[&str], stdin: &str) -> Ended {
+        let mut command = self.command(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut input = child.stdin.take().expect("a pipe");
+        let text = stdin.to_owned();
+        // It may answer before it has read everything, or end without reading.
+        let writing = std::thread::spawn(move || input.write_all(text.as_bytes()).is_ok());
+        let output = child.wait_with_output().expect("it ends");
+        writing.join().expect("written, or not wanted");
+        self.ended(args, output)
+    }
+
+    /// What a shell makes of a line, in which the program is `$HOST`.
+    pub(crate) fn shell(&self, line: &str) -> Ended {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).env_clear().env("HOST", env!("CARGO_BIN_EXE_host-under-test"));
+        let output = command.env("PATH", "/usr/bin:/bin").current_dir(self.folder.path()).output().expect("a shell");
+        self.ended(&[line], output)
+    }
+
+    fn ended(&self, args: &[&str], output: Output) -> Ended {
         let text = |bytes: Vec<u8>| self.named(&String::from_utf8(bytes).expect("UTF-8"));
         let ended = Ended {
             code: output.status.code().expect("it was not killed"),

@@ -77,3 +77,28 @@ fn the_example_with_a_server_gets_what_its_policy_grants_and_nothing_else() {
     host.replay_equals(&run);
     host.replay_equals(&refused);
 }
+
+#[test]
+fn the_example_that_calls_other_skills_has_no_file_of_its_own() {
+    let folder = repo::root().join("examples/delegation");
+    let policy = repo::text("examples/delegation/policy.toml");
+    let wit = repo::text("examples/delegation/brief/wit/deps/skillhost/skill.wit");
+    assert_eq!(wit, repo::text("wit/skill.wit"), "run examples/delegation/brief/build");
+    let run = |policy: &str| {
+        let host = TestHost::new(policy);
+        tree::copy(&folder.join("data"), &host.workspace().join("data"));
+        let report = host.host.run(&PlanDocument::read(&folder.join("plan.json")).unwrap(), &RunOptions::default());
+        let report = report.unwrap();
+        let recorded = host.host.store().find(&report.run).unwrap();
+        assert_eq!(host.host.replay(&recorded, &ReplayOptions::default()).unwrap().divergence, None);
+        report
+    };
+    let report = run(&policy);
+    assert_eq!((report.outcome, report.output), (RunOutcome::Completed, json!("north: 150\nsouth: 80.5\n")));
+    // Without the entry, or without the grant of the callee.
+    for (what, with) in [("\"files.read-text\", ", ""), ("read-*", "list")] {
+        let report = run(&policy.replace(what, with));
+        let Some(Outcome::Failed { error }) = &report.steps[0].outcome else { panic!("{report:#?}") };
+        assert_eq!(error["tag"], "denied", "{error}");
+    }
+}

@@ -147,6 +147,8 @@ fn outcome<'a>(run: &'a Run, id: &str) -> Option<&'a Outcome> {
 fn journals(run: &Run) -> Vec<String> {
     let journals = std::fs::read_dir(run.folder().join("journal")).unwrap();
     let mut journals: Vec<String> = journals.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
+    // What is beside them goes on otherwise.
+    journals.retain(|name| name.rsplit_once('.').is_some_and(|(_, attempt)| attempt.parse::<u32>().is_ok()));
     journals.sort();
     journals
 }

@@ -31,6 +31,17 @@ pub fn wit() -> &'static Resolve {
         resolve.push_dir(repo::dependency("wasmtime-wasi-http").join("wit")).expect("WASI's WIT is read");
         let own = repo::text("wit/skill.wit");
         resolve.push_str("skill.wit", &own).expect("the host's WIT is read");
+        for version in ["0.2.0-draft", "0.2.0-rc.1"] {
+            let config = format!(
+                "package wasi:config@{version};
+                 interface store {{
+                   variant error {{ upstream(string), io(string) }}
+                   get: func(key: string) -> result<option<string>, error>;
+                   get-all: func() -> result<list<tuple<string, string>>, error>;
+                 }}"
+            );
+            resolve.push_str("config.wit", &config).expect("the WIT of settings is read");
+        }
         resolve
     })
 }

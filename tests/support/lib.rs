@@ -8,6 +8,7 @@ pub mod dns;
 pub mod guest;
 pub mod http_guest;
 pub mod plan;
+pub mod relay;
 pub mod repo;
 pub mod server;
 pub mod test_host;

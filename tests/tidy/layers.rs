@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 5] = [
         "id",
         "json",
         "document",
+        "context",
         "durability",
         "outcome",
         "types",
@@ -25,7 +26,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["skill", "plan", "validate", "flow", "policy", "trace"],
     &["journal", "sandbox", "store", "scratch", "scaffold", "report"],
-    &["notify", "observe", "skills", "bundle", "host", "run", "replay", "lab"],
+    &["notify", "observe", "skills", "bundle", "host", "run", "replay", "protocol", "lab"],
     &["cli"],
 ];
 

@@ -21,6 +21,10 @@ pub struct Env {
     /// `HOST_APPROVAL_WEBHOOK`: the URL that is told of what waits for a person where neither plan nor policy names one. Who messages are
     /// from is signed with `HOST_APPROVAL_SECRET`, which is looked at when the first is sent.
     pub approval_webhook: Option<OsString>,
+    /// `HOST_PRETTY_JSON`, or `AIEL_PRETTY_JSON`: whether answers of `host exec` are indented, whatever its options say.
+    pub pretty_json: Option<bool>,
+    /// `HOST_AUTO_CTX`, or `AIEL_AUTO_CTX`: whether `host exec` looks for who asks, whatever its options say.
+    pub auto_ctx: Option<bool>,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Whether stdin is a terminal.
@@ -40,12 +44,15 @@ impl Env {
     #[must_use]
     pub fn of_process() -> Self {
         let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let flag = |names: &[&str]| names.iter().find_map(|name| var(name)).and_then(|value| truth(&value));
         let dumb = var("TERM").is_some_and(|term| term == "dumb");
         Self {
             state: var("HOST_STATE"),
             policy: var("HOST_POLICY"),
             bundle: var("HOST_BUNDLE_ROOT").or_else(|| var("EP_FILES_ROOT")),
             approval_webhook: var(WEBHOOK),
+            pretty_json: flag(&["HOST_PRETTY_JSON", "AIEL_PRETTY_JSON"]),
+            auto_ctx: flag(&["HOST_AUTO_CTX", "AIEL_AUTO_CTX"]),
             no_color: var("NO_COLOR").is_some() || dumb,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -75,5 +82,14 @@ impl Env {
     /// The value of a variable that holds a secret, as its bytes.
     pub(crate) fn secret(&self, name: &str) -> Option<Vec<u8>> {
         self.secrets.and_then(|variable| variable(name)).map(OsString::into_encoded_bytes)
+    }
+}
+
+/// What a variable says that is on or off; nothing where it says something else.
+fn truth(value: &std::ffi::OsStr) -> Option<bool> {
+    match value.to_str()?.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
     }
 }

@@ -89,6 +89,12 @@ impl Exit {
         }
     }
 
+    /// The one of that code; [`Self::Internal`] where there is none.
+    #[must_use]
+    pub fn of_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Internal)
+    }
+
     /// What it means, for people.
     #[must_use]
     pub const fn meaning(self) -> &'static str {

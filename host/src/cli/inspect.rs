@@ -228,7 +228,9 @@ const fn needs(import: &Import) -> &'static str {
         Need::Clocks => "virtual time, or real with `clocks = \"real\"`",
         Need::Random => "seeded bytes, or real with `random = \"real\"`",
         Need::Environment => "sees the variables that a grant lists in `env`",
+        Need::Config => "is told the settings that a grant lists in `config`",
         Need::Network => "sends what a grant's `network` allows; without one it is not there",
+        Need::Calls => "calls the tools that a grant lists in `calls`",
         Need::NotProvided => "is not provided: the skill cannot be loaded",
     }
 }

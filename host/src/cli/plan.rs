@@ -117,7 +117,7 @@ fn once<T: Clone>(pairs: &[(String, T)], option: &str) -> Result<BTreeMap<String
 }
 
 /// A change on one line.
-fn said(change: &Change) -> String {
+pub(crate) fn said(change: &Change) -> String {
     let short = |value: &serde_json::Value| {
         let text = canonical::to_string(value);
         let mut short: String = text.chars().take(60).collect();

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::plan::said;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session, read_policy};
 use crate::cli::{policy_init, policy_lab};
-use crate::policy::{Explanation, Verdict, rbac};
+use crate::id::SkillName;
+use crate::policy::{Explanation, Verdict, rbac, wassette};
 use crate::report::human::{Append as _, counted};
 use crate::{document, json};
 
@@ -41,11 +43,15 @@ pub(crate) struct Check {
     file: PathBuf,
 }
 
-/// Writes the ordered rules of a `policies.yaml` (principal, capabilities, decision; the first match decides) as Cedar rules
+/// Writes a policy of another system as one of this host: Wassette's `policy.yaml` as a policy with one grant, the ordered rules of a
+/// `policies.yaml` (principal, capabilities, decision; the first match decides) as Cedar rules
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
-    /// The rules: a YAML or JSON file
+    /// The policy or the rules: a YAML or JSON file
     file: PathBuf,
+    /// The skill that a policy of Wassette is of
+    #[arg(long, value_name = "NAME")]
+    skill: Option<SkillName>,
 }
 
 impl Policy {
@@ -53,7 +59,7 @@ impl Policy {
         match self {
             Self::Explain(explain) => explain.execute(session),
             Self::Check(check) => check.execute(),
-            Self::Import(import) => import.execute(),
+            Self::Import(import) => import.execute(session),
             Self::Init(init) => init.execute(),
             Self::Replay(replay) => replay.execute(session),
             Self::Suggest(suggest) => suggest.execute(session),
@@ -101,11 +107,27 @@ impl Check {
 }
 
 impl Import {
-    fn execute(&self) -> Result<Reply, Error> {
+    fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let name = self.file.display().to_string();
         let wrong = |problems| Error::document(&name, problems);
         let bytes = document::read_limited(&self.file).map_err(|problem| wrong(vec![problem]))?;
         let read = json::parse_yaml(&bytes).map_err(|problem| wrong(vec![problem]))?;
+        if wassette::is_one(&read) {
+            let Some(skill) = &self.skill else {
+                let error = Error::new(Exit::Request, format!("{name} is a policy of one component"));
+                return Err(error.hint("say which skill it is for: `--skill NAME`"));
+            };
+            let imported = wassette::import(&read, skill).map_err(|mut problems| {
+                json::locate(&bytes, &mut problems);
+                wrong(problems)
+            })?;
+            imported.changes.iter().for_each(|change| session.output.say("changed", &said(change)));
+            let result = serde_json::json!({ "policy": imported.text, "changes": imported.changes });
+            return Ok(Reply::new(imported.text, result));
+        }
+        if self.skill.is_some() {
+            return Err(Error::new(Exit::Request, format!("{name} is a list of rules, which is of no single skill")));
+        }
         let rules = rbac::import(&read).map_err(wrong)?;
         Ok(Reply::new(rules.clone(), serde_json::json!({ "rules": rules })))
     }

@@ -128,6 +128,11 @@ impl Session {
         RunStore::at(self.state())
     }
 
+    /// The environment.
+    pub(crate) const fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// What survives a power failure.
     pub(crate) fn durability(&self) -> Durability {
         self.global.durability.into()

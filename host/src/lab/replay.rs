@@ -19,6 +19,7 @@ use crate::policy::{
     Access, Caller, Clocks, Decision, Demands, Exhausted, Grant, Policy, Preopen, Random, Spent, StepRequest,
     authorize, decide,
 };
+use crate::skill::Catalog;
 
 /// What the other policy changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,13 +140,18 @@ pub fn compare<'r>(runs: impl IntoIterator<Item = &'r Recorded>, policy: &Policy
                 comparison.push(finding);
             }
         }
-        let mut spent = Spent::default();
-        for (index, step) in run.usage.steps.iter().enumerate() {
-            comparison.steps += 1;
+        let (mut spent, mut index) = (Spent::default(), 0);
+        for step in &run.usage.steps {
             let mut asked = Asked { run, step, comparison: &mut comparison };
             asked.all(policy);
+            // What was called from inside of a step is part of it.
+            if step.depth > 0 {
+                continue;
+            }
             asked.budget(policy, index, &spent);
             spent.add(step.used.fuel, step.used.host_calls);
+            comparison.steps += 1;
+            index += 1;
         }
     }
     comparison
@@ -192,6 +198,7 @@ fn allows<'p>(
         plan: header.plan,
         has_approver: true,
         input: &input,
+        catalog: &Catalog::new(),
         compensations: &[],
     };
     let limits = &LimitsDocument::NONE;
@@ -255,6 +262,12 @@ impl Asked<'_> {
         for (path, touch) in &self.step.touched {
             self.path(index, grant, old, path, touch);
         }
+        for (called, seq) in &self.step.calls {
+            if !grant.calls.iter().any(|pattern| pattern.names(called)) {
+                let why = format!("grant {index} does not list it in `calls`");
+                self.say(Some(*seq), Change::Denies, format!("call of `{called}`"), why);
+            }
+        }
         self.requests(index, grant);
         let real = |grant: &Grant| (grant.clocks == Clocks::Real, grant.random == Random::Real);
         let (had, has) = (old.map_or((false, false), real), real(grant));
@@ -275,6 +288,10 @@ impl Asked<'_> {
                 let what = format!("the environment variable `{name}`");
                 self.say(None, Change::Denies, what, format!("grant {index} does not list it in `env`"));
             }
+        }
+        for key in self.step.config.iter().flatten().filter(|key| !grant.config.contains_key(*key)) {
+            let what = format!("the setting `{key}`");
+            self.say(None, Change::Denies, what, format!("grant {index} does not list it in `config`"));
         }
         self.limits(index, grant);
     }

@@ -68,6 +68,8 @@ struct Wants {
     random: bool,
     network: Vec<NetworkRule>,
     env: BTreeMap<String, EnvValue>,
+    config: BTreeMap<String, EnvValue>,
+    calls: BTreeSet<ToolName>,
     approval: Option<Approval>,
     limits: BTreeMap<&'static str, u64>,
 }
@@ -148,6 +150,7 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
             add_request(&mut wants.network, had, request);
         }
         add_needed_rules(&mut wants.network, had, &needs);
+        wants.calls.extend(step.calls.keys().cloned());
         wants.clocks |= needs.clocks || (had.clocks == Clocks::Real && step.clocks > 0);
         wants.random |= needs.random || (had.random == Random::Real && step.random > 0);
         let seen =
@@ -155,6 +158,9 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
         wants
             .env
             .extend(had.env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())));
+        let told = |key: &String| step.config.as_ref().is_some_and(|told| told.contains(key));
+        let config = had.config.iter().filter(|(key, _)| told(key));
+        wants.config.extend(config.map(|(key, value)| (key.clone(), value.clone())));
         // Whether somebody is asked is not for a run to say: it stays what it was, where it says more than the tool's risk does.
         let risk = run.skill(tool).and_then(|skill| skill.tool(tool.function())).and_then(|tool| tool.annotations.risk);
         let is_risky = matches!(risk, Some(Risk::High | Risk::Critical));

@@ -13,7 +13,7 @@ use crate::id::{Digest, StepId, ToolName};
 use crate::limits::{self, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::trace::TraceError;
-use crate::trace::event::{CallEvent, Event, Header, StepBegin, StepEnd};
+use crate::trace::event::{CallEvent, DelegateBegin, Event, Header, StepBegin};
 use crate::trace::reader::Reader;
 
 /// What a run used.
@@ -46,6 +46,11 @@ pub struct StepUsage {
     pub grant: u64,
     /// The limits that applied.
     pub limits: StepLimits,
+    /// How many calls of tools it is inside of: 0 for what the plan calls. What is called from inside of a step is listed as one that ends
+    /// before it.
+    pub depth: u64,
+    /// The tools that it called from inside, with the first event of each.
+    pub calls: BTreeMap<ToolName, u64>,
     /// The guest paths of the folders that it was shown.
     pub folders: BTreeSet<String>,
     /// What it did to files and folders, by guest path.
@@ -58,6 +63,8 @@ pub struct StepUsage {
     pub random: u64,
     /// The names of the variables that it was shown, those of a program's own input among them; `None` where it did not look.
     pub env: Option<BTreeSet<String>>,
+    /// The settings that it was told of; `None` where it did not ask.
+    pub config: Option<BTreeSet<String>>,
     /// Whether it asked for the folder that it starts in, which is the first of the grant: relative paths mean something below it.
     pub asks_where_it_starts: bool,
     /// What it used of its limits, as far as a trace says.
@@ -146,27 +153,45 @@ impl Usage {
             return Err(TraceError::Truncated { last: None });
         };
         let mut usage = Self { header, steps: Vec::new(), denied: Vec::new(), outcome: None };
-        let mut open: Option<Following> = None;
+        // The step's own tool, and what it called that has not ended.
+        let mut open: Vec<Following> = Vec::new();
         let mut touched = 0_usize;
         let mut approved = false;
         while let Some(line) = reader.next_line()? {
             let (seq, bytes) = (line.seq(), line.text().len() as u64 + 1);
-            match (line.event()?, &mut open) {
+            match (line.event()?, open.last_mut()) {
                 (Event::Approval(approval), _) => approved = approval.answer.approved,
-                (Event::StepBegin(begin), _) => open = Some(Following::new(begin, std::mem::take(&mut approved))),
+                (Event::StepBegin(begin), _) => open = vec![Following::new(begin, std::mem::take(&mut approved))],
+                (Event::DelegateBegin(begin), Some(caller)) => {
+                    let callee = caller.calls((seq, bytes), begin);
+                    open.push(callee);
+                }
+                (Event::DelegateEnd(end), Some(_)) => {
+                    if let Some(mut callee) = open.pop() {
+                        callee.usage.used.trace_bytes = callee.usage.used.trace_bytes.saturating_add(bytes);
+                        if let Some(caller) = open.last_mut() {
+                            caller.includes(&callee);
+                        }
+                        let callee = callee.ended(end.outcome, Some(end.fuel), end.calls);
+                        touched += callee.touched.len() + callee.requests.len();
+                        usage.steps.push(callee);
+                    }
+                }
                 (Event::Call(call), Some(step)) => {
                     step.call(seq, bytes, &call);
                     let found = step.usage.touched.len()
                         + step.usage.requests.len()
-                        + step.usage.env.as_ref().map_or(0, BTreeSet::len);
+                        + step.usage.env.as_ref().map_or(0, BTreeSet::len)
+                        + step.usage.config.as_ref().map_or(0, BTreeSet::len);
                     if touched + found > touched_max {
                         let what = format!("the run touches more than {touched_max} paths, URLs and variables");
                         return Err(TraceError::Event { seq, line: seq.saturating_add(1), what });
                     }
                 }
-                (Event::StepEnd(end), following) => {
-                    if let Some(step) = following.take() {
-                        let step = step.ended(end);
+                (Event::StepEnd(end), _) => {
+                    // What ended with the step comes before it, as what ended by itself does.
+                    while let Some(step) = open.pop() {
+                        let step = step.ended(end.outcome.clone(), end.fuel, end.calls);
                         touched += step.touched.len() + step.requests.len();
                         usage.steps.push(step);
                     }
@@ -177,7 +202,7 @@ impl Usage {
             }
         }
         // A run that was killed has a step that never ended: what it did until then counts.
-        usage.steps.extend(open.map(|step| step.usage));
+        usage.steps.extend(open.into_iter().rev().map(|step| step.usage));
         Ok(usage)
     }
 }
@@ -234,12 +259,15 @@ impl Following {
             approved,
             grant,
             limits,
+            depth: 0,
+            calls: BTreeMap::new(),
             folders: BTreeSet::new(),
             touched: BTreeMap::new(),
             requests: BTreeMap::new(),
             clocks: 0,
             random: 0,
             env: None,
+            config: None,
             asks_where_it_starts: false,
             used: Used::default(),
             outcome: None,
@@ -247,18 +275,37 @@ impl Following {
         Self { usage, descriptors: BTreeMap::new(), outputs: BTreeMap::new(), written: [0; 2] }
     }
 
-    fn ended(mut self, end: StepEnd) -> StepUsage {
+    /// What a tool does that this one calls.
+    fn calls(&mut self, (seq, bytes): (u64, u64), begin: DelegateBegin) -> Self {
+        self.usage.calls.entry(begin.tool.clone()).or_insert(seq);
+        let DelegateBegin { depth, tool, skill, input, grant, rules } = begin;
+        let (step, limits) = (self.usage.step.clone(), self.usage.limits);
+        let (attempt, key, compensates) = (1, None, false);
+        let mut callee =
+            Self::new(StepBegin { step, tool, attempt, skill, input, key, compensates, grant, rules, limits }, false);
+        callee.usage.depth = depth;
+        callee.usage.used.trace_bytes = bytes;
+        callee
+    }
+
+    /// What was called is in the same trace.
+    const fn includes(&mut self, callee: &Self) {
+        let used = &mut self.usage.used.trace_bytes;
+        *used = used.saturating_add(callee.usage.used.trace_bytes);
+    }
+
+    fn ended(mut self, outcome: Outcome, fuel: Option<u64>, calls: u64) -> StepUsage {
         let used = &mut self.usage.used;
-        used.fuel = end.fuel;
-        used.host_calls = end.calls;
-        used.output_bytes = match &end.outcome {
+        used.fuel = fuel;
+        used.host_calls = calls;
+        used.output_bytes = match &outcome {
             Outcome::Completed { output: value } | Outcome::Failed { error: value } => {
                 canonical::to_vec(value).len() as u64
             }
             _ => 0,
         };
         used.stdio_bytes = self.written.into_iter().max().unwrap_or_default();
-        self.usage.outcome = Some(end.outcome);
+        self.usage.outcome = Some(outcome);
         self.usage
     }
 
@@ -274,6 +321,7 @@ impl Following {
             "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => self.usage.random += 1,
             "wasi:cli/environment" if function == "get-environment" => self.environment(call),
             "wasi:cli/environment" if function == "initial-cwd" => self.usage.asks_where_it_starts = true,
+            "wasi:config/store" => self.config(function, call),
             "wasi:cli/stdout" => self.output(0, call),
             "wasi:cli/stderr" => self.output(1, call),
             "wasi:io/streams" => self.stream(function, call),
@@ -360,6 +408,20 @@ impl Following {
         let pairs = call.result.get("ok").and_then(Value::as_array).into_iter().flatten();
         let names = pairs.filter_map(|pair| pair.get(0).and_then(Value::as_str)).map(str::to_owned);
         self.usage.env.get_or_insert_default().extend(names);
+    }
+
+    /// A key that was asked for and is not there is no use of it.
+    fn config(&mut self, function: &str, call: &CallEvent) {
+        let told = self.usage.config.get_or_insert_default();
+        match (function, call.result.get("ok")) {
+            ("get", Some(Value::String(_) | Value::Object(_))) => {
+                told.extend(call.params.get("key").and_then(Value::as_str).map(str::to_owned));
+            }
+            ("get-all", Some(Value::Array(pairs))) => {
+                told.extend(pairs.iter().filter_map(|pair| pair.get(0).and_then(Value::as_str)).map(str::to_owned));
+            }
+            _ => {}
+        }
     }
 
     fn output(&mut self, index: usize, call: &CallEvent) {

@@ -25,16 +25,23 @@ pub struct Hints {
 impl Hints {
     /// What holds of a tool with these annotations under `grant`:
     ///
-    /// - read-only: no folder of the grant may be written to, and no network rule allows a method but GET, HEAD and OPTIONS;
+    /// - read-only: it may call no other tool, no folder of the grant may be written to, and no network rule allows a method but GET, HEAD and OPTIONS;
     /// - destructive: unless it is read-only, for nothing keeps a tool that may write from removing;
     /// - idempotent: it says so, and it is read-only, which is what the policy can prove of it;
-    /// - open world: the grant has a network.
+    /// - open world: the grant has a network, or lets it call other tools, which may have one.
     #[must_use]
     pub fn enforced(grant: &Grant, annotations: &Annotations) -> Self {
-        let read_only = grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly)
+        // What it calls has grants of its own.
+        let read_only = grant.calls.is_empty()
+            && grant.filesystem.iter().all(|preopen| preopen.access == Access::ReadOnly)
             && !grant.network.iter().any(NetworkRule::may_write);
         let idempotent = read_only && annotations.idempotent;
-        Self { read_only, destructive: !read_only, idempotent, open_world: !grant.network.is_empty() }
+        Self {
+            read_only,
+            destructive: !read_only,
+            idempotent,
+            open_world: !(grant.network.is_empty() && grant.calls.is_empty()),
+        }
     }
 
     /// What a tool says of itself: nothing enforces it.

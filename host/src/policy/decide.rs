@@ -12,8 +12,8 @@ use crate::policy::approval::needed_by;
 use crate::policy::denial::Refusal;
 use crate::policy::needs;
 use crate::policy::rules::court::{Call, Court, Verdict};
-use crate::policy::{Approval, Denial, Exhausted, Grant, Pattern, Policy, Principal, RunBudget, Why};
-use crate::skill::{Need, Skill, Tool};
+use crate::policy::{Approval, Delegation, Denial, Exhausted, Grant, Pattern, Policy, Principal, RunBudget, Why};
+use crate::skill::{Catalog, Need, Skill, Tool};
 
 /// What the policy says of one tool.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +96,8 @@ pub struct Caller<'a> {
     pub has_approver: bool,
     /// The input of a step where no earlier step has to run for it. Called only where rules read it.
     pub input: &'a dyn Fn(&StepId) -> Option<Value>,
+    /// The skills at hand: those of the plan, and those that a grant's `calls` names.
+    pub catalog: &'a Catalog,
     /// The calls that end a rollback of the plan. Denials name them as the steps `compensate-0`, `compensate-1` and so on.
     pub compensations: &'a [CallRequest<'a>],
 }
@@ -127,6 +129,7 @@ pub struct AuthorizedPlan {
     is_log_only: bool,
     court: Option<Arc<Court>>,
     has_approver: bool,
+    delegation: Arc<Delegation>,
 }
 
 /// A step with what it was granted. Made by [`authorize`] alone.
@@ -176,6 +179,17 @@ impl AuthorizedPlan {
     pub fn calls(&self) -> impl Iterator<Item = &AuthorizedStep> {
         let of_steps = self.steps.iter().flat_map(|step| std::iter::once(step).chain(step.compensation.as_deref()));
         of_steps.chain(&self.compensations)
+    }
+
+    /// The grants of all that may be called, by the plan or from inside of its steps.
+    pub fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.calls().map(|call| &*call.grant).chain(self.delegation.grants().map(|grant| &**grant))
+    }
+
+    /// What may be called from inside of steps.
+    #[must_use]
+    pub const fn delegation(&self) -> &Arc<Delegation> {
+        &self.delegation
     }
 
     /// What all steps together may use.
@@ -358,15 +372,17 @@ fn judge(
     steps: &[StepRequest<'_>],
     is_log_only: bool,
 ) -> (AuthorizedPlan, Vec<Denial>) {
-    let mut judge =
-        Judge { policy, caller, court: court(policy, caller, steps), shared: BTreeMap::new(), denials: Vec::new() };
+    let delegation = Delegation::new(policy, caller.catalog, called(caller, steps).map(|(tool, _)| tool));
+    let court = court(policy, caller, steps, &delegation).map(|court| court.map(Arc::new));
+    let delegation = delegation.judged_by(court.as_ref().ok().cloned().flatten());
+    let mut judge = Judge { policy, caller, court, delegation, shared: BTreeMap::new(), denials: Vec::new() };
     let mut authorized: Vec<AuthorizedStep> = Vec::with_capacity(steps.len());
     for (position, request) in steps.iter().enumerate() {
         let mut step = judge.call(request, None);
         if let Some(amount) = policy.run.steps.filter(|amount| position as u64 >= *amount) {
             judge.denials.push(Denial::over_budget(request.step, request.tool, Exhausted { key: "steps", amount }));
         }
-        if let Err(refusal) = demands_met(policy, request, (step.grant_index, &step.grant)) {
+        if let Err(refusal) = demands_met(policy, request, (step.grant_index, &step.grant), &judge.delegation) {
             judge.denials.push(*refusal.of_step(request.step, request.tool));
         }
         let compensation = request.demands.compensation;
@@ -377,15 +393,16 @@ fn judge(
         caller.compensations.iter().enumerate().map(|(index, call)| judge.undo(&StepId::of_compensation(index), *call));
     let compensations = last.collect();
     let by_id = authorized.iter().enumerate().map(|(index, step)| (step.step.clone(), index)).collect();
-    let Judge { court, denials, .. } = judge;
+    let Judge { court, denials, delegation, .. } = judge;
     let plan = AuthorizedPlan {
         steps: authorized,
         by_id,
         compensations,
         budget: policy.run,
         is_log_only,
-        court: court.ok().flatten().map(Arc::new),
+        court: court.ok().flatten(),
         has_approver: caller.has_approver,
+        delegation: Arc::new(delegation),
     };
     (plan, denials)
 }
@@ -393,7 +410,8 @@ fn judge(
 struct Judge<'a> {
     policy: &'a Policy,
     caller: &'a Caller<'a>,
-    court: Result<Option<Court>, Refusal>,
+    court: Result<Option<Arc<Court>>, Refusal>,
+    delegation: Delegation,
     /// Grants by index, so that steps share them.
     shared: BTreeMap<usize, Arc<Grant>>,
     denials: Vec<Denial>,
@@ -406,7 +424,8 @@ impl Judge<'_> {
         let allowed = granted(policy, request).and_then(|(index, grant)| {
             let court = self.court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
             let own = || (self.caller.input)(request.step);
-            let permission = settle_with(court.as_ref(), self.caller, request, (index, grant), input.unwrap_or(&own))?;
+            let permission =
+                settle_with(court.as_deref(), self.caller, request, (index, grant), input.unwrap_or(&own))?;
             Ok((index, grant, permission))
         });
         let nothing = Grant { limits: policy.limits, ..Grant::empty() };
@@ -445,17 +464,23 @@ pub(super) fn demands_met(
     policy: &Policy,
     request: &StepRequest<'_>,
     (index, grant): (usize, &Grant),
+    delegation: &Delegation,
 ) -> Result<(), Refusal> {
     let Demands { attempts, must_leave_nothing, .. } = request.demands;
     let ceiling = policy.run.attempts_ceiling();
     if let Some(attempts) = attempts.filter(|attempts| *attempts > ceiling) {
         return Err(Refusal::too_many_attempts(attempts, ceiling));
     }
-    let may_send = request.skill.imports.iter().any(|import| import.needs == Need::Network);
-    match grant.network.iter().find(|rule| rule.may_write()) {
-        Some(rule) if must_leave_nothing && may_send => Err(Refusal::irreversible(index, rule)),
-        _ => Ok(()),
+    if !must_leave_nothing {
+        return Ok(());
     }
+    let sends = |skill: &Skill, index, grant: &Grant| {
+        let may_send = skill.imports.iter().any(|import| import.needs == Need::Network);
+        let rule = grant.network.iter().find(|rule| rule.may_write()).filter(|_| may_send);
+        rule.map_or(Ok(()), |rule| Err(Refusal::irreversible(index, rule)))
+    };
+    sends(request.skill, index, grant)?;
+    delegation.within(grant).into_values().try_for_each(|(skill, index, grant)| sends(skill, index, grant))
 }
 
 /// The grant under which a step may run, as far as grants go.
@@ -473,17 +498,31 @@ pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Resu
 }
 
 /// The policy's rules, ready for the tools of a plan; `None` where it has none.
-pub(super) fn court(policy: &Policy, caller: &Caller<'_>, steps: &[StepRequest<'_>]) -> Result<Option<Court>, Refusal> {
+pub(super) fn court(
+    policy: &Policy,
+    caller: &Caller<'_>,
+    steps: &[StepRequest<'_>],
+    delegation: &Delegation,
+) -> Result<Option<Court>, Refusal> {
     let Some(rules) = &policy.rules else { return Ok(None) };
     let roles = policy.roles.get(caller.principal).map(Vec::as_slice).unwrap_or_default();
+    let delegated = delegation.callees().map(|(tool, callee)| (tool, &*callee.skill));
+    let tools = called(caller, steps).chain(delegated);
+    let tools = tools.filter_map(|(tool, skill)| Some((skill.tool(tool.function())?, skill)));
+    let court = Court::new(rules, caller.principal, roles, (caller.plan_name, caller.plan), tools);
+    court.map(Some).map_err(|error| Refusal::broken(Vec::new(), format!("the rules cannot be used: {error}")))
+}
+
+/// The tools that a plan calls itself.
+pub(super) fn called<'a>(
+    caller: &Caller<'a>,
+    steps: &'a [StepRequest<'a>],
+) -> impl Iterator<Item = (&'a ToolName, &'a Skill)> {
     let of_steps = steps.iter().flat_map(|request| {
         let undoing = request.demands.compensation.map(|call| (call.tool, call.skill));
         std::iter::once((request.tool, request.skill)).chain(undoing)
     });
-    let called = of_steps.chain(caller.compensations.iter().map(|call| (call.tool, call.skill)));
-    let tools = called.filter_map(|(tool, skill)| Some((skill.tool(tool.function())?, skill)));
-    let court = Court::new(rules, caller.principal, roles, (caller.plan_name, caller.plan), tools);
-    court.map(Some).map_err(|error| Refusal::broken(Vec::new(), format!("the rules cannot be used: {error}")))
+    of_steps.chain(caller.compensations.iter().map(|call| (call.tool, call.skill)))
 }
 
 /// What permits a call before anything ran; `None` where that cannot be said yet. Its input is asked for only where rules read it.
@@ -504,7 +543,7 @@ pub(super) fn settle_with(
 
 /// The one decision on a call under a grant, whoever makes it and whenever: what permits it, or why it may not be made. `None` where rules
 /// read an input that is not known yet.
-fn permit(
+pub(super) fn permit(
     court: Option<&Court>,
     grant_index: usize,
     call: &Call<'_>,

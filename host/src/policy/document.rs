@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
 use crate::policy::{
-    Access, Approval, ApprovalSettings, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen, Principal, Random,
-    RuleSet, RunBudget, SCHEMA, WORKSPACE,
+    Access, Approval, ApprovalSettings, CallPattern, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen,
+    Principal, Random, RuleSet, RunBudget, SCHEMA, WORKSPACE,
 };
 use crate::problem::Problem;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
@@ -63,6 +63,8 @@ impl Policy {
         let root = reader.root(&document, &keys);
         reader.schema(&root, SCHEMA);
         let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
+        let call_depth = root.get("limits").and_then(|node| read_call_depth(&mut reader, &node));
+        let call_depth = call_depth.unwrap_or(limits::CALL_DEPTH_MAX);
         let limits = over_defaults(&ceilings.unwrap_or_default());
         let run = root.get("run").map(|node| read_run(&mut reader, &node)).unwrap_or_default();
         let network = root.get("network").map(|node| network::read_settings(&mut reader, &node)).unwrap_or_default();
@@ -99,7 +101,7 @@ impl Policy {
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
             let digest = Digest::of(text.as_bytes());
-            Ok(Self { limits, run, grants, rules, roles, secrets, network, approval, digest })
+            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, digest })
         } else {
             Err(problems)
         }
@@ -110,6 +112,7 @@ impl Policy {
     pub fn deny_all() -> Self {
         Self {
             limits: StepLimits::DEFAULT,
+            call_depth: limits::CALL_DEPTH_MAX,
             run: RunBudget::default(),
             grants: Vec::new(),
             secrets: BTreeMap::new(),
@@ -210,7 +213,10 @@ fn read_limits<'t>(
     max: &StepLimits,
     ceiling: Option<&StepLimits>,
 ) -> LimitsDocument {
-    let keys = max.entries().map(|(key, _)| key);
+    let mut keys = max.entries().map(|(key, _)| key).to_vec();
+    if ceiling.is_none() {
+        keys.push(CALL_DEPTH);
+    }
     let mut document = LimitsDocument::default();
     let Some(fields) = reader.table(node, &keys) else { return document };
     let ceilings = ceiling.map(StepLimits::entries);
@@ -293,7 +299,19 @@ fn read_grant<'t>(
     ceilings: StepLimits,
     used: &mut secrets::References,
 ) -> Option<Grant> {
-    let keys = ["skills", "tools", "filesystem", "network", "clocks", "random", "env", "approval", "limits"];
+    let keys = [
+        "skills",
+        "tools",
+        "filesystem",
+        "network",
+        "clocks",
+        "random",
+        "env",
+        "config",
+        "calls",
+        "approval",
+        "limits",
+    ];
     let fields = reader.table(node, &keys)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
@@ -304,6 +322,8 @@ fn read_grant<'t>(
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
     let network = fields.get("network").map(|node| network::read_rules(reader, &node, used)).unwrap_or_default();
     let env = fields.get("env").map(|node| secrets::read_env(reader, &node, used)).unwrap_or_default();
+    let config = fields.get("config").map(|node| secrets::read_config(reader, &node, used)).unwrap_or_default();
+    let calls = fields.get("calls").map(|node| read_calls(reader, &node)).unwrap_or_default();
     let approval = fields.get("approval");
     let approval =
         approval.and_then(|node| reader.one_of(&node, &[("never", Approval::Never), ("required", Approval::Required)]));
@@ -316,9 +336,51 @@ fn read_grant<'t>(
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
+        config,
+        calls,
         approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })
+}
+
+/// The key of [`Policy::call_depth`].
+const CALL_DEPTH: &str = "call_depth";
+
+/// Reads `call_depth` of `[limits]`; that there are no other keys is [`read_limits`]' business.
+fn read_call_depth<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<u64> {
+    let fields = if Reader::is_table(node) { reader.open_table(node)? } else { return None };
+    let node = fields.get(CALL_DEPTH)?;
+    reader.integer(&node, limits::CALL_DEPTH_MAX)
+}
+
+/// Reads `calls`: names of tools with their skill, of which the last part may end in a star.
+fn read_calls<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<CallPattern> {
+    let Some(items) = reader.array(node, "names of tools") else { return Vec::new() };
+    if items.len() > limits::CALLS_MAX {
+        let message = format!("there are {} entries; at most {} are read", items.len(), limits::CALLS_MAX);
+        reader.report(&node.place, "too-many-calls", message, None);
+        return Vec::new();
+    }
+    let mut calls: Vec<CallPattern> = Vec::with_capacity(items.len());
+    for item in &items {
+        let Some(text) = reader.string(item) else { continue };
+        let parts = text.split_once('.');
+        let read = parts.and_then(|(skill, tools)| {
+            Some(CallPattern { skill: skill.parse().ok()?, tools: Pattern::read(tools, 1)? })
+        });
+        match read {
+            Some(pattern) if calls.contains(&pattern) => {
+                reader.report(&item.place, "duplicate-call", format!("`{text}` is there twice"), None);
+            }
+            Some(pattern) => calls.push(pattern),
+            None => {
+                let hint = "write a tool with its skill (`json.query`), or a skill with a star (`text.*`): the skill is always named";
+                let message = format!("`{}` names no tools for `calls`", text.escape_debug());
+                reader.report(&item.place, "bad-pattern", message, Some(hint.to_owned()));
+            }
+        }
+    }
+    calls
 }
 
 /// Reads `skills` or `tools`; a name may have `dots` dots.

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::decide::{court, demands_met, settle_with};
+use crate::policy::decide::{called, court, demands_met, settle_with};
 use crate::policy::denial::Refusal;
 use crate::policy::needs::{Missing, missing};
 use crate::policy::{
-    CallRequest, Caller, Clocks, Decision, Demands, Denial, EnvValue, Grant, Hints, NetworkRule, Permission, Policy,
-    Preopen, Random, StepRequest, Why, decide,
+    CallRequest, Caller, Clocks, Decision, Delegation, Demands, Denial, EnvValue, Grant, Hints, NetworkRule,
+    Permission, Policy, Preopen, Random, StepRequest, Why, decide,
 };
 use crate::skill::{Need, Skill, own};
 
@@ -63,6 +63,10 @@ pub struct Allowed {
     pub random: Random,
     /// The names of the environment variables; their values may be secrets.
     pub env: Vec<String>,
+    /// The keys of its settings (`wasi:config/store`).
+    pub config: Vec<String>,
+    /// The tools that it may call from inside, as the grant lists them.
+    pub calls: Vec<String>,
     /// The limits that apply.
     pub limits: StepLimits,
     /// What the grant proves of the tool; `None` where the skill is not known.
@@ -82,7 +86,8 @@ pub fn explain<'a>(
 ) -> Vec<Explanation> {
     let steps: Vec<_> = steps.into_iter().collect();
     let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(ExplainedStep::request).collect();
-    let court = court(policy, caller, &requests);
+    let delegation = Delegation::new(policy, caller.catalog, called(caller, &requests).map(|(tool, _)| tool));
+    let court = court(policy, caller, &requests, &delegation);
     let settled = |request: &StepRequest<'_>, input: &dyn Fn() -> Option<Value>, verdict: &mut Verdict| {
         let Verdict::Allowed(allowed) = &mut *verdict else { return };
         let Some(grant) = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant)) else {
@@ -93,7 +98,7 @@ pub fn explain<'a>(
             .map_err(|refusal| refusal.clone().of_step(request.step, request.tool))
             .and_then(|court| settle_with(court.as_ref(), caller, request, grant, input))
             .and_then(|permission| {
-                let met = demands_met(policy, request, grant);
+                let met = demands_met(policy, request, grant, &delegation);
                 met.map(|()| permission).map_err(|refusal| refusal.of_step(request.step, request.tool))
             });
         match settled {
@@ -187,6 +192,8 @@ fn allowed(
         clocks: grant.clocks,
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
+        config: grant.config.keys().cloned().collect(),
+        calls: grant.calls.iter().map(ToString::to_string).collect(),
         limits: grant.limits.tightened(limits),
         hints: skill
             .and_then(|skill| skill.tool(tool.function()))
@@ -215,18 +222,20 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),
         (grant.random == Random::Real, Need::Random, "real randomness", "no random bytes"),
         (!grant.env.is_empty(), Need::Environment, "environment variables", "no environment"),
+        (!grant.config.is_empty(), Need::Config, "settings", "no `wasi:config/store`"),
     ];
     for (granted, need, what, none) in useless {
         if granted && imported(need).is_none() {
             notes.push(format!("the grant has {what}, but the skill imports {none}"));
         }
     }
-    for (name, value) in &grant.env {
+    let told = grant.env.iter().map(|entry| ("variable", entry));
+    for (what, (name, value)) in told.chain(grant.config.iter().map(|entry| ("setting", entry))) {
         if let EnvValue::Secret(secret) = value
             && !grant.network.iter().any(|rule| rule.secrets.contains(secret))
         {
             notes.push(format!(
-                "the variable `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
+                "the {what} `{name}` holds the placeholder of the secret `{secret}`, but no network rule of the grant replaces it"
             ));
         }
     }
@@ -283,6 +292,8 @@ impl Verdict {
                     "clocks": allowed.clocks.name(),
                     "random": allowed.random.name(),
                     "env": allowed.env,
+                    "config": allowed.config,
+                    "calls": allowed.calls,
                     "limits": Value::Object(limits.into_iter().collect()),
                     "annotations": allowed.hints.map(Hints::to_json),
                     "rules": allowed.permission.as_ref().map(|permission| &permission.rules),
@@ -346,6 +357,12 @@ impl fmt::Display for Allowed {
         writeln!(f, "  clocks: {}, random: {}", self.clocks.name(), self.random.name())?;
         let env = if self.env.is_empty() { "none".to_owned() } else { self.env.join(", ") };
         writeln!(f, "  environment: {env}")?;
+        if !self.config.is_empty() {
+            writeln!(f, "  config: {}", self.config.join(", "))?;
+        }
+        if !self.calls.is_empty() {
+            writeln!(f, "  calls: {}", self.calls.join(", "))?;
+        }
         let limits = self.limits.entries().map(|(name, value)| format!("{name} {value}"));
         writeln!(f, "  limits: {}", limits.join(", "))?;
         match &self.permission {

@@ -11,7 +11,7 @@ use crate::report::{DryRun, Rehearsed, Report, StepReport};
 #[must_use]
 pub fn report(report: &Report) -> Value {
     let mut out = Map::new();
-    if report.dry_run.is_none() {
+    if report.is_kept() {
         out.insert("run".to_owned(), json!(report.run));
     }
     out.insert("plan".to_owned(), json!(report.plan));

@@ -267,7 +267,7 @@ impl<'env> Steps<'env> {
         step.call()?;
         let authorized = self.authorized.step(step.id)?;
         let permission = authorized.permission.as_ref()?;
-        if !permission.needs_approval.is_empty() || authorized.grant.may_send_unsafe() {
+        if !permission.needs_approval.is_empty() || self.authorized.delegation().may_send_unsafe(&authorized.grant) {
             return None;
         }
         let plan = &self.checked.plan;
@@ -367,7 +367,7 @@ impl<'env> Steps<'env> {
                 let segment = sink.downcast::<Segment>().map(|segment| *segment).unwrap_or_default();
                 (acted.map_err(|divergence| failed(divergence.what)), segment)
             }
-            Ok((acted, Tape::Replay { .. })) => {
+            Ok((acted, Tape::Replay { .. } | Tape::Lent)) => {
                 (acted.map_err(|divergence| failed(divergence.what)), Segment::default())
             }
             Err(error) => (Err(error), Segment::default()),

@@ -69,11 +69,7 @@ impl Steps<'_> {
             needed_by: &permission.needs_approval,
             rules: &permission.rules,
             reasons: &permission.reasons,
-            rehearsal: if Self::can_rehearse(call, authorized) {
-                Rehearsal::of(&preview)
-            } else {
-                Rehearsal::default()
-            },
+            rehearsal: if self.can_rehearse(call, authorized) { Rehearsal::of(&preview) } else { Rehearsal::default() },
         };
         let subject = self.subject(&request, Some(call.skill.digest));
         let context = Map::new();

@@ -20,7 +20,7 @@ use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence, Invocation, Links, RunDeadline};
+use crate::sandbox::{CancelToken, Divergence, Invocation, Links, LogRecord, RunDeadline};
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
 use crate::trace::flow::{Contract, Undone, UndoneChange};
@@ -64,6 +64,7 @@ pub(super) struct Acted {
     memory_bytes: u64,
     duration_us: u64,
     stderr: String,
+    logs: Vec<LogRecord>,
 }
 
 impl Acted {
@@ -80,6 +81,7 @@ impl Acted {
             memory_bytes: 0,
             duration_us,
             stderr: String::new(),
+            logs: Vec::new(),
         }
     }
 }
@@ -135,6 +137,9 @@ impl Steps<'_> {
                 let outcome = match &tape {
                     Tape::Record(_) => self.act_as_host(tool, attempt, so_far, log)?,
                     Tape::Replay { outcome, .. } => outcome.clone(),
+                    Tape::Lent => {
+                        return Err(Error::Damaged { what: "a step began inside of a call".to_owned() }.into());
+                    }
                 };
                 Acted::by_host(outcome, micros(started))
             }
@@ -151,8 +156,20 @@ impl Steps<'_> {
             }
         };
         so_far.ahead.check()?;
-        let Acted { outcome, drift, undone, changed, transaction, calls, fuel, memory_bytes, duration_us, stderr } =
-            acted;
+        let Acted {
+            outcome,
+            drift,
+            undone,
+            changed,
+            transaction,
+            calls,
+            fuel,
+            memory_bytes,
+            duration_us,
+            stderr,
+            mut logs,
+        } = acted;
+        report.logs.append(&mut logs);
         if let Some(transaction) = transaction.filter(|_| !outcome.is_completed()) {
             transaction.release();
         }
@@ -163,6 +180,7 @@ impl Steps<'_> {
         report.duration_us = duration_us;
         let end = StepEnd { step: step.clone(), outcome, calls, fuel };
         log.end(tape, &end)?;
+        report.drifted = drift.as_ref().is_some_and(|(_, mode)| *mode == ExpectMode::Strict);
         if let Some((drift, mode)) = drift {
             log.note(&contract_event(step, drift, mode, expect))?;
         }
@@ -209,7 +227,9 @@ impl Steps<'_> {
             limits,
             run_deadline,
             undo: transaction.as_ref().map(Transaction::undo),
+            delegate: self.delegate.as_ref(),
             plan: &plan.name,
+            request: &self.request,
             step,
             attempt: number,
             seed: plan.seed,
@@ -255,6 +275,7 @@ impl Steps<'_> {
             memory_bytes: invoked.memory_bytes,
             duration_us: micros(started),
             stderr: invoked.stderr,
+            logs: invoked.logs,
         };
         Ok((Ok(acted), invoked.tape))
     }
@@ -279,7 +300,7 @@ impl Steps<'_> {
     /// What identifies a call: where it is equal, and the files that it reads are, its result is.
     pub(super) fn key(&self, step: &StepId, call: Call<'_>, input: &Value, grant: &Grant) -> Digest {
         let plan = self.checked.plan.plan();
-        let identity = json!({
+        let mut identity = json!({
             "component": call.skill.digest,
             "grant": grant.identity(),
             "input": Digest::of(&canonical::to_vec(input)),
@@ -288,6 +309,12 @@ impl Steps<'_> {
             "step": step,
             "tool": call.tool.name,
         });
+        // What it calls is as much a part of what it does.
+        if let (callees @ Value::Array(_), Value::Object(members)) =
+            (self.authorized.delegation().identity(grant), &mut identity)
+        {
+            members.insert("callees".to_owned(), callees);
+        }
         Digest::of(&canonical::to_vec(&identity))
     }
 

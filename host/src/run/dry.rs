@@ -68,7 +68,7 @@ impl SkillHost {
 
     /// Opens what the grants of a run name: in a rehearsal, copies of what they may write.
     pub(super) fn open_directories(&self, authorized: &AuthorizedPlan) -> Result<Directories, Error> {
-        let grants: Vec<&Grant> = authorized.calls().map(|call| call.grant.as_ref()).collect();
+        let grants: Vec<&Grant> = authorized.grants().collect();
         let Some(rehearsal) = &self.rehearsal else {
             super::prepare::create_workspace(self, authorized)?;
             return Ok(Directories::open(grants, &self.workspace)?);

@@ -57,9 +57,12 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
         replaced: &[],
         snapshot: header.snapshot,
     };
-    let prepared = prepare_with(engine, &document, &given, |plan| loader.for_plan(plan, folder.path(), &kept))?;
+    let prepared =
+        prepare_with(engine, &document, &given, |plan| loader.for_plan_under(plan, (folder.path(), &kept), policy))?;
     // A run that continues another one goes on doing so.
-    let earlier = match folder.place()?.and_then(|place| place.continues) {
+    let place = folder.place()?;
+    let request = place.as_ref().and_then(|place| place.request.clone()).map(std::sync::Arc::new);
+    let earlier = match place.and_then(|place| place.continues) {
         Some((run, purpose)) => {
             let purpose = Purpose::from_name(&purpose)
                 .ok_or_else(|| Error::Damaged { what: format!("`{purpose}` is nothing that a run continues for") })?;
@@ -70,7 +73,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     phases.done("load and validate");
 
     if let (Some(step), Stage::Ready { authorized, .. }, false) = (&settled.under_way, &prepared.stage, options.again)
-        && authorized.step(step).is_some_and(|step| step.grant.may_send_unsafe())
+        && authorized.step(step).is_some_and(|step| authorized.delegation().may_send_unsafe(&step.grant))
     {
         return Err(Error::UnknownEffect { run: folder.id().to_owned(), step: step.clone() });
     }
@@ -79,6 +82,6 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     let recorder = Recorder::resume(&folder.trace(), Some(BlobStore::new(folder.blobs())), kept)?;
     let ledger = Ledger::go_on(host, &folder, lock)?;
     let log = Recording::after(ReplayReader::open(folder.path())?, host, recorder, ledger);
-    let run = Run { host, log, folder, phases, warnings: prepared.warnings() };
+    let run = Run { host, log, folder, phases, warnings: prepared.warnings(), request };
     run.drive(&document, &prepared, reach, &options.cancel, (earlier, false))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::reuse::Earlier;
+use crate::context::RequestContext;
 use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, SnapshotId, StepId};
 use crate::limits;
@@ -16,6 +17,7 @@ use crate::problem::{Problem, Problems};
 use crate::run::request::Asked;
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
+use crate::skill::Catalog;
 use crate::skills::{Loaded, SkillLoader};
 use crate::store::Place;
 use crate::trace::event::Header;
@@ -52,6 +54,8 @@ pub(crate) enum Stage {
 pub struct Checked {
     /// The plan.
     pub plan: ValidPlan,
+    /// The skills at hand.
+    pub(crate) catalog: Catalog,
 }
 
 impl Checked {
@@ -59,7 +63,7 @@ impl Checked {
         let asked = Asked::of(&self.plan);
         let (input, compensations) = (|step: &StepId| asked.known_input(step), asked.compensations());
         // Whether somebody can be asked is not known here; that somebody has to be is what is shown.
-        explain(policy, &asked.caller(principal, true, &input, &compensations), asked.explained())
+        explain(policy, &asked.caller(principal, &self.catalog, true, &input, &compensations), asked.explained())
     }
 }
 
@@ -107,7 +111,7 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache);
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref());
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,
@@ -117,7 +121,8 @@ pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOp
         replaced: &[],
         snapshot: host.bundle.as_ref().map(|bundle| bundle.id),
     };
-    let prepared = prepare_with(engine, document, &given, |plan| loader.for_plan(plan, document.base(), &host.skills))?;
+    let at = (document.base(), &host.skills);
+    let prepared = prepare_with(engine, document, &given, |plan| loader.for_plan_under(plan, at, &host.policy.policy))?;
     // What was loaded is what the id says.
     host.check_bundle()?;
     Ok(prepared)
@@ -183,7 +188,7 @@ pub(crate) fn prepare_with(
     let authorized = {
         let asked = Asked::of(&plan);
         let (input, compensations) = (|step: &StepId| asked.known_input(step), asked.compensations());
-        let caller = asked.caller(principal, has_approver && !log_only, &input, &compensations);
+        let caller = asked.caller(principal, &loaded.catalog, has_approver && !log_only, &input, &compensations);
         let requests = asked.steps();
         if log_only {
             authorize_logged(policy, &caller, requests)
@@ -191,9 +196,10 @@ pub(crate) fn prepare_with(
             authorize(policy, &caller, requests).map(|authorized| (authorized, Vec::new()))
         }
     };
+    let catalog = loaded.catalog.clone();
     let stage = match authorized {
-        Ok((authorized, would_deny)) => Stage::Ready { checked: Checked { plan }, authorized, would_deny },
-        Err(denials) => Stage::Denied { checked: Checked { plan }, denials },
+        Ok((authorized, would_deny)) => Stage::Ready { checked: Checked { plan, catalog }, authorized, would_deny },
+        Err(denials) => Stage::Denied { checked: Checked { plan, catalog }, denials },
     };
     Ok(prepared(engine, loaded, Some(read), stage))
 }
@@ -248,7 +254,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
 /// Creates the workspace where a step may write into it, so that a first run needs no preparation. Happens after the plan was found valid
 /// and allowed, and never for another directory of a grant.
 pub(crate) fn create_workspace(host: &SkillHost, authorized: &AuthorizedPlan) -> Result<(), Error> {
-    let mut preopens = authorized.calls().flat_map(|call| &call.grant.filesystem);
+    let mut preopens = authorized.grants().flat_map(|grant| &grant.filesystem);
     if preopens.any(|preopen| preopen.host.starts_with(WORKSPACE) && preopen.access == Access::ReadWrite) {
         let path = host.workspace.clone();
         std::fs::create_dir_all(&path).map_err(|source| Error::Workspace { path, source })?;
@@ -273,13 +279,19 @@ pub(crate) fn open_reach(host: &SkillHost) -> Result<Option<Reach>, Error> {
 
 impl Place {
     /// Where runs of `host` take place.
-    pub(crate) fn of(host: &SkillHost, document: &PlanDocument, earlier: Option<&Earlier>) -> Self {
+    pub(crate) fn of(
+        host: &SkillHost,
+        document: &PlanDocument,
+        earlier: Option<&Earlier>,
+        request: Option<&RequestContext>,
+    ) -> Self {
         let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             workspace: absolute(&host.workspace),
             base: absolute(document.base()),
             continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
             policy: host.policy_file.as_deref().map(absolute),
+            request: request.cloned(),
             bundle: host.bundle.as_ref().map(|bundle| absolute(&bundle.root)),
         }
     }

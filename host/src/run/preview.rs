@@ -1,27 +1,32 @@
 //! What one step would do, found out by running it on throw-away copies before somebody approves of it.
 
 use std::io;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::delegation::Callees;
 use super::dry;
 use super::steps::Steps;
 use crate::diff::Changes;
 use crate::host::Error;
 use crate::limits::{self, StepLimits};
 use crate::outcome::Outcome;
-use crate::policy::{Access, AuthorizedStep, Preview};
+use crate::policy::{Access, AuthorizedStep, Grant, Preview};
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{Invocation, Links};
+use crate::sandbox::{Delegate, Invocation, Links};
 use crate::scratch::{Bounds, Scratch, ScratchError};
 use crate::trace::recorder::Recorder;
 use crate::validate::{Call, ValidStep};
 
 impl Steps<'_> {
-    /// Whether a rehearsal of a step could show anything: whether a guest runs that may write any folder.
-    pub(super) fn can_rehearse(call: Call<'_>, authorized: &AuthorizedStep) -> bool {
+    /// Whether a rehearsal of a step could show anything: whether a guest runs that may write any folder, itself or through what it calls.
+    pub(super) fn can_rehearse(&self, call: Call<'_>, authorized: &AuthorizedStep) -> bool {
+        let delegation = self.authorized.delegation();
+        let may_write = |grant: &Grant| grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite);
         call.tool.of_the_host().is_none()
-            && authorized.grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite)
+            && (may_write(&authorized.grant)
+                || delegation.within(&authorized.grant).values().any(|(_, _, grant)| may_write(grant)))
     }
 
     /// Rehearses one step: on copies of what it may write as it is now, without network. Nothing of it is recorded.
@@ -53,7 +58,19 @@ impl Steps<'_> {
         let mut scratch = Scratch::create(self.host.store.state(), Bounds::PREVIEW)?;
         let goes_on = || !self.cancel.is_cancelled();
         let grant = authorized.grant.as_ref();
-        let directories = dry::copies(&mut scratch, &[grant], &self.host.workspace, &goes_on)?;
+        let delegation = self.authorized.delegation();
+        let mut grants = vec![grant];
+        grants.extend(delegation.within(grant).into_values().map(|(_, _, grant)| &**grant));
+        let directories = dry::copies(&mut scratch, &grants, &self.host.workspace, &goes_on)?;
+        let delegate: Option<Arc<dyn Delegate>> = self.delegate.as_ref().map(|_| -> Arc<dyn Delegate> {
+            Arc::new(Callees {
+                programs: self.programs.clone(),
+                directories: directories.clone(),
+                workspace: self.host.workspace.clone(),
+                request: Arc::clone(&self.request),
+                ..Callees::of(plan, delegation, self.engine)
+            })
+        });
         let limits =
             StepLimits { deadline_ms: authorized.limits.deadline_ms.min(limits::PREVIEW_MS_MAX), ..authorized.limits };
         let invocation = Invocation {
@@ -66,7 +83,9 @@ impl Steps<'_> {
             limits,
             run_deadline: None,
             undo: None,
+            delegate: delegate.as_ref(),
             plan: &plan.name,
+            request: &self.request,
             step: step.id,
             attempt: 1,
             seed: plan.seed,

@@ -8,6 +8,7 @@ use crate::id::StepId;
 use crate::plan::OnFailure;
 use crate::policy::explain::ExplainedStep;
 use crate::policy::{CallRequest, Caller, Demands, Principal, StepRequest};
+use crate::skill::Catalog;
 use crate::validate::{Call, ValidPlan, ValidStep};
 
 /// A plan with the inputs that are known before anything runs.
@@ -66,12 +67,13 @@ impl<'p> Asked<'p> {
     pub(super) fn caller<'a>(
         &'a self,
         principal: &'a Principal,
+        catalog: &'a Catalog,
         has_approver: bool,
         input: &'a dyn Fn(&StepId) -> Option<Value>,
         compensations: &'a [CallRequest<'a>],
     ) -> Caller<'a> {
         let plan = self.plan.plan();
-        Caller { principal, plan_name: &plan.name, plan: plan.digest, has_approver, input, compensations }
+        Caller { principal, plan_name: &plan.name, plan: plan.digest, has_approver, input, catalog, compensations }
     }
 
     fn calls(&self) -> impl Iterator<Item = (ValidStep<'p>, Call<'p>)> {

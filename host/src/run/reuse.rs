@@ -23,7 +23,7 @@ use crate::skill::{self, Tool};
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
 use crate::trace::TraceError;
-use crate::trace::event::{Event, Flow, FlowEvent, Kind, StepBegin};
+use crate::trace::event::{Event, Flow, FlowEvent, StepBegin};
 use crate::trace::flow::{Continues, Reused};
 use crate::trace::reader::Reader;
 use crate::validate::{Call, ValidStep};
@@ -109,7 +109,7 @@ impl Earlier {
             let (hash, event) = match reader.next_line() {
                 Ok(None) | Err(TraceError::Torn { .. }) => break,
                 Err(error) => return Err(error.into()),
-                Ok(Some(line)) if line.kind() == Kind::Call => continue,
+                Ok(Some(line)) if line.kind().is_inside_of_step() => continue,
                 Ok(Some(line)) => (line.hash(), line.event()?),
             };
             earlier.head = hash;

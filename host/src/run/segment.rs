@@ -2,15 +2,25 @@
 
 use crate::id::Digest;
 use crate::limits;
+use crate::trace::event::Event;
 use crate::trace::{Call, TraceError, TraceSink};
 
 /// A line of the trace without name, parameters and result is shorter than that.
 const LINE_BYTES: usize = 256;
 
+/// What a guest did.
+#[derive(Debug)]
+enum Made {
+    /// A host call: function, parameters and result.
+    Call(String, Vec<u8>, Vec<u8>),
+    /// It began or ended a call of another tool.
+    Delegated(Box<Event>),
+}
+
 /// Host calls that wait for their place in the trace.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    calls: Vec<(String, Vec<u8>, Vec<u8>)>,
+    made: Vec<Made>,
     blobs: Vec<(Digest, Vec<u8>)>,
     bytes: u64,
 }
@@ -30,14 +40,24 @@ impl Segment {
         for (digest, bytes) in self.blobs {
             sink.blob(digest, &bytes)?;
         }
-        self.calls.iter().try_for_each(|(function, params, result)| sink.call(Call { function, params, result }))
+        self.made.iter().try_for_each(|made| match made {
+            Made::Call(function, params, result) => sink.call(Call { function, params, result }),
+            Made::Delegated(event) => sink.delegated(event),
+        })
     }
 }
 
 impl TraceSink for Segment {
     fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
         self.count(LINE_BYTES + call.function.len() + call.params.len() + call.result.len())?;
-        self.calls.push((call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
+        self.made.push(Made::Call(call.function.to_owned(), call.params.to_vec(), call.result.to_vec()));
+        Ok(())
+    }
+
+    fn delegated(&mut self, event: &Event) -> Result<(), TraceError> {
+        let length = crate::trace::spelled(0, event, |line| line.text().len())?;
+        self.count(LINE_BYTES + length)?;
+        self.made.push(Made::Delegated(Box::new(event.clone())));
         Ok(())
     }
 

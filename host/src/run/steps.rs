@@ -9,35 +9,41 @@ use std::sync::mpsc::channel;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Threads};
+use super::delegation::Callees;
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
 use super::transaction::{self, Journals};
 use super::turn::Turned;
 use crate::clock::Stopwatch;
+use crate::context::RequestContext;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::OnFailure;
 use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
-use crate::report::{Pending, RollbackReport, StepReport};
+use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
-use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
+use crate::sandbox::{CancelToken, Delegate, Directories, Divergence, Links, Program, Reach, SandboxError};
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
 /// The steps of one run.
 pub(crate) struct Steps<'a> {
     pub(super) host: &'a SkillHost,
-    pub(super) engine: &'a SandboxEngine,
+    pub(super) engine: &'a Arc<SandboxEngine>,
     pub(super) checked: &'a Checked,
     pub(super) authorized: &'a AuthorizedPlan,
     pub(super) principal: &'a Principal,
     /// The digest of the policy that decides.
     pub(super) policy: Digest,
-    pub(super) programs: BTreeMap<(SkillName, Links), Program>,
+    pub(super) programs: BTreeMap<(SkillName, Links), Arc<Program>>,
+    /// What tools may call; `None` where they may call nothing.
+    callees: Option<Callees>,
+    /// Who says so.
+    pub(super) delegate: Option<Arc<dyn Delegate>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -49,6 +55,8 @@ pub(crate) struct Steps<'a> {
     pub(super) library: Option<Library<'a>>,
     /// Where what steps change is noted; `None` in a replay.
     pub(super) journals: Option<Journals>,
+    /// What the request says that asked for the run.
+    pub(super) request: Arc<RequestContext>,
 }
 
 /// What the steps before have left behind.
@@ -120,6 +128,37 @@ impl Done {
     }
 }
 
+impl Done {
+    /// The event that ends the run's trace.
+    pub(super) fn end(&self) -> Event {
+        Event::RunEnd { outcome: self.outcome, output: self.output.clone(), steps: self.begun }
+    }
+
+    /// What is told of it, without what is kept.
+    pub(super) fn report(self, prepared: &Prepared) -> Report {
+        Report {
+            run: String::new(),
+            folder: PathBuf::new(),
+            plan: prepared.plan_name().to_owned(),
+            snapshot: prepared.snapshot,
+            outcome: self.outcome,
+            output: self.output,
+            steps: self.steps,
+            problems: Vec::new(),
+            denials: self.denial.into_iter().collect(),
+            log_only: prepared.log_only,
+            would_deny: self.would_deny,
+            pending: self.pending,
+            rollback: self.rollback,
+            dry_run: None,
+            head: Digest::from_bytes([0; 32]),
+            events: 0,
+            phases: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 impl<'a> Steps<'a> {
     /// Links the skills.
     pub(crate) fn new(
@@ -158,8 +197,18 @@ impl<'a> Steps<'a> {
             }
         }
         plan.compensations().zip(authorized.compensations()).for_each(|(call, granted)| want(call, granted));
+        let delegation = authorized.delegation();
+        wanted.extend(Callees::wanted(delegation));
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
-        let engine: &SandboxEngine = &prepared.engine;
+        let callees = (!delegation.is_empty()).then(|| Callees {
+            programs: programs.clone(),
+            directories: directories.clone(),
+            reach: reach.clone(),
+            workspace: host.workspace.clone(),
+            ..Callees::of(plan.plan(), delegation, &prepared.engine)
+        });
+        let delegate = callees.clone().map(|callees| -> Arc<dyn Delegate> { Arc::new(callees) });
+        let engine = &prepared.engine;
         let _ticking = engine.ticking();
         let (principal, policy) = (&prepared.principal, prepared.policy);
         Ok(Self {
@@ -170,6 +219,8 @@ impl<'a> Steps<'a> {
             principal,
             policy,
             programs,
+            callees,
+            delegate,
             directories,
             reach,
             runtime,
@@ -178,12 +229,23 @@ impl<'a> Steps<'a> {
             earlier: None,
             library: None,
             journals: None,
+            request: Arc::default(),
         })
     }
 
     /// Notes what steps change.
     pub(crate) fn noting(mut self, journals: Journals) -> Self {
         self.journals = Some(journals);
+        self
+    }
+
+    /// Lets guests ask who asked for the run.
+    pub(crate) fn asked_by(mut self, request: Option<&Arc<RequestContext>>) -> Self {
+        self.request = request.map(Arc::clone).unwrap_or_default();
+        // Whom a skill calls may ask as well.
+        self.delegate = self.callees.as_ref().map(|callees| -> Arc<dyn Delegate> {
+            Arc::new(Callees { request: Arc::clone(&self.request), ..callees.clone() })
+        });
         self
     }
 
@@ -422,7 +484,7 @@ impl<'a> Steps<'a> {
 
     /// The program of a tool under a grant.
     pub(super) fn program(&self, tool: &ToolName, links: Links) -> Result<&Program, Error> {
-        let program = self.programs.get(&(tool.skill().clone(), links));
+        let program = self.programs.get(&(tool.skill().clone(), links)).map(|program| &**program);
         program.ok_or_else(|| Error::Damaged { what: format!("`{tool}` was not linked before the run") })
     }
 

@@ -1,7 +1,7 @@
 //! What a step changes is kept or taken back as a whole: the undo journals of a run's attempts, `journal/<step>.<attempt>` in its folder
 //! (`.0` for what compensates the step). They stay until the run is removed, so that what completed can be taken back later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::attempt::Attempt;
@@ -12,6 +12,7 @@ use crate::host::Error;
 use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
 use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, TOUCHED, Touched, adopt};
+use crate::policy::Grant;
 use crate::sandbox::Undo;
 pub(crate) use crate::store::JOURNALS;
 use crate::store::RunDir;
@@ -55,15 +56,33 @@ impl Transaction {
         tell: impl Fn() + Send + 'static,
     ) -> Result<Option<Self>, Error> {
         let Some(journals) = &steps.journals else { return Ok(None) };
-        if attempt.grant.filesystem.is_empty() {
+        // With what it calls: all of it is one change.
+        let within = steps.authorized.delegation().within(attempt.grant);
+        let callees: BTreeMap<usize, &Grant> =
+            within.into_values().map(|(_, index, grant)| (index, &**grant)).collect();
+        let grants =
+            || std::iter::once((None, &**attempt.grant)).chain(callees.iter().map(|(at, of)| (Some(*at), *of)));
+        if grants().all(|(_, grant)| grant.filesystem.is_empty()) {
             return Ok(None);
         }
         let path = journal(&journals.run, attempt.step, attempt.number, attempt.compensates);
-        let mut roots = Vec::new();
-        for (guest, handle) in steps.directories.handles(attempt.grant, &steps.host.workspace) {
-            let failed = |source| Error::Directory { guest: guest.clone(), source };
-            let file = handle.try_clone().map_err(failed)?.into_std_file();
-            roots.push(Root::new(guest.clone(), file).map_err(failed)?);
+        let mut roots: Vec<Root> = Vec::new();
+        for (index, grant) in grants() {
+            for (guest, handle) in steps.directories.handles(grant, &steps.host.workspace) {
+                let failed = |source| Error::Directory { guest: guest.clone(), source };
+                let file = handle.try_clone().map_err(failed)?.into_std_file();
+                let mut root = Root::new(guest.clone(), file).map_err(failed)?;
+                if let Some(index) = index {
+                    if roots.iter().any(|other| other.host == root.host) {
+                        continue;
+                    }
+                    // Two grants may call two directories the same.
+                    if roots.iter().any(|other| other.guest == root.guest) {
+                        root.guest = format!("{guest} (grant {index})");
+                    }
+                }
+                roots.push(root);
+            }
         }
         let journal = Journal::create(&path, roots, journals.durability)?;
         let undo = Undo::new(journal.with_spares(journals.spares.clone()));

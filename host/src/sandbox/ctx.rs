@@ -8,7 +8,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock::Stopwatch;
 use crate::limits::{self, LimitKind};
-use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Stdio, StepContext};
+use crate::sandbox::delegate::Delegation;
+use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Logs, Stdio, StepContext};
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
 use crate::sandbox::undo::Undo;
@@ -20,6 +21,8 @@ pub(crate) struct SkillCtx {
     /// `None` in a replay: there is then no directory, clock, randomness or WASI implementation that a missed wrapper could reach.
     pub(crate) live: Option<Box<Live>>,
     pub(crate) limiter: Limiter,
+    /// What may be called from here; `None` where nothing is.
+    pub(crate) delegation: Option<Box<Delegation>>,
 }
 
 /// What acts in a live run.
@@ -30,12 +33,16 @@ pub(crate) struct Live {
     pub(crate) clock: GuestClock,
     pub(crate) random: GuestRandom,
     pub(crate) stdio: Stdio,
+    /// What `wasi:config/store` answers.
+    pub(crate) config: BTreeMap<String, String>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) descriptors: Descriptors,
     pub(crate) http: Http,
     /// When the virtual timers are due, by pollable.
     pub(crate) timers: BTreeMap<u32, u64>,
     pub(crate) context: StepContext,
+    /// What the guest logged.
+    pub(crate) logs: Logs,
     pub(crate) started: Stopwatch,
     /// What changes are noted in before they are made.
     pub(crate) undo: Option<Undo>,
@@ -68,13 +75,34 @@ impl Live {
             clock,
             random,
             stdio,
+            config: BTreeMap::new(),
             directories,
             descriptors: Descriptors::default(),
             http,
             timers: BTreeMap::new(),
             context,
+            logs: Logs::default(),
             started: Stopwatch::start(),
             undo: None,
+        }
+    }
+}
+
+impl Live {
+    /// This is called from where `caller` is: its clock and its time go on, for at most `deadline_ms` of its own.
+    pub(crate) fn goes_on_from(&mut self, caller: &Self, deadline_ms: u64) {
+        if let Some(ns) = caller.clock.virtual_ns() {
+            self.clock.jump_to(ns);
+        }
+        self.started = caller.started;
+        self.context.deadline_ms = caller.context.deadline_ms.min(self.elapsed_ms().saturating_add(deadline_ms));
+    }
+
+    /// Milliseconds since the step began, by the clock that the guest has.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        match self.clock.virtual_ns() {
+            Some(ns) => ns / 1_000_000,
+            None => u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -97,17 +125,29 @@ pub(crate) fn nothing_acts() -> wasmtime::Error {
 pub(crate) struct Limiter {
     memory_bytes_max: u64,
     memory_bytes: u64,
+    /// The most that was in use together with what was called.
+    peak_bytes: u64,
     table_elements: usize,
 }
 
 impl Limiter {
     pub(crate) const fn new(memory_bytes_max: u64) -> Self {
-        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0 }
+        Self { memory_bytes_max, memory_bytes: 0, peak_bytes: 0, table_elements: 0 }
     }
 
-    /// The most linear memory that was in use.
+    /// The linear memory that is in use: memories do not shrink.
     pub(crate) const fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// The most linear memory that was in use, what was called included.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes.max(self.memory_bytes)
+    }
+
+    /// Something that was called had so much in use.
+    pub(crate) fn called(&mut self, peak_bytes: u64) {
+        self.peak_bytes = self.peak_bytes.max(self.memory_bytes.saturating_add(peak_bytes));
     }
 }
 

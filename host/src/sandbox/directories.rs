@@ -14,8 +14,8 @@ use crate::policy::{Access, Grant, Preopen};
 use crate::sandbox::SandboxError;
 use crate::sandbox::interfaces::Directory;
 
-/// Opened directories by their path on the host. A replay has none.
-#[derive(Debug, Default)]
+/// Opened directories by their path on the host. A replay has none. Clones share them.
+#[derive(Debug, Clone, Default)]
 pub struct Directories(BTreeMap<PathBuf, Arc<Dir>>);
 
 impl Directories {

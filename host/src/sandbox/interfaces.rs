@@ -2,6 +2,7 @@
 
 mod cli;
 mod clocks;
+mod config;
 mod filesystem;
 mod http;
 mod io;
@@ -17,12 +18,14 @@ pub(crate) use clocks::GuestClock;
 pub(crate) use filesystem::{Descriptors, Directory};
 pub(crate) use http::Http;
 pub(crate) use random::GuestRandom;
-pub(crate) use skill::StepContext;
+pub use skill::LogRecord;
+pub(crate) use skill::{Logs, StepContext};
 
 /// Links every wrapped interface but HTTP. Sockets and name look-up are not wrapped, so a component that imports them cannot be linked.
 pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
     cli::add_to_linker(linker)?;
     clocks::add_to_linker(linker)?;
+    config::add_to_linker(linker)?;
     filesystem::add_to_linker(linker)?;
     io::add_to_linker(linker)?;
     random::add_to_linker(linker)?;

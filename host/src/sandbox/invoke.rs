@@ -13,6 +13,7 @@ use wasmtime::Store;
 use wasmtime::component::{Func, Val};
 
 use crate::canonical;
+use crate::context::RequestContext;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
@@ -23,10 +24,11 @@ use crate::sandbox::cancel::CancelToken;
 use crate::sandbox::component::LoadError;
 use crate::sandbox::convert::{self, ConvertError};
 use crate::sandbox::ctx::{Limiter, Live, SkillCtx};
+use crate::sandbox::delegate::{Delegate, Delegation};
 use crate::sandbox::directories::Directories;
 use crate::sandbox::egress::{Egress, Reach};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, Output, Stdio, StepContext};
+use crate::sandbox::interfaces::{GuestClock, GuestRandom, Http, LogRecord, Output, Stdio, StepContext};
 use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
@@ -57,12 +59,16 @@ pub struct Invocation<'a> {
     pub(crate) reach: Option<&'a Reach>,
     /// Where what the step changes is noted so that it can be undone; `None` where nobody would.
     pub(crate) undo: Option<&'a Undo>,
+    /// Who says what the tool may call; `None` where it may call nothing.
+    pub(crate) delegate: Option<&'a Arc<dyn Delegate>>,
     /// The limits that apply.
     pub limits: StepLimits,
     /// What is left of the run's time, where that is bounded.
     pub run_deadline: Option<RunDeadline>,
     /// The plan's name, for the guest's context.
     pub plan: &'a str,
+    /// What the request says that asked for the run.
+    pub request: &'a Arc<RequestContext>,
     /// The step.
     pub step: &'a StepId,
     /// One-based.
@@ -96,6 +102,8 @@ pub struct Invoked {
     /// The last that the guest wrote to stderr, at most [`limits::REPORT_STDERR_BYTES_MAX`]; empty in a replay, and where it is part of
     /// the outcome. A panic's message is there: the trap says only that there was one.
     pub stderr: String,
+    /// What the guest logged, and what a tool that is a function wrote to stdout and stderr; empty in a replay.
+    pub logs: Vec<LogRecord>,
     /// The tape, for the next step.
     pub tape: Tape,
 }
@@ -241,29 +249,24 @@ impl SandboxEngine {
         // A replay ends where the record ends. Only where that is no place in the record does wall time still end it, and after the last
         // recorded call soon.
         let recorded = match &tape {
-            Tape::Record(_) => None,
+            Tape::Record(_) | Tape::Lent => None,
             Tape::Replay { outcome, .. } => Some(outcome.clone()),
         };
         let deadline_applies = recorded.as_ref().is_none_or(is_untimed_end);
         let is_replay = recorded.is_some();
         let tail_is_bounded = recorded.as_ref().is_some_and(is_untimed_end);
         let live = match &tape {
-            Tape::Record(_) => Some(Box::new(live(&invocation, &call))),
-            Tape::Replay { .. } => None,
+            Tape::Record(_) => Some(Box::new(live(&invocation, &call, ""))),
+            Tape::Replay { .. } | Tape::Lent => None,
         };
-        let ctx = SkillCtx { gate: Gate::new(tape, limits), live, limiter: Limiter::new(limits.memory_bytes) };
+        let (gate, limiter) = (Gate::new(tape, limits), Limiter::new(limits.memory_bytes));
+        let ctx = SkillCtx { gate, live, limiter, delegation: Delegation::of(&invocation) };
         let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
         let used_up = tail_is_bounded.then(|| ctx.gate.used_up());
         let answered = is_replay.then(|| ctx.gate.answered());
         let stderr = output.as_ref().map(|(_, stderr)| stderr.clone());
-        let mut store = Store::new(&self.engine, ctx);
-        let prepared = store.set_fuel(limits.fuel);
-        prepared.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
-        store.limiter(|ctx| &mut ctx.limiter);
-        store.set_epoch_deadline(YIELD_EPOCHS);
-        store.epoch_deadline_async_yield_and_update(YIELD_EPOCHS);
-        store.set_hostcall_fuel(value_bytes_max(&limits));
-        store.set_max_component_handles(limits::HANDLES_MAX);
+        let store = self.store(ctx, &limits);
+        let mut store = store.map_err(|error| SandboxError::Engine { message: error.to_string() })?;
 
         let (deadline_ms, deadline_hit) = match invocation.run_deadline {
             Some(run) if run.left_ms < limits.deadline_ms => {
@@ -277,17 +280,16 @@ impl SandboxEngine {
             stopped(guest, deadline, answered, used_up, cancel).await
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
-        let memory_bytes = store.data().limiter.memory_bytes();
-        let ctx = store.into_data();
-        let reached = ctx.live.as_ref().is_some_and(|live| live.http.is_reachable());
-        let gate = ctx.gate;
-        drop(ctx.live);
-        if reached {
-            // The exchanges that were under way ended with their resources; the runtime drops them when it comes to run.
-            for _ in 0..ENDING_YIELDS {
-                tokio::task::yield_now().await;
-            }
+        let memory_bytes = store.data().limiter.peak_bytes();
+        let SkillCtx { mut gate, mut live, .. } = store.into_data();
+        let mut logs = live.as_mut().map(|live| std::mem::take(&mut live.logs)).unwrap_or_default();
+        if let (Some((stdout, stderr)), None) = (&output, &call.command) {
+            logs.written("stdout", &stdout.tail(limits::LOGGED_OUTPUT_BYTES_MAX));
+            logs.written("stderr", &stderr.tail(limits::LOGGED_OUTPUT_BYTES_MAX));
         }
+        close(live).await;
+        // Where the step ended inside of a call, what was called has ended with it.
+        gate.recover();
         let calls = gate.calls();
         let mut fuel = Some(limits.fuel.saturating_sub(fuel_left));
         let end = match ended {
@@ -314,7 +316,31 @@ impl SandboxEngine {
         }
         let end = end.map(|outcome| within(outcome, &limits));
         let stderr = stderr.map(|stderr| stderr.tail(limits::REPORT_STDERR_BYTES_MAX)).unwrap_or_default();
-        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, tape: gate.into_tape() })
+        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, logs: logs.into_records(), tape: gate.into_tape() })
+    }
+
+    /// A store in which one tool runs.
+    pub(super) fn store(&self, ctx: SkillCtx, limits: &StepLimits) -> wasmtime::Result<Store<SkillCtx>> {
+        let mut store = Store::new(&self.engine, ctx);
+        store.set_fuel(limits.fuel)?;
+        store.limiter(|ctx| &mut ctx.limiter);
+        store.set_epoch_deadline(YIELD_EPOCHS);
+        store.epoch_deadline_async_yield_and_update(YIELD_EPOCHS);
+        store.set_hostcall_fuel(value_bytes_max(limits));
+        store.set_max_component_handles(limits::HANDLES_MAX);
+        Ok(store)
+    }
+}
+
+/// Ends what acted, with everything that was under way.
+pub(super) async fn close(live: Option<Box<Live>>) {
+    let reached = live.as_ref().is_some_and(|live| live.http.is_reachable());
+    drop(live);
+    if reached {
+        // The exchanges that were under way ended with their resources; the runtime drops them when it comes to run.
+        for _ in 0..ENDING_YIELDS {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -336,7 +362,7 @@ const fn is_untimed_end(outcome: &Outcome) -> bool {
 }
 
 /// Bounds the output.
-fn within(outcome: Outcome, limits: &StepLimits) -> Outcome {
+pub(super) fn within(outcome: Outcome, limits: &StepLimits) -> Outcome {
     let value = match &outcome {
         Outcome::Completed { output } => output,
         Outcome::Failed { error } => error,
@@ -404,8 +430,11 @@ async fn stopped<T>(
     .await
 }
 
+/// What a guest has written to one of its outputs.
+pub(super) type Written = Output;
+
 /// A call whose input was converted.
-struct Prepared<'a> {
+pub(super) struct Prepared<'a> {
     tool: &'a Tool,
     function: &'a ExportedFunction,
     arguments: Vec<Val>,
@@ -422,7 +451,7 @@ struct Command {
 }
 
 impl<'a> Prepared<'a> {
-    fn new(program: &'a Program, invocation: &Invocation<'a>) -> Result<Self, SandboxError> {
+    pub(super) fn new(program: &'a Program, invocation: &Invocation<'a>) -> Result<Self, SandboxError> {
         let tool = invocation.tool;
         let wrong = |source| SandboxError::Input { tool: tool.name.to_string(), source };
         let function = program.exports.get(tool.name.function()).ok_or_else(|| SandboxError::Link {
@@ -440,7 +469,7 @@ impl<'a> Prepared<'a> {
         Ok(Self { tool, function, arguments, command })
     }
 
-    async fn run(&self, program: &Program, store: &mut Store<SkillCtx>) -> wasmtime::Result<Vec<Val>> {
+    pub(super) async fn run(&self, program: &Program, store: &mut Store<SkillCtx>) -> wasmtime::Result<Vec<Val>> {
         let instance = program.pre.instantiate_async(&mut *store).await?;
         let function: Func = instance
             .get_func(&mut *store, self.function.index)
@@ -451,7 +480,12 @@ impl<'a> Prepared<'a> {
     }
 
     /// The outcome of a function that returned.
-    fn outcome(&self, values: &[Val], output: Option<(Output, Output)>, recorded: Option<&Outcome>) -> Outcome {
+    pub(super) fn outcome(
+        &self,
+        values: &[Val],
+        output: Option<(Output, Output)>,
+        recorded: Option<&Outcome>,
+    ) -> Outcome {
         if self.command.is_some() {
             let failed = matches!(values, [Val::Result(Err(_))]);
             return self.exited(u8::from(failed), output, recorded);
@@ -483,7 +517,7 @@ impl<'a> Prepared<'a> {
 
     /// The outcome of a program that exited. Its outputs are the bytes of its writes; in a replay those were compared with the record
     /// call by call, so equal exits mean the recorded outcome.
-    fn exited(&self, code: u8, output: Option<(Output, Output)>, recorded: Option<&Outcome>) -> Outcome {
+    pub(super) fn exited(&self, code: u8, output: Option<(Output, Output)>, recorded: Option<&Outcome>) -> Outcome {
         let Some(command) = &self.command else {
             let message = format!("the guest called `exit` with code {code} inside of the tool `{}`", self.tool.name);
             return Outcome::Trapped { message, backtrace: Vec::new() };
@@ -537,8 +571,8 @@ impl Command {
     }
 }
 
-/// What acts in a live step: what the grant names and nothing else.
-fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
+/// What acts in a live step: what the grant names and nothing else. `path` is the call of the step that it is for: see [`Delegation`].
+pub(super) fn live(invocation: &Invocation<'_>, call: &Prepared<'_>, path: &str) -> Live {
     let Invocation { grant, limits, step, .. } = *invocation;
     let directories = invocation.directories.of(grant, invocation.workspace);
     let clock = match grant.clocks {
@@ -546,7 +580,9 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         Clocks::Real => GuestClock::Real,
     };
     let random = match grant.random {
-        Random::Seeded => GuestRandom::seeded(invocation.seed, step.as_str(), invocation.attempt),
+        Random::Seeded if path.is_empty() => GuestRandom::seeded(invocation.seed, step.as_str(), invocation.attempt),
+        // No step has an id with a slash.
+        Random::Seeded => GuestRandom::seeded(invocation.seed, &format!("{step}/{path}"), invocation.attempt),
         Random::Real => GuestRandom::real(),
     };
     let mut env: BTreeMap<String, String> =
@@ -571,11 +607,13 @@ fn live(invocation: &Invocation<'_>, call: &Prepared<'_>) -> Live {
         tool: invocation.tool.name.to_string(),
         attempt: invocation.attempt,
         deadline_ms: limits.deadline_ms,
+        request: Arc::clone(invocation.request),
     };
     let reach = invocation.reach.filter(|_| !grant.network.is_empty());
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
     let mut live = Live::new(directories, clock, random, stdio, http, context);
     live.undo = invocation.undo.cloned();
+    live.config = grant.config.iter().map(|(key, value)| (key.clone(), value.for_guest())).collect();
     live
 }
 

@@ -1,16 +1,19 @@
 //! The gate that every host call passes: recorded while it acts, or answered from the record while nothing acts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Notify;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 
+use crate::canonical;
+use crate::id::SkillName;
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
 use crate::sandbox::stop::{Diverged, LimitHit, RecordedEnd, RecordedTrap, TraceFailed};
 use crate::sandbox::wire::{Decode, Encode, Encoder, Malformed};
+use crate::trace::event::Event;
 use crate::trace::{Call, TraceSink, TraceSource};
 
 /// Where host calls are written to or read from.
@@ -26,7 +29,11 @@ pub enum Tape {
         outcome: Outcome,
         /// How many calls the recorded step made.
         calls: u64,
+        /// Skills whose components are not those that were recorded: of these neither digest nor fuel is compared.
+        replaced: Vec<SkillName>,
     },
+    /// What was called has it for now.
+    Lent,
 }
 
 impl std::fmt::Debug for Tape {
@@ -34,6 +41,7 @@ impl std::fmt::Debug for Tape {
         f.write_str(match self {
             Self::Record(_) => "Tape::Record",
             Self::Replay { .. } => "Tape::Replay",
+            Self::Lent => "Tape::Lent",
         })
     }
 }
@@ -64,7 +72,14 @@ pub(crate) struct Gate {
     /// Reused for every call, so that recording allocates nothing.
     params: Vec<u8>,
     result: Vec<u8>,
+    /// Where the tape comes back from that was lent.
+    lent: Option<Home>,
+    /// Where the tape goes that is lent from there.
+    home: Option<Home>,
 }
+
+/// Where a gate that was lent a tape leaves it at its end, whatever ended it, with the count of calls.
+type Home = Arc<Mutex<Option<(Tape, u64)>>>;
 
 impl Gate {
     pub(crate) fn new(tape: Tape, limits: StepLimits) -> Self {
@@ -72,7 +87,39 @@ impl Gate {
         if let Tape::Replay { calls: 0, .. } = tape {
             used_up.notify_one();
         }
-        Self { tape, limits, calls: 0, used_up, answered: Arc::default(), params: Vec::new(), result: Vec::new() }
+        let (params, result, lent, home) = (Vec::new(), Vec::new(), None, None);
+        Self { tape, limits, calls: 0, used_up, answered: Arc::default(), params, result, lent, home }
+    }
+
+    /// The gate of something that is called: the same tape and the same count of calls, until it is dropped. `limits` are its own; those on
+    /// calls and bytes of trace are counted from the begin of the step.
+    pub(super) fn lend(&mut self, limits: StepLimits) -> Self {
+        let home = Home::default();
+        self.lent = Some(Arc::clone(&home));
+        Self {
+            tape: std::mem::replace(&mut self.tape, Tape::Lent),
+            limits,
+            calls: self.calls,
+            used_up: Arc::clone(&self.used_up),
+            answered: Arc::clone(&self.answered),
+            params: Vec::new(),
+            result: Vec::new(),
+            lent: None,
+            home: Some(home),
+        }
+    }
+
+    /// Takes back what was lent, once the borrower is gone.
+    pub(super) fn recover(&mut self) {
+        let Some(home) = self.lent.take() else { return };
+        if let Some((tape, calls)) = home.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            (self.tape, self.calls) = (tape, calls);
+        }
+    }
+
+    /// What the guest may use.
+    pub(super) const fn limits(&self) -> &StepLimits {
+        &self.limits
     }
 
     /// Host calls that were completed.
@@ -90,8 +137,9 @@ impl Gate {
         Arc::clone(&self.answered)
     }
 
-    pub(crate) fn into_tape(self) -> Tape {
-        self.tape
+    pub(crate) fn into_tape(mut self) -> Tape {
+        self.recover();
+        std::mem::replace(&mut self.tape, Tape::Lent)
     }
 
     /// Takes note of a call before anything acts.
@@ -100,9 +148,33 @@ impl Gate {
         function: &'static str,
         params: &mut [(&'static str, &dyn Encode)],
     ) -> wasmtime::Result<Begun> {
+        self.admit(params)?;
+        match &mut self.tape {
+            Tape::Record(_) => Ok(Begun::Live),
+            Tape::Replay { .. } => self.next(function).map(Begun::Recorded),
+            Tape::Lent => Err(lent()),
+        }
+    }
+
+    /// Takes note of the arguments of a call, unless it is one too many or hands over too much.
+    pub(super) fn admit(&mut self, params: &mut [(&'static str, &dyn Encode)]) -> wasmtime::Result<()> {
         if self.calls >= self.limits.host_calls {
             return Err(LimitHit::new(LimitKind::HostCalls, self.limits.host_calls).into());
         }
+        let payload_bytes = self.put_params(params);
+        if payload_bytes > limits::HOST_CALL_ARGUMENT_BYTES_MAX {
+            return Err(LimitHit::count(LimitKind::Arguments, limits::HOST_CALL_ARGUMENT_BYTES_MAX).into());
+        }
+        match &self.tape {
+            Tape::Record(sink) if sink.bytes_in_step() > self.limits.trace_bytes => {
+                Err(LimitHit::new(LimitKind::Trace, self.limits.trace_bytes).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Spells the arguments, and gives the bytes of their strings and lists.
+    fn put_params(&mut self, params: &mut [(&'static str, &dyn Encode)]) -> usize {
         self.params.clear();
         params.sort_unstable_by_key(|(name, _)| *name);
         let mut to = Encoder { out: &mut self.params, sink: None, failed: None, payload_bytes: 0 };
@@ -117,28 +189,70 @@ impl Gate {
             value.encode(&mut to);
         }
         to.raw(b"}");
-        if to.payload_bytes > limits::HOST_CALL_ARGUMENT_BYTES_MAX {
-            return Err(LimitHit::count(LimitKind::Arguments, limits::HOST_CALL_ARGUMENT_BYTES_MAX).into());
+        to.payload_bytes
+    }
+
+    /// The recorded answer of the call whose arguments were noted last.
+    fn next(&mut self, function: &str) -> wasmtime::Result<Value> {
+        let Tape::Replay { source, outcome, calls, .. } = &mut self.tape else { return Err(lent()) };
+        let answer = compare(source.as_mut(), is_from_outside(outcome), function, &self.params)?;
+        self.calls += 1;
+        self.answered.store(self.calls, Ordering::Relaxed);
+        if self.calls >= *calls {
+            self.used_up.notify_one();
         }
+        Ok(answer)
+    }
+
+    /// Notes the answer of a call that is made again in a replay, or compares it with the one that is recorded.
+    pub(super) fn made<T: Encode + Decode>(
+        &mut self,
+        function: &'static str,
+        params: &mut [(&'static str, &dyn Encode)],
+        answer: &T,
+    ) -> wasmtime::Result<()> {
+        self.put_params(params);
+        self.result.clear();
+        // A replay makes it again: the digest of long text is enough.
+        let mut to = Encoder { out: &mut self.result, sink: None, failed: None, payload_bytes: 0 };
+        put_ok(answer, &mut to);
         match &mut self.tape {
             Tape::Record(sink) => {
-                if sink.bytes_in_step() > self.limits.trace_bytes {
-                    return Err(LimitHit::new(LimitKind::Trace, self.limits.trace_bytes).into());
-                }
-                Ok(Begun::Live)
-            }
-            Tape::Replay { source, outcome, calls } => {
-                let ended_from_outside =
-                    matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled | Outcome::Conflict { .. });
-                let answer = compare(source.as_mut(), ended_from_outside, function, &self.params)?;
                 self.calls += 1;
-                self.answered.store(self.calls, Ordering::Relaxed);
-                if self.calls >= *calls {
-                    self.used_up.notify_one();
-                }
-                Ok(Begun::Recorded(answer))
+                let call = Call { function, params: &self.params, result: &self.result };
+                sink.call(call).map_err(|error| TraceFailed(error).into())
             }
+            Tape::Replay { .. } => {
+                let recorded = canonical::to_vec(&self.next(function)?);
+                if recorded == self.result {
+                    return Ok(());
+                }
+                let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(200).collect::<String>();
+                let what = format!("`{function}` gives {}; recorded is {}", shown(&self.result), shown(&recorded));
+                Err(Diverged { seq: None, what }.into())
+            }
+            Tape::Lent => Err(lent()),
         }
+    }
+
+    /// Notes that something is called, or compares that with the record.
+    pub(super) fn delegate(&mut self, made: &Event) -> wasmtime::Result<()> {
+        match &mut self.tape {
+            Tape::Record(sink) => sink.delegated(made).map_err(|error| TraceFailed(error).into()),
+            Tape::Replay { source, outcome, replaced, .. } => {
+                compare_delegated(source.as_mut(), is_from_outside(outcome), replaced, made)
+            }
+            Tape::Lent => Err(lent()),
+        }
+    }
+
+    /// How the recorded call ends that the guest is in, where its end is what comes next.
+    pub(super) fn recorded_end(&mut self) -> wasmtime::Result<Option<Outcome>> {
+        let Tape::Replay { source, .. } = &mut self.tape else { return Ok(None) };
+        Ok(match source.delegated().map_err(TraceFailed)? {
+            Some((_, Event::DelegateEnd(end))) => Some(end.outcome),
+            _ => None,
+        })
     }
 
     /// Appends the call with its result. A limit that was hit inside of the call is not its result: the step ends there.
@@ -164,8 +278,68 @@ impl Gate {
     pub(crate) fn answer<R: Answer>(&mut self, value: &Value) -> R {
         match &mut self.tape {
             Tape::Replay { source, .. } => R::get(value, source.as_mut()),
-            Tape::Record(_) => R::trap(wasmtime::format_err!("no answer is recorded while recording")),
+            Tape::Record(_) | Tape::Lent => R::trap(wasmtime::format_err!("no answer is recorded while recording")),
         }
+    }
+}
+
+impl Drop for Gate {
+    /// What was lent goes back, also where the call ended by being dropped.
+    fn drop(&mut self) {
+        self.recover();
+        if let Some(home) = self.home.take() {
+            let tape = std::mem::replace(&mut self.tape, Tape::Lent);
+            *home.lock().unwrap_or_else(PoisonError::into_inner) = Some((tape, self.calls));
+        }
+    }
+}
+
+/// A guest runs only while nothing that it called does.
+fn lent() -> wasmtime::Error {
+    wasmtime::format_err!("a host call came while another tool had the record")
+}
+
+/// Whether the recorded end came at a place that the guest's own steps do not tell.
+const fn is_from_outside(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::LimitExceeded { .. } | Outcome::Cancelled | Outcome::Conflict { .. })
+}
+
+/// Compares the begin or the end of a call of another tool with what is recorded next.
+fn compare_delegated(
+    source: &mut dyn TraceSource,
+    ended_from_outside: bool,
+    replaced: &[SkillName],
+    made: &Event,
+) -> wasmtime::Result<()> {
+    let Some((seq, mut recorded)) = source.delegated().map_err(TraceFailed)? else {
+        // The record of a step that was ended from outside ends anywhere.
+        if ended_from_outside && !source.has_call().map_err(TraceFailed)? {
+            return Err(RecordedEnd.into());
+        }
+        return Err(
+            Diverged { seq: None, what: format!("the guest {}, which is not recorded here", said(made)) }.into()
+        );
+    };
+    match (&mut recorded, made) {
+        (Event::DelegateBegin(recorded), Event::DelegateBegin(made)) if replaced.contains(made.tool.skill()) => {
+            recorded.skill = made.skill;
+        }
+        (Event::DelegateEnd(recorded), Event::DelegateEnd(made)) if !replaced.is_empty() => recorded.fuel = made.fuel,
+        _ => {}
+    }
+    if let Some(difference) = crate::trace::diff::events(&recorded, made) {
+        let what = format!("the guest {}; of what is recorded that differs: {difference}", said(made));
+        return Err(Diverged { seq: Some(seq), what }.into());
+    }
+    source.take_delegated().map_err(TraceFailed)?;
+    Ok(())
+}
+
+fn said(event: &Event) -> String {
+    match event {
+        Event::DelegateBegin(begin) => format!("calls the tool `{}`", begin.tool),
+        Event::DelegateEnd(end) => format!("ends its call of the tool `{}`", end.tool),
+        event => format!("does `{}`", event.kind().name()),
     }
 }
 
@@ -177,11 +351,13 @@ fn compare(
 ) -> wasmtime::Result<Value> {
     let shown = || format!("`{function}` {}", String::from_utf8_lossy(params));
     let Some(call) = source.next_call().map_err(TraceFailed)? else {
-        if ended_from_outside {
-            return Err(RecordedEnd.into());
-        }
-        let what = format!("the guest called {} where the record has no more calls", shown());
-        return Err(Diverged { seq: None, what }.into());
+        let (seq, what) = match source.delegated().map_err(TraceFailed)? {
+            Some((_, Event::DelegateEnd(end))) if is_from_outside(&end.outcome) => return Err(RecordedEnd.into()),
+            None if ended_from_outside => return Err(RecordedEnd.into()),
+            Some((seq, recorded)) => (Some(seq), format!("there the recorded guest {}", said(&recorded))),
+            None => (None, "where the record has no more calls".to_owned()),
+        };
+        return Err(Diverged { seq, what: format!("the guest called {} {what}", shown()) }.into());
     };
     if call.function != function || call.params != params {
         let recorded = format!("`{}` {}", call.function, String::from_utf8_lossy(&call.params));

@@ -159,7 +159,7 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
     let (mut plan, mut principal) = (String::new(), String::new());
     let mut tool = None;
     while let Some(line) = reader.next_line()? {
-        if line.kind() == Kind::Call {
+        if line.kind().is_inside_of_step() {
             continue;
         }
         let (seq, hash, event) = (line.seq(), line.hash(), line.event()?);

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{StoreError, create_file, create_folder, create_new_file, failed};
 use crate::canonical;
+use crate::context::RequestContext;
 use crate::document;
 use crate::id::Digest;
 use crate::limits;
@@ -64,6 +65,9 @@ pub struct Place {
     /// The file that the policy was read from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// What the request says that asked for the run: a step that is made again is told the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestContext>,
     /// The folder of the bundle that the skills are from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,

@@ -43,7 +43,7 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
         let (kind, event) = match reader.next_line() {
             Ok(None) | Err(TraceError::Torn { .. }) => break,
             Err(error) => return Err(error),
-            Ok(Some(line)) if line.kind() == Kind::Call => continue,
+            Ok(Some(line)) if line.kind().is_inside_of_step() => continue,
             Ok(Some(line)) => (line.kind(), line.event()?),
         };
         match event {

@@ -1,13 +1,15 @@
 //! Events to canonical lines. Writes bytes into a buffer that the caller reuses; the hot path, host calls, allocates nothing.
 //!
-//! INVARIANT: every member whose name sorts before `hash` is a number (`attempt`, `calls`, `fuel`, `grant`), so the first `"hash":"` of
+//! INVARIANT: every member whose name sorts before `hash` is a number (`attempt`, `calls`, `depth`, `fuel`, `grant`), so the first `"hash":"` of
 //! a line is the chain's. The chain's hash covers the line without that member and its comma.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
-use super::event::{ApprovalEvent, DeniedEvent, Event, FlowEvent, Header, StepBegin, StepEnd};
+use super::event::{
+    ApprovalEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, FlowEvent, Header, StepBegin, StepEnd,
+};
 use crate::canonical::{write_string, write_u64, write_value};
 use crate::id::Digest;
 use crate::outcome::Outcome;
@@ -85,6 +87,8 @@ pub(super) fn event(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], event: &Event)
             end(out, seq);
             line
         }
+        Event::DelegateBegin(content) => delegate_begin(out, seq, prev, content),
+        Event::DelegateEnd(content) => delegate_end(out, seq, prev, content),
         Event::StepEnd(content) => step_end(out, seq, prev, content),
         Event::Flow(FlowEvent { step, flow }) => {
             let line = begin(out, &[], flow.kind().name());
@@ -241,6 +245,36 @@ fn step_end(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], ended: &StepEnd) -> Un
     previous(out, prev);
     number(out, "seq", seq);
     text(out, "step", ended.step.as_str());
+    out.push(b'}');
+    line
+}
+
+fn delegate_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &DelegateBegin) -> Unsealed {
+    let line = begin(out, &[("depth", begun.depth), ("grant", begun.grant)], "delegate-begin");
+    // `input` sorts before `kind`.
+    out.truncate(line.hash_at + HASH_MEMBER_BYTES);
+    out.extend_from_slice(b"\"input\":");
+    write_value(out, &begun.input);
+    text(out, "kind", "delegate-begin");
+    previous(out, prev);
+    texts(out, "rules", &begun.rules);
+    number(out, "seq", seq);
+    digest(out, "skill", begun.skill);
+    member(out, "tool");
+    quoted(out, &begun.tool);
+    out.push(b'}');
+    line
+}
+
+fn delegate_end(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], ended: &DelegateEnd) -> Unsealed {
+    let numbers = [("calls", ended.calls), ("depth", ended.depth), ("fuel", ended.fuel)];
+    let line = begin(out, &numbers, "delegate-end");
+    member(out, "outcome");
+    write_value(out, &outcome_value(&ended.outcome));
+    previous(out, prev);
+    number(out, "seq", seq);
+    member(out, "tool");
+    quoted(out, &ended.tool);
     out.push(b'}');
     line
 }

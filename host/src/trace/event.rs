@@ -31,6 +31,10 @@ pub enum Event {
     StepBegin(StepBegin),
     /// A host call of the step that runs.
     Call(CallEvent),
+    /// The step that runs calls another tool: what follows up to its end is what that does.
+    DelegateBegin(DelegateBegin),
+    /// What the step called has ended.
+    DelegateEnd(DelegateEnd),
     /// The step ended.
     StepEnd(StepEnd),
     /// Something else that the host did.
@@ -58,6 +62,8 @@ impl Event {
             Self::Approval(_) => Kind::Approval,
             Self::StepBegin(_) => Kind::StepBegin,
             Self::Call(_) => Kind::Call,
+            Self::DelegateBegin(_) => Kind::DelegateBegin,
+            Self::DelegateEnd(_) => Kind::DelegateEnd,
             Self::StepEnd(_) => Kind::StepEnd,
             Self::Flow(event) => event.flow.kind(),
             Self::RunEnd { .. } => Kind::RunEnd,
@@ -82,6 +88,10 @@ pub enum Kind {
     StepBegin,
     /// [`Event::Call`].
     Call,
+    /// [`Event::DelegateBegin`].
+    DelegateBegin,
+    /// [`Event::DelegateEnd`].
+    DelegateEnd,
     /// [`Event::StepEnd`].
     StepEnd,
     /// [`Flow::Continues`].
@@ -106,7 +116,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Header,
         Self::Refused,
         Self::Denied,
@@ -114,6 +124,8 @@ impl Kind {
         Self::Approval,
         Self::StepBegin,
         Self::Call,
+        Self::DelegateBegin,
+        Self::DelegateEnd,
         Self::StepEnd,
         Self::Continues,
         Self::Skipped,
@@ -137,6 +149,8 @@ impl Kind {
             Self::Approval => "approval",
             Self::StepBegin => "step-begin",
             Self::Call => "call",
+            Self::DelegateBegin => "delegate-begin",
+            Self::DelegateEnd => "delegate-end",
             Self::StepEnd => "step-end",
             Self::Continues => "continues",
             Self::Skipped => "skipped",
@@ -148,6 +162,12 @@ impl Kind {
             Self::Rollback => "rollback",
             Self::RunEnd => "run-end",
         }
+    }
+
+    /// Whether such events are what a guest did inside of a step.
+    #[must_use]
+    pub const fn is_inside_of_step(self) -> bool {
+        matches!(self, Self::Call | Self::DelegateBegin | Self::DelegateEnd)
     }
 
     /// The kind of that name.
@@ -282,4 +302,36 @@ pub struct StepEnd {
     pub calls: u64,
     /// Fuel it used; `None` where the end was not deterministic (deadline, cancellation).
     pub fuel: Option<u64>,
+}
+
+/// A step, or what it called, calls another tool, which is about to run in a sandbox of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DelegateBegin {
+    /// How many calls it is inside of, itself included: 1 where the step's own tool calls.
+    pub depth: u64,
+    /// The tool.
+    pub tool: ToolName,
+    /// The component.
+    pub skill: Digest,
+    /// The input.
+    pub input: Value,
+    /// The index of the grant that applies.
+    pub grant: u64,
+    /// The ids of the rules that permit it; empty where the policy has none.
+    pub rules: Vec<String>,
+}
+
+/// What was called has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DelegateEnd {
+    /// As it began.
+    pub depth: u64,
+    /// The tool.
+    pub tool: ToolName,
+    /// How.
+    pub outcome: Outcome,
+    /// Host calls it made, those of what it called itself included.
+    pub calls: u64,
+    /// Fuel it used, likewise.
+    pub fuel: u64,
 }

@@ -9,7 +9,10 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST};
-use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin, StepEnd};
+use super::event::{
+    ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin,
+    StepEnd,
+};
 use super::scan::{Fault, Scanner, Shape};
 use super::{RecordedCall, SCHEMA, TraceError};
 use crate::id::{Digest, SkillName};
@@ -23,6 +26,7 @@ use crate::problem::Problem;
 pub(super) enum Member {
     Attempt,
     Calls,
+    Depth,
     Fuel,
     Grant,
     Hash,
@@ -65,10 +69,11 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 41;
+    const COUNT: usize = 42;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
+        "depth",
         "fuel",
         "grant",
         "hash",
@@ -156,6 +161,12 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
             &[M::Key, M::Role, M::Rules],
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
+        Kind::DelegateBegin => {
+            (&[M::Depth, M::Grant, M::Hash, M::Input, M::Kind, M::Prev, M::Seq, M::Skill, M::Tool], &[M::Rules])
+        }
+        Kind::DelegateEnd => {
+            (&[M::Calls, M::Depth, M::Fuel, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Tool], &[])
+        }
         Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], &[M::Fuel]),
         Kind::Continues | Kind::Rollback => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[]),
         // What takes back a step of a plan and what takes back the whole of it differ in whether a step is named.
@@ -199,7 +210,7 @@ impl Index {
                 *place = (start, end);
             }
             match *name {
-                "attempt" | "calls" | "fuel" | "grant" if shape != Shape::Number => {
+                "attempt" | "calls" | "depth" | "fuel" | "grant" if shape != Shape::Number => {
                     return Err(Fault { at: start, what: "expected a number" });
                 }
                 "params" => shapes.0 = Some(shape),
@@ -418,6 +429,21 @@ impl<'a> Line<'a> {
                 function: self.json(Member::Name)?,
                 params: self.json(Member::Params)?,
                 result: self.json(Member::Result)?,
+            }),
+            Kind::DelegateBegin => Event::DelegateBegin(DelegateBegin {
+                depth: self.json(Member::Depth)?,
+                tool: self.parsed(Member::Tool)?,
+                skill: self.parsed(Member::Skill)?,
+                input: self.json(Member::Input)?,
+                grant: self.json(Member::Grant)?,
+                rules: self.ids(Member::Rules)?,
+            }),
+            Kind::DelegateEnd => Event::DelegateEnd(DelegateEnd {
+                depth: self.json(Member::Depth)?,
+                tool: self.parsed(Member::Tool)?,
+                outcome: self.outcome()?,
+                calls: self.json(Member::Calls)?,
+                fuel: self.json(Member::Fuel)?,
             }),
             Kind::StepEnd => Event::StepEnd(StepEnd {
                 step: self.parsed(Member::Step)?,

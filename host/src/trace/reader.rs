@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn events_are_read_as_they_were_written() {
-        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome()]) {
+        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome(), samples::delegated()]) {
             let bytes = samples::recorded(&events);
             let mut reader = reader(&bytes);
             for (seq, event) in events.iter().enumerate() {

@@ -15,6 +15,8 @@ use crate::limits;
 
 /// Bytes that are gathered before they go to the operating system.
 const BUFFER_BYTES: usize = 128 << 10;
+/// What is enough for most traces of which nothing is kept.
+const CHAIN_BUFFER_BYTES: usize = 8 << 10;
 /// A buffer that one large event has grown beyond this is given back.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -130,17 +132,26 @@ impl Recorder {
     /// Starts a trace on `output`, called `path` in errors. Without a blob store the bytes of blobs are counted and dropped.
     #[must_use]
     pub fn new(output: Box<dyn Output>, path: impl Into<String>, blobs: Option<BlobStore>) -> Self {
+        Self::with_buffer(output, path.into(), blobs, BUFFER_BYTES + (BUFFER_BYTES >> 1))
+    }
+
+    fn with_buffer(output: Box<dyn Output>, path: String, blobs: Option<BlobStore>, capacity: usize) -> Self {
         Self {
             output,
-            path: path.into(),
+            path,
             blobs,
-            buffer: Vec::with_capacity(BUFFER_BYTES + (BUFFER_BYTES >> 1)),
+            buffer: Vec::with_capacity(capacity),
             seq: 0,
             prev: FIRST_PREV,
             head: Digest::from_bytes([0; 32]),
             bytes_in_step: 0,
             failure: None,
         }
+    }
+
+    /// A trace that is chained and not kept: only its head is of use.
+    pub(crate) fn chain_only() -> Self {
+        Self::with_buffer(Box::new(io::sink()), "nowhere".to_owned(), None, CHAIN_BUFFER_BYTES)
     }
 
     /// The number of the next event, and the hash of the last one (zeros where there is none).
@@ -171,7 +182,7 @@ impl Recorder {
         }
         let seq = self.finish(line, line_at)?;
         // The end of a step goes with what comes next, the begin of a step or the run's end: nothing of a guest runs in between.
-        if !matches!(event.kind(), Kind::Call | Kind::StepEnd) {
+        if !event.kind().is_inside_of_step() && event.kind() != Kind::StepEnd {
             self.flush()?;
         }
         if event.kind() == Kind::StepBegin {
@@ -254,6 +265,10 @@ impl TraceSink for Recorder {
         self.finish(line, line_at).map(drop)
     }
 
+    fn delegated(&mut self, event: &Event) -> Result<(), TraceError> {
+        self.append(event).map(drop)
+    }
+
     fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
         self.check_usable()?;
         // Counted also when it is stored already, so that a limit is met at the same call in every run.
@@ -286,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_line_is_canonical_and_its_hash_covers_it() {
-        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome()]) {
+        for events in samples::nothing_ran().into_iter().chain([samples::every_outcome(), samples::delegated()]) {
             let text = String::from_utf8(samples::recorded(&events)).unwrap();
             let mut prev = "0".repeat(64);
             for (seq, line) in text.lines().enumerate() {

@@ -15,6 +15,7 @@ use crate::id::Digest;
 pub struct ReplayReader {
     reader: Reader,
     blobs: BlobStore,
+    has_delegated: bool,
 }
 
 impl ReplayReader {
@@ -31,7 +32,7 @@ impl ReplayReader {
     /// Replays what `reader` reads.
     #[must_use]
     pub const fn new(reader: Reader, blobs: BlobStore) -> Self {
-        Self { reader, blobs }
+        Self { reader, blobs, has_delegated: false }
     }
 
     /// The next line without taking it.
@@ -43,6 +44,11 @@ impl ReplayReader {
         self.reader.peek()
     }
 
+    /// Whether a step has called another tool since this was asked for.
+    pub fn take_has_delegated(&mut self) -> bool {
+        std::mem::take(&mut self.has_delegated)
+    }
+
     /// Takes the next event, whatever its kind.
     ///
     /// # Errors
@@ -52,16 +58,17 @@ impl ReplayReader {
         self.reader.next_event()
     }
 
-    /// Takes the host calls that the replayed step did not make, and returns how many there were: more than none is a divergence.
+    /// Takes what the replayed step did not do, and returns how many host calls and calls of other tools there were: more than none is a
+    /// divergence.
     ///
     /// # Errors
     ///
     /// As [`Reader::peek`].
     pub fn skip_calls(&mut self) -> Result<u64, TraceError> {
         let mut skipped = 0;
-        while self.reader.peek()?.is_some_and(|line| line.kind() == Kind::Call) {
+        while let Some(kind) = self.reader.peek()?.map(|line| line.kind()).filter(|kind| kind.is_inside_of_step()) {
             self.reader.next_line()?;
-            skipped += 1;
+            skipped += u64::from(kind != Kind::DelegateEnd);
         }
         Ok(skipped)
     }
@@ -80,6 +87,24 @@ impl TraceSource for ReplayReader {
             _ => return Ok(None),
         }
         self.reader.next_line()?.map(|line| line.recorded_call()).transpose()
+    }
+
+    fn delegated(&mut self) -> Result<Option<(u64, Event)>, TraceError> {
+        match self.reader.peek()? {
+            Some(line) if matches!(line.kind(), Kind::DelegateBegin | Kind::DelegateEnd) => {
+                Ok(Some((line.seq(), line.event()?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn has_call(&mut self) -> Result<bool, TraceError> {
+        Ok(self.reader.peek()?.is_some_and(|line| line.kind() == Kind::Call))
+    }
+
+    fn take_delegated(&mut self) -> Result<(), TraceError> {
+        self.has_delegated = true;
+        self.reader.next_line().map(drop)
     }
 
     fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError> {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Header, StepBegin, StepEnd};
+use super::event::{
+    ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Header, StepBegin, StepEnd,
+};
 use super::recorder::{MemoryOutput, Recorder};
 use crate::id::{Digest, SnapshotId};
 use crate::limits::{LimitKind, StepLimits};
@@ -154,6 +156,35 @@ pub(crate) fn log_only() -> Vec<Event> {
         begin("two", json!({})),
         end("two", Outcome::Completed { output: json!(2) }, 0),
         run_end(RunOutcome::Completed, 2),
+    ]
+}
+
+/// A step that calls `text.go`, which calls `csv.parse`; both make a host call, and both calls are host calls.
+pub(crate) fn delegated() -> Vec<Event> {
+    let begin = |depth, tool: &str| {
+        let (input, skill) = (json!({"depth": depth}), Digest::of(tool.as_bytes()));
+        let (tool, rules) = (tool.parse().unwrap(), if depth == 2 { vec!["few".to_owned()] } else { Vec::new() });
+        Event::DelegateBegin(DelegateBegin { depth, tool, skill, input, grant: depth, rules })
+    };
+    let end = |depth, tool: &str, calls, outcome| {
+        Event::DelegateEnd(DelegateEnd { depth, tool: tool.parse().unwrap(), outcome, calls, fuel: 100 * calls })
+    };
+    let preopens = || call("wasi:filesystem/preopens#get-directories", json!({}), json!({"ok": [[0, "/own"]]}));
+    let called = |result| call("skillhost:skill/tools#call", json!({"input": "{}", "tool": "x.y"}), result);
+    vec![
+        header(),
+        self::begin("one", json!({})),
+        preopens(),
+        begin(1, "text.go"),
+        begin(2, "csv.parse"),
+        preopens(),
+        end(2, "csv.parse", 1, Outcome::Failed { error: json!("no") }),
+        called(json!({"err": {"tag": "failed", "val": "\"no\""}})),
+        preopens(),
+        end(1, "text.go", 3, Outcome::Completed { output: json!(1) }),
+        called(json!({"ok": "1"})),
+        self::end("one", Outcome::Completed { output: json!(1) }, 5),
+        run_end(RunOutcome::Completed, 1),
     ]
 }
 

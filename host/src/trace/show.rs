@@ -11,7 +11,9 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::TraceError;
-use super::event::{ApprovalEvent, CallEvent, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin, StepEnd};
+use super::event::{
+    ApprovalEvent, CallEvent, DelegateBegin, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin,
+};
 use super::flow::{Contract, Reused};
 use super::line::Line;
 use super::redact;
@@ -48,6 +50,8 @@ pub struct Renderer {
     /// The step that runs.
     step: Option<StepId>,
     lives: Lives,
+    /// Those of the tools that called and wait, the step's own first.
+    waiting: Vec<Lives>,
 }
 
 /// How often each handle of the running step was given out.
@@ -57,7 +61,7 @@ impl Renderer {
     /// Starts at the beginning of a trace.
     #[must_use]
     pub const fn new(options: Options) -> Self {
-        Self { options, step: None, lives: Lives::new() }
+        Self { options, step: None, lives: Lives::new(), waiting: Vec::new() }
     }
 
     /// Appends the next line as it is shown, with its newline; nothing where the options leave it out. Every line must be given, also
@@ -71,6 +75,11 @@ impl Renderer {
         if let Event::StepBegin(begin) = &event {
             self.step = Some(begin.step.clone());
             self.lives.clear();
+            self.waiting.clear();
+        }
+        // What a tool has open is its own.
+        if event.kind() == Kind::DelegateBegin {
+            self.waiting.push(std::mem::take(&mut self.lives));
         }
         if let Event::Call(call) = &event {
             handles::given_out(call, |handle| *self.lives.entry(handle).or_default() += 1);
@@ -90,15 +99,24 @@ impl Renderer {
                 let named = step.as_ref().map_or("", StepId::as_str);
                 // Writing to a string cannot fail.
                 let _: fmt::Result = write!(text, "{:>6}  {named:<12}  ", line.seq());
+                text.push_str(&"  ".repeat(self.depth(&event)));
                 let _: fmt::Result = self.event(&event, &mut text);
                 out.extend(text.trim_end().chars().flat_map(visible));
             }
             out.push('\n');
         }
-        if event.kind() == Kind::StepEnd {
-            self.step = None;
+        match event.kind() {
+            Kind::StepEnd => self.step = None,
+            Kind::DelegateEnd => self.lives = self.waiting.pop().unwrap_or_default(),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// How many calls of other tools an event is inside of.
+    fn depth(&self, event: &Event) -> usize {
+        let open = self.waiting.len();
+        if matches!(event.kind(), Kind::DelegateBegin | Kind::DelegateEnd) { open.saturating_sub(1) } else { open }
     }
 
     fn shows(&self, event: &Event, step: Option<&StepId>) -> bool {
@@ -134,7 +152,12 @@ impl Renderer {
             }
             Event::StepBegin(begin) => self.step_begin(begin, out),
             Event::Call(call) => self.call(call, out),
-            Event::StepEnd(end) => self.step_end(end, out),
+            Event::DelegateBegin(begin) => self.delegate_begin(begin, out),
+            Event::DelegateEnd(end) => {
+                write!(out, "{} ", end.tool)?;
+                self.ended(&end.outcome, (end.calls, Some(end.fuel)), out)
+            }
+            Event::StepEnd(end) => self.ended(&end.outcome, (end.calls, end.fuel), out),
             Event::Flow(event) => self.flow(&event.flow, out),
             Event::RunEnd { outcome, output, steps } => {
                 write!(out, "run {} after {steps} step{}", outcome.name(), if *steps == 1 { "" } else { "s" })?;
@@ -186,9 +209,15 @@ impl Renderer {
         Ok(())
     }
 
-    fn step_end(&self, end: &StepEnd, out: &mut String) -> fmt::Result {
-        write!(out, "{}", end.outcome.name())?;
-        let frames = match &end.outcome {
+    fn delegate_begin(&self, begin: &DelegateBegin, out: &mut String) -> fmt::Result {
+        write!(out, "call {}({})", begin.tool, self.value(&begin.input))?;
+        write!(out, "  skill {}  grant {}", self.digest(begin.skill), begin.grant)?;
+        if begin.rules.is_empty() { Ok(()) } else { write!(out, "  rules {}", begin.rules.join(", ")) }
+    }
+
+    fn ended(&self, outcome: &Outcome, (calls, fuel): (u64, Option<u64>), out: &mut String) -> fmt::Result {
+        write!(out, "{}", outcome.name())?;
+        let frames = match outcome {
             Outcome::Completed { output: value } | Outcome::Failed { error: value } => {
                 write!(out, ": {}", self.value(value))?;
                 [].as_slice()
@@ -209,8 +238,8 @@ impl Renderer {
         };
         let shown = if self.options.full { frames } else { frames.get(..1).unwrap_or_default() };
         shown.iter().try_for_each(|frame| write!(out, "  at {frame}"))?;
-        write!(out, "  ({} call{}", end.calls, if end.calls == 1 { "" } else { "s" })?;
-        match end.fuel {
+        write!(out, "  ({calls} call{}", if calls == 1 { "" } else { "s" })?;
+        match fuel {
             Some(fuel) => write!(out, ", fuel {fuel})"),
             None => write!(out, ")"),
         }

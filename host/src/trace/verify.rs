@@ -16,7 +16,7 @@ use super::event::{Event, Flow, FlowEvent, Kind};
 use super::line::{Line, Member};
 use super::reader::Reader;
 use super::{BLOBS_FOLDER, TRACE_FILE, TraceError};
-use crate::id::Digest;
+use crate::id::{Digest, ToolName};
 use crate::outcome::RunOutcome;
 use crate::policy::Why;
 
@@ -110,10 +110,18 @@ enum State {
     Asked { id: String },
     /// After an answer about the step of that id (as it is spelled).
     Answered { id: String, approved: bool },
-    /// Within the step of that id (as it is spelled), after so many calls.
-    Step { id: String, calls: u64 },
+    /// Within the step of that id (as it is spelled), after so many calls, inside of these calls of other tools.
+    Step { id: String, calls: u64, open: Vec<Open> },
     /// After `run-end`.
     Ended(RunOutcome),
+}
+
+/// A call of another tool that has not ended.
+#[derive(Debug)]
+struct Open {
+    tool: ToolName,
+    /// How many host calls the step had made when it began.
+    calls: u64,
 }
 
 #[derive(Debug, Default)]
@@ -190,7 +198,7 @@ impl Grammar {
                 match (approved, event) {
                     (true, Event::StepBegin(_)) => {
                         self.steps += 1;
-                        State::Step { id, calls: 0 }
+                        State::Step { id, calls: 0, open: Vec::new() }
                     }
                     (false, Event::Denied(denied)) if denied.why == Why::Rejected => State::DeniedLate,
                     _ => return Err(line.wrong("the event is not what the answer before it says")),
@@ -198,11 +206,37 @@ impl Grammar {
             }
             (State::Between, Event::StepBegin(begin)) if begin.compensates == self.rolls_back => {
                 self.steps += 1;
-                State::Step { id: spelled(line), calls: 0 }
+                State::Step { id: spelled(line), calls: 0, open: Vec::new() }
             }
-            (State::Step { id, calls }, Event::StepEnd(end)) => {
+            (State::Step { id, calls, mut open }, Event::DelegateBegin(begin)) => {
+                open.push(Open { tool: begin.tool.clone(), calls });
+                if begin.depth != open.len() as u64 {
+                    return Err(line.wrong(format!(
+                        "`depth` is {}, but it is call {} inside of the other",
+                        begin.depth,
+                        open.len()
+                    )));
+                }
+                State::Step { id, calls, open }
+            }
+            (State::Step { id, calls, mut open }, Event::DelegateEnd(end)) => {
+                let (depth, begun) = (open.len() as u64, open.pop());
+                let Some(begun) = begun.filter(|begun| begun.tool == end.tool && depth == end.depth) else {
+                    return Err(line.wrong(format!("the call of `{}` ends, which did not begin last", end.tool)));
+                };
+                let made = calls - begun.calls;
+                if end.calls != made {
+                    return Err(line.wrong(format!("`calls` is {}, but {made} host calls were made", end.calls)));
+                }
+                State::Step { id, calls, open }
+            }
+            (State::Step { id, calls, open }, Event::StepEnd(end)) => {
                 if line.raw(Member::Step) != Some(&id) {
                     return Err(line.wrong(format!("step `{}` ends, but {id} began", end.step)));
+                }
+                // What comes from outside ends everything at once.
+                if let (Some(open), Some(_)) = (open.last(), end.fuel) {
+                    return Err(line.wrong(format!("the step ends before the call of `{}` has", open.tool)));
                 }
                 if end.calls != calls {
                     let stated = end.calls;

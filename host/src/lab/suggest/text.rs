@@ -62,14 +62,20 @@ pub(super) fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> 
         if wants.random {
             out += "random = \"real\"\n";
         }
-        if !wants.env.is_empty() {
+        for (name, values) in [("env", &wants.env), ("config", &wants.config)] {
             let value = |value: &EnvValue| match value {
                 EnvValue::Text(text) => quoted(text),
                 EnvValue::Secret(name) => format!("{{ secret = {} }}", quoted(name)),
             };
-            let env: Vec<String> =
-                wants.env.iter().map(|(name, given)| format!("{} = {}", key(name), value(given))).collect();
-            out.add(format_args!("env = {{ {} }}\n", env.join(", ")));
+            if !values.is_empty() {
+                let values: Vec<String> =
+                    values.iter().map(|(name, given)| format!("{} = {}", key(name), value(given))).collect();
+                out.add(format_args!("{name} = {{ {} }}\n", values.join(", ")));
+            }
+        }
+        if !wants.calls.is_empty() {
+            let calls: Vec<String> = wants.calls.iter().map(|tool| quoted(&tool.to_string())).collect();
+            out.add(format_args!("calls = [{}]\n", calls.join(", ")));
         }
         if let Some(approval) = wants.approval {
             out.add(format_args!("approval = \"{}\"\n", approval.name()));
@@ -101,7 +107,8 @@ fn shared(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> String {
         HeaderValue::Secret { name, .. } => Some(name.as_str()),
         HeaderValue::Text(_) => None,
     }));
-    used.extend(grants.iter().flat_map(|(_, wants)| wants.env.values()).filter_map(|value| match value {
+    let told = grants.iter().flat_map(|(_, wants)| wants.env.values().chain(wants.config.values()));
+    used.extend(told.filter_map(|value| match value {
         EnvValue::Secret(name) => Some(name.as_str()),
         EnvValue::Text(_) => None,
     }));

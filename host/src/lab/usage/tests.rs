@@ -29,7 +29,7 @@ pub(crate) fn followed(calls: &[Event]) -> StepUsage {
     }
     let calls = calls.len() as u64;
     let outcome = Outcome::Completed { output: json!(null) };
-    following.ended(StepEnd { step: "one".parse().unwrap(), outcome, calls, fuel: Some(1) })
+    following.ended(outcome, Some(1), calls)
 }
 
 fn preopens() -> Event {
@@ -105,6 +105,11 @@ fn what_was_used_is_counted() {
         call(&format!("{TYPES}read"), json!({"self": 0}), json!({"ok": [{"len": 5000, "sha256": "00"}, true]})),
     ];
     let usage = followed(&calls);
+    assert_eq!(usage.config, None);
+    let asked = |key: &str, answer| call("wasi:config/store#get", json!({"key": key}), json!({"ok": answer}));
+    let told = call("wasi:config/store#get-all", json!({}), json!({"ok": [["c", "3"]]}));
+    let settings = followed(&[asked("a", json!("1")), asked("b", json!(null)), told]).config.unwrap();
+    assert_eq!(settings.into_iter().collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(usage.used.stdio_bytes, 1004);
     assert_eq!((usage.clocks, usage.random, usage.env.unwrap().len()), (1, 1, 2));
     assert_eq!((usage.used.host_calls, usage.used.trace_bytes), (10, 6_000));
@@ -140,4 +145,16 @@ fn traces_of_every_kind_are_read() {
     events.truncate(3);
     let usage = Usage::read(&mut reader(&samples::recorded(&events))).unwrap();
     assert_eq!((usage.steps.len(), usage.outcome), (1, None));
+}
+
+#[test]
+fn what_a_step_calls_is_listed_before_it() {
+    let usage = Usage::read(&mut reader(&samples::recorded(&samples::delegated()))).unwrap();
+    let steps: Vec<(String, u64, usize)> =
+        usage.steps.iter().map(|step| (step.tool.to_string(), step.depth, step.calls.len())).collect();
+    assert_eq!(steps[..2], [("csv.parse".to_owned(), 2, 0), ("text.go".to_owned(), 1, 1)]);
+    assert_eq!((steps.len(), steps[2].1, steps[2].2), (3, 0, 1));
+    assert!(usage.steps.iter().all(|step| step.folders.contains("/own") && step.step.as_str() == "one"));
+    let bytes: Vec<u64> = usage.steps.iter().map(|step| step.used.trace_bytes).collect();
+    assert!(bytes[0] < bytes[1] && bytes[1] < bytes[2], "{bytes:?}");
 }

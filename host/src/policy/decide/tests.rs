@@ -119,6 +119,7 @@ fn authorize_gives_all_denials_or_every_step_with_its_limits() {
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        catalog: &Catalog::new(),
         compensations: &[],
     };
 
@@ -146,6 +147,7 @@ fn a_grant_that_lacks_what_the_tool_needs_denies_it_with_the_whole_list() {
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        catalog: &Catalog::new(),
         compensations: &[],
     };
     let request = StepRequest { step: &step, tool: &tool, limits: &limits, skill: &skill, demands: Demands::default() };
@@ -179,6 +181,7 @@ fn denials(policy: &Policy, demands: Demands<'_>, last: &[CallRequest<'_>], skil
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        catalog: &Catalog::new(),
         compensations: last,
     };
     let request = StepRequest { step: &step, tool: &tool, limits: &LimitsDocument::NONE, skill, demands };
@@ -259,6 +262,7 @@ fn what_undoes_needs_a_grant_as_well() {
         plan: Digest::of(b"p"),
         has_approver: false,
         input: &|_| None,
+        catalog: &Catalog::new(),
         compensations: &compensations,
     };
     let plan = authorize(&policy, &caller, [request]).unwrap();

@@ -1,4 +1,4 @@
-//! `[secrets]` and `env`: declarations, the places that use them, and whether both fit.
+//! `[secrets]`, `env` and `config`: declarations, the places that use them, and whether both fit.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ impl References {
         }
         for (name, (_, place)) in &declared {
             if !self.0.iter().any(|(used, _)| used == name) {
-                let hint = "use it in a grant's `env` or `network`, or remove it".to_owned();
+                let hint = "use it in a grant's `env`, `config` or `network`, or remove it".to_owned();
                 reader.report(place, "unused-secret", format!("the secret `{name}` is used nowhere"), Some(hint));
             }
         }
@@ -129,12 +129,7 @@ pub(super) fn read_env<'t>(
     let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
     let mut env = BTreeMap::new();
     for (name, node) in fields.entries() {
-        let value = if Reader::is_table(&node) {
-            read_secret(reader, &node, used).map(EnvValue::Secret)
-        } else {
-            reader.string(&node).map(|text| EnvValue::Text(text.to_owned()))
-        };
-        let Some(value) = value else { continue };
+        let Some(value) = read_value(reader, &node, used) else { continue };
         if !is_variable(name) {
             let message = format!("`{}` is no name of an environment variable", name.escape_debug());
             reader.report(&node.place, "bad-env", message, Some(VARIABLE_HINT.to_owned()));
@@ -145,6 +140,25 @@ pub(super) fn read_env<'t>(
         }
     }
     env
+}
+
+/// Reads a grant's `config`. Any text may be a key or a value: both are told to a guest that asks, and to nobody else.
+pub(super) fn read_config<'t>(
+    reader: &mut Reader<'t>,
+    node: &Node<'_, 't>,
+    used: &mut References,
+) -> BTreeMap<String, EnvValue> {
+    let Some(fields) = reader.open_table(node) else { return BTreeMap::new() };
+    let entries = fields.entries();
+    entries.filter_map(|(key, node)| Some((key.to_owned(), read_value(reader, &node, used)?))).collect()
+}
+
+/// Reads a text or `{ secret = "NAME" }`.
+fn read_value<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<EnvValue> {
+    if Reader::is_table(node) {
+        return read_secret(reader, node, used).map(EnvValue::Secret);
+    }
+    reader.string(node).map(|text| EnvValue::Text(text.to_owned()))
 }
 
 /// Reads `{ secret = "NAME" }`.

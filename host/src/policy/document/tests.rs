@@ -371,3 +371,42 @@ fn mistakes_about_rules_roles_and_approval_have_their_lines() {
     let text = format!("schema = \"skillhost.policy/1\"\nrules = \"r\"\n[roles]\n\"agent:a\" = [{roles}]\n");
     assert_eq!(Policy::parse_with(&text, |_| Ok(RULES.to_owned())).unwrap_err()[0].code, "too-many-roles");
 }
+
+#[test]
+fn what_may_be_called_is_read_with_its_places() {
+    let read = |keys: &str| {
+        let text = format!("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n{keys}\n");
+        Policy::parse(&text)
+    };
+    let calls = read("calls = [\"json.query\", \"text.*\", \"files.api.re*\"]").unwrap().grants.remove(0).calls;
+    assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), ["json.query", "text.*", "files.api.re*"]);
+    assert!(calls[1].names(&"text.search".parse().unwrap()) && !calls[1].names(&"json.search".parse().unwrap()));
+    assert!(calls[2].names(&"files.api.read".parse().unwrap()) && !calls[2].names(&"files.read".parse().unwrap()));
+    assert!(read("").unwrap().grants[0].calls.is_empty());
+    for wrong in ["*", "json", "js*.query", "*.query", "json.", "json..x", "json.a.b.c", ".x", "json.q?"] {
+        let problems = read(&format!("calls = [\"b.x\", \"{wrong}\"]")).unwrap_err();
+        let places: Vec<String> =
+            problems.iter().map(|problem| format!("{} {}", problem.pointer, problem.code)).collect();
+        assert_eq!(places, ["/grant/0/calls/1 bad-pattern"], "{wrong}");
+        assert_eq!(problems[0].position.unwrap().line, 5);
+    }
+    assert_eq!(read("calls = [\"b.x\", \"b.x\"]").unwrap_err()[0].code, "duplicate-call");
+    let many = |count: usize| {
+        let names: Vec<String> = (0..count).map(|at| format!("\"b.x{at}\"")).collect();
+        read(&format!("calls = [{}]", names.join(", ")))
+    };
+    assert!(many(limits::CALLS_MAX).is_ok());
+    assert_eq!(many(limits::CALLS_MAX + 1).unwrap_err()[0].code, "too-many-calls");
+}
+
+#[test]
+fn the_depth_of_calls_is_a_limit_of_the_policy_alone() {
+    let read = |text: &str| Policy::parse(&format!("schema = \"skillhost.policy/1\"\n{text}\n"));
+    assert_eq!(read("").unwrap().call_depth, limits::CALL_DEPTH_MAX);
+    assert_eq!(read("[limits]\ncall_depth = 2\nfuel = 5").unwrap().call_depth, 2);
+    for wrong in ["0", "4", "\"1\""] {
+        assert_eq!(read(&format!("[limits]\ncall_depth = {wrong}")).unwrap_err().len(), 1, "{wrong}");
+    }
+    let grant = "[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\nlimits = { call_depth = 1 }";
+    assert_eq!(read(grant).unwrap_err()[0].code, "unknown-key");
+}

@@ -1,5 +1,6 @@
 use super::*;
 use crate::id::{Digest, SkillName};
+use crate::skill::Catalog;
 use crate::skill::{Import, Metadata};
 
 fn skill(imports: &[&str]) -> Skill {
@@ -24,6 +25,7 @@ fn explain_one(policy: &str, skill: Option<&Skill>) -> Explanation {
         plan: Digest::of(b"p"),
         has_approver: true,
         input: &|_| None,
+        catalog: &Catalog::new(),
         compensations: &[],
     };
     let limits = &LimitsDocument { fuel: Some(9), ..LimitsDocument::default() };

@@ -47,7 +47,7 @@ struct Case {
     /// What the rules read whose scope fits.
     reads: Reads,
     /// What the constant ones said, by what the grant gives.
-    known: Mutex<BTreeMap<[bool; 7], Answer>>,
+    known: Mutex<BTreeMap<[bool; 8], Answer>>,
     /// The ids of those that permit.
     permits: Vec<String>,
     /// Why a rule cannot be asked about this tool at all.
@@ -382,7 +382,7 @@ fn fits_action(constraint: &ActionConstraint, action: &EntityUid) -> bool {
 }
 
 /// What a grant gives, as `context.granted` names it.
-fn granted(grant: &Grant) -> [(&'static str, bool); 7] {
+fn granted(grant: &Grant) -> [(&'static str, bool); 8] {
     let any = !grant.filesystem.is_empty();
     let writes = grant.filesystem.iter().any(|preopen| preopen.access == Access::ReadWrite);
     [
@@ -393,6 +393,7 @@ fn granted(grant: &Grant) -> [(&'static str, bool); 7] {
         ("clocks_real", grant.clocks == Clocks::Real),
         ("random_real", grant.random == Random::Real),
         ("env", !grant.env.is_empty()),
+        ("config", !grant.config.is_empty()),
     ]
 }
 

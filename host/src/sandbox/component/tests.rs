@@ -281,10 +281,28 @@ fn a_type_that_shares_its_parts_is_bounded() {
 }
 
 #[test]
+fn what_a_builder_left_behind_is_no_tool() {
+    let strings = |names: &[&str]| names.iter().map(|name| format!("(param \"{name}\" u8)")).collect::<String>();
+    let init = |names: &[&str]| (strings(names), format!("(param{})", " i32".repeat(names.len())));
+    let (ty, core) = init(&["shim", "script", "entry-path", "disable-gc"]);
+    let left = skill(&exporting("", &[("init", &ty, &core), ("go", "", "")]));
+    assert_eq!(left.tools.keys().collect::<Vec<_>>(), ["go"]);
+    assert_eq!(
+        left.not_tools,
+        [("init".to_owned(), "it is for the program that built the component, which has called it already".to_owned())]
+    );
+    // An author's own function of that name is a tool.
+    let (ty, core) = init(&["shim", "script"]);
+    assert_eq!(skill(&exporting("", &[("init", &ty, &core)])).tools.keys().collect::<Vec<_>>(), ["init"]);
+}
+
+#[test]
 fn imports_say_what_they_need() {
     let imports = [
         ("wasi:cli/environment@0.2.0", Need::Environment),
         ("wasi:clocks/wall-clock@0.2.12", Need::Clocks),
+        ("wasi:config/store@0.2.0-draft", Need::Config),
+        ("wasi:config/store@0.2.0-rc.1", Need::Config),
         ("wasi:filesystem/types@0.2.6", Need::Filesystem),
         ("wasi:io/poll@0.2.3", Need::Nothing),
         ("wasi:random/insecure-seed@0.2.3", Need::Random),
@@ -297,7 +315,8 @@ fn imports_say_what_they_need() {
         ("wasi:io/error", Need::NotProvided),
         ("wasi:io/other@0.2.1", Need::NotProvided),
         ("wasi:nn/graph@0.2.0", Need::NotProvided),
-        ("skillhost:skill/tools@0.1.0", Need::NotProvided),
+        ("wasi:config/store@0.2.0", Need::NotProvided),
+        ("skillhost:skill/agents@0.1.0", Need::NotProvided),
         ("acme:text/host@1.0.0", Need::NotProvided),
     ];
     let text: String =
@@ -321,6 +340,7 @@ fn imports_say_what_they_need() {
         "write the version too",
         "has no interface `other`",
         "`wasi:nn` is not provided",
+        "of `wasi:config` the host provides `wasi:config/store@0.2.0-draft`",
         "`skillhost:skill/context@0.1.0` and `skillhost:skill/log@0.1.0`",
         "wac plug",
         "wac plug",

@@ -47,6 +47,9 @@ pub(super) fn tools(engine: &Engine, component: &Component, name: &SkillName) ->
     let ty = component.component_type();
     for (export, item) in ty.exports(engine) {
         match item.ty {
+            ComponentItem::ComponentFunc(function) if is_for_its_builder(export, &function) => {
+                found.not_tools.push((export.to_owned(), FOR_ITS_BUILDER.to_owned()));
+            }
             ComponentItem::ComponentFunc(function) => found.add(name, None, export, export, &function)?,
             ComponentItem::ComponentInstance(instance) if skill::is_command(export) => {
                 found.add_command(engine, name, export, &instance)?;
@@ -57,6 +60,10 @@ pub(super) fn tools(engine: &Engine, component: &Component, name: &SkillName) ->
                 found.not_tools.push((export.to_owned(), reason.to_owned()));
             }
             ComponentItem::ComponentInstance(instance) if functions(engine, &instance).next().is_some() => {
+                if functions(engine, &instance).all(|(function, ty)| is_for_its_builder(&function, &ty)) {
+                    found.not_tools.push((export.to_owned(), FOR_ITS_BUILDER.to_owned()));
+                    continue;
+                }
                 interfaces.push((export.to_owned(), instance));
             }
             _ => {}
@@ -80,6 +87,18 @@ fn functions<'i>(
         ComponentItem::ComponentFunc(function) => Some((name.to_owned(), function)),
         _ => None,
     })
+}
+
+/// What componentize-qjs and componentize-py export beside the functions of an author: they call it once, before they take the snapshot
+/// that is the component. As a tool it would be of no use, and it would give the tools of a single interface longer names.
+const BUILDER_PARAMS: [&[&str]; 2] =
+    [&["shim", "script", "entry-path", "disable-gc"], &["app-name", "symbols", "stub-wasi"]];
+
+const FOR_ITS_BUILDER: &str = "it is for the program that built the component, which has called it already";
+
+fn is_for_its_builder(function: &str, ty: &ComponentFunc) -> bool {
+    let named = |names: &[&str]| ty.params().map(|(name, _)| name).eq(names.iter().copied());
+    function == "init" && BUILDER_PARAMS.iter().any(|names| named(names))
 }
 
 /// `tools` of `acme:text/tools@1.0.0`; a plain name is its own.

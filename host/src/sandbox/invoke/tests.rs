@@ -25,6 +25,10 @@ impl TraceSink for Memory {
         Ok(())
     }
 
+    fn delegated(&mut self, event: &crate::trace::event::Event) -> Result<(), TraceError> {
+        panic!("nothing may be called: {event:?}")
+    }
+
     fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), TraceError> {
         self.0.lock().unwrap().1.insert(digest, bytes.to_vec());
         Ok(())
@@ -44,6 +48,18 @@ impl TraceSource for Playback {
         let result = serde_json::from_slice(&result).unwrap();
         self.1 += 1;
         Ok(Some(RecordedCall { seq: self.1 as u64, function, params, result }))
+    }
+
+    fn delegated(&mut self) -> Result<Option<(u64, crate::trace::event::Event)>, TraceError> {
+        Ok(None)
+    }
+
+    fn has_call(&mut self) -> Result<bool, TraceError> {
+        Ok(self.1 < self.0.0.lock().unwrap().0.len())
+    }
+
+    fn take_delegated(&mut self) -> Result<(), TraceError> {
+        Ok(())
     }
 
     fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, TraceError> {
@@ -76,6 +92,8 @@ fn bench(name: &str, bytes: &[u8]) -> Bench {
         clocks: Clocks::Virtual,
         random: Random::Seeded,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
+        calls: vec![],
         approval: None,
         limits: StepLimits::DEFAULT,
     };
@@ -98,9 +116,11 @@ impl Bench {
             directories: &directories,
             reach: None,
             undo: self.undo.as_ref(),
+            delegate: None,
             limits: self.limits,
             run_deadline: None,
             plan: "p",
+            request: &Arc::default(),
             step: &step,
             attempt: 1,
             seed: 7,
@@ -116,7 +136,7 @@ impl Bench {
         let live = self.invoke(tool, input, Tape::Record(Box::new(memory.clone())));
         let outcome = live.end.unwrap();
         let source = Box::new(Playback(memory.clone(), 0));
-        let replayed = Tape::Replay { source, outcome: outcome.clone(), calls: live.calls };
+        let replayed = Tape::Replay { source, outcome: outcome.clone(), calls: live.calls, replaced: vec![] };
         let replayed = self.invoke(tool, input, replayed);
         assert_eq!(replayed.end.as_ref(), Ok(&outcome));
         assert_eq!((replayed.calls, replayed.fuel), (live.calls, live.fuel));
@@ -184,7 +204,11 @@ fn a_replay_does_not_spin_until_the_deadline_again() {
         let watch = Stopwatch::start();
         let source = Box::new(Playback(Memory::default(), 0));
         let _ticking = bench.sandbox.ticking();
-        let replayed = bench.invoke("go", &json!({}), Tape::Replay { source, outcome: outcome.clone(), calls: 0 });
+        let replayed = bench.invoke(
+            "go",
+            &json!({}),
+            Tape::Replay { source, outcome: outcome.clone(), calls: 0, replaced: vec![] },
+        );
         assert_eq!((replayed.end, replayed.fuel), (Ok(outcome), None));
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", watch.elapsed());
     }

@@ -181,6 +181,7 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
         base: PathBuf::from("/"),
         continues: Some((continues.id().to_owned(), "resume".to_owned())),
         policy: None,
+        request: None,
         bundle: None,
     };
     child.keep_place(&place(&parent)).unwrap();

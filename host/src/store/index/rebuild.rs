@@ -227,7 +227,7 @@ fn put(db: Db<'_>, run: &str, rows: &[Row]) -> Result<(), IndexError> {
 fn next(reader: &mut Reader) -> Result<Option<Option<EventRow>>, TraceError> {
     let Some(line) = reader.next_line()? else { return Ok(None) };
     match line.kind() {
-        crate::trace::event::Kind::Call => Ok(Some(None)),
+        kind if kind.is_inside_of_step() => Ok(Some(None)),
         _ => EventRow::of(line.seq(), line.hash(), &line.event()?).map(Some),
     }
 }

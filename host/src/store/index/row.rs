@@ -96,7 +96,7 @@ impl EventRow {
     ///
     /// [`TraceError::Event`] when readers would refuse the event.
     pub fn of(seq: u64, hash: Digest, event: &Event) -> Result<Option<Self>, TraceError> {
-        if matches!(event, Event::Call(_)) {
+        if event.kind().is_inside_of_step() {
             return Ok(None);
         }
         let (step, tool, json) = spelled(seq, event, |line| {

@@ -53,6 +53,22 @@ fn a_file_is_opened_twice() -> Vec<Event> {
 }
 
 #[test]
+fn what_is_called_is_shown_inside_of_its_caller() {
+    let text = shown(&samples::delegated(), Options::default());
+    let lines: Vec<&str> = text.lines().map(|line| line.get(22..).unwrap_or_default()).collect();
+    assert!(lines[3].starts_with("call text.go({depth: 1})  skill "), "{text}");
+    assert!(
+        lines[4].starts_with("  call csv.parse({depth: 2})  skill ") && lines[4].ends_with("  grant 2  rules few"),
+        "{text}"
+    );
+    assert_eq!(lines[6], "  csv.parse failed: \"no\"  (1 call, fuel 100)");
+    assert_eq!(lines[9], "text.go completed: 1  (3 calls, fuel 300)");
+    // Each has handles of its own.
+    assert_eq!(lines[5], "    preopens.get-directories() -> ok [[descriptor#0, \"/own\"]]");
+    assert_eq!(lines[8], "  preopens.get-directories() -> ok [[descriptor#0, \"/own\"]]");
+}
+
+#[test]
 fn an_event_is_one_line() {
     let text = shown(&a_file_is_opened_twice(), Options::default());
     let lines: Vec<&str> = text.lines().collect();

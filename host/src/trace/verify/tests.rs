@@ -65,6 +65,30 @@ fn what_a_recorder_writes_holds() {
 }
 
 #[test]
+fn calls_of_other_tools_are_inside_of_each_other_and_counted() {
+    let good = samples::delegated();
+    let found = verified(&samples::recorded(&good)).unwrap();
+    assert_eq!((found.steps, found.calls), (1, 5));
+    let changed = |change: &dyn Fn(&mut Vec<Event>)| {
+        let mut events = good.clone();
+        change(&mut events);
+        first_bad(&verified(&samples::recorded(&events)).unwrap_err())
+    };
+    assert_eq!(changed(&|events| events.swap(1, 3)), 1, "outside of a step");
+    assert_eq!(changed(&|events| drop(events.remove(3))), 3, "depth");
+    assert_eq!(changed(&|events| drop(events.remove(4))), 5, "an end without its begin");
+    assert_eq!(changed(&|events| drop(events.remove(5))), 5, "the inner count");
+    assert_eq!(changed(&|events| drop(events.remove(8))), 8, "the outer count");
+    assert_eq!(changed(&|events| events.swap(6, 9)), 6, "the outer one ends first");
+    // A step that ends from outside ends everything in it; one that ends by itself does not.
+    let mut events = good.clone();
+    events.splice(9.., [samples::end("one", Outcome::Cancelled, 4), samples::run_end(RunOutcome::Cancelled, 1)]);
+    assert_eq!(verified(&samples::recorded(&events)).unwrap().calls, 4);
+    events[9] = samples::end("one", Outcome::Completed { output: json!(1) }, 4);
+    assert_eq!(first_bad(&verified(&samples::recorded(&events)).unwrap_err()), 9);
+}
+
+#[test]
 fn what_would_be_denied_stands_only_where_nothing_is_enforced() {
     let mut events = samples::log_only();
     events[0] = samples::header();

@@ -22,6 +22,11 @@ fn declarations_and_uses_are_read() {
     assert_eq!(policy.secrets["A"].source, SecretSource::Env("X".to_owned()));
     assert_eq!(policy.secrets["B"].source, SecretSource::File("/run/b".into()));
     assert_eq!(policy.secrets["B"].position.line, 4);
+    let text = "[secrets]\nA = { env = \"X\" }\n[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n\
+                config = { \"a key=\" = \"\", key = { secret = \"A\" } }\n";
+    let settings = &Policy::parse(&format!("{HEAD}{text}")).unwrap().grants[0].config;
+    assert_eq!(settings["a key="], EnvValue::Text(String::new()));
+    assert_eq!(settings["key"], EnvValue::Secret("A".to_owned()));
     let env = &policy.grants[0].env;
     assert_eq!(env["ONE"], EnvValue::Secret("A".to_owned()));
     assert_eq!(env["THREE"], EnvValue::Text("text".to_owned()));

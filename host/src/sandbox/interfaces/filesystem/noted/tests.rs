@@ -91,8 +91,14 @@ impl Case {
         let journal = Journal::create(&folder.path().join("journal"), vec![handle], Durability::Buffered).unwrap();
         let undo = Undo::new(journal);
         let granted = Directory { guest: "/w".to_owned(), handle: Arc::new(dir), perms: FsPerms::ReadWrite };
-        let context =
-            StepContext { plan: String::new(), step: String::new(), tool: String::new(), attempt: 1, deadline_ms: 1 };
+        let context = StepContext {
+            plan: String::new(),
+            step: String::new(),
+            tool: String::new(),
+            attempt: 1,
+            deadline_ms: 1,
+            ..StepContext::default()
+        };
         let mut live = Live::new(
             vec![granted],
             GuestClock::Virtual { start_time: 0, elapsed_ns: 0 },

@@ -13,6 +13,18 @@ impl TraceSource for NoBlobs {
         Ok(None)
     }
 
+    fn delegated(&mut self) -> Result<Option<(u64, crate::trace::event::Event)>, TraceError> {
+        Ok(None)
+    }
+
+    fn has_call(&mut self) -> Result<bool, TraceError> {
+        Ok(false)
+    }
+
+    fn take_delegated(&mut self) -> Result<(), TraceError> {
+        Ok(())
+    }
+
     fn blob(&mut self, _digest: Digest) -> Result<Vec<u8>, TraceError> {
         Ok(Vec::new())
     }

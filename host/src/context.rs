@@ -1,0 +1,23 @@
+//! What a request says of itself, for the guests of the run that it asked for. Decides nothing: it is in no digest, and in a trace only where
+//! a guest asked for it.
+
+/// Who asked for a run. The ids are opaque; nothing is looked up by them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RequestContext {
+    /// The request.
+    pub request_id: Option<String>,
+    /// The trace of the caller that it is part of.
+    pub trace_id: Option<String>,
+    /// The tenant.
+    pub tenant_id: Option<String>,
+    /// The workspace.
+    pub workspace_id: Option<String>,
+    /// The project.
+    pub project_id: Option<String>,
+    /// The user.
+    pub user_id: Option<String>,
+    /// The bundle that answers.
+    pub snapshot_id: Option<String>,
+    /// The time that the request has.
+    pub timeout_ms: Option<u64>,
+}

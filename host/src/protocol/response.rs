@@ -1,0 +1,216 @@
+//! An answer: the same members whatever happened, as one JSON document.
+
+use serde_json::{Map, Value, json};
+
+use crate::context::RequestContext;
+use crate::id::Digest;
+use crate::problem::Problem;
+use crate::protocol::code::Detail;
+use crate::protocol::{SCHEMA_VERSION, SDK_VERSION};
+use crate::sandbox::LogRecord;
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Which row of the table it is.
+    pub detail: Detail,
+    /// What happened: lower case, no final period.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// More of it, for programs.
+    pub details: Map<String, Value>,
+}
+
+impl Failure {
+    /// A failure with the hint of its row.
+    pub fn new(detail: Detail, message: impl Into<String>) -> Self {
+        let hint = detail.meaning().hint.to_owned();
+        Self { detail, message: message.into(), hint, details: Map::new() }
+    }
+
+    /// The same with another hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// The same with one more detail.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// What is wrong with a document.
+    #[must_use]
+    pub fn of_problems(detail: Detail, problems: &[Problem]) -> Self {
+        let message = match problems {
+            [] => "it is not valid".to_owned(),
+            [only] => only.to_string(),
+            [first, more @ ..] => format!("{first} (and {} more)", more.len()),
+        };
+        let failure = Self::new(detail, message).with("problems", json!(problems));
+        match problems.iter().find_map(|problem| problem.hint.clone()) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let meaning = self.detail.meaning();
+        let mut details = self.details.clone();
+        details.insert("code".to_owned(), json!(meaning.name));
+        if let Some(legacy) = meaning.legacy {
+            details.insert("legacy_code".to_owned(), json!(legacy));
+        }
+        json!({ "code": meaning.code.name(), "message": self.message, "hint": self.hint, "details": details })
+    }
+}
+
+/// What is told beside the result.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// Fuel of all that ran.
+    pub fuel: u64,
+    /// Its host calls.
+    pub host_calls: u64,
+    /// What guests logged and wrote.
+    pub logs: Vec<LogRecord>,
+    /// The kind and the name of what was called.
+    pub resource: Option<(&'static str, String)>,
+    /// The hash of the last event of the trace.
+    pub trace_head: Option<Digest>,
+    /// The run, where it was kept.
+    pub run: Option<String>,
+    /// What a person may want to know.
+    pub warnings: Vec<String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// The result, or why there is none.
+    pub result: Result<Value, Box<Failure>>,
+    /// Who asked: its ids are always there.
+    pub context: RequestContext,
+    /// What is told beside it.
+    pub facts: Facts,
+    /// Whether this was the first answer of its session: what it needs had to be loaded.
+    pub cold_start: bool,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+}
+
+impl Response {
+    /// `http_status`: that of the error, or what a result says of itself in a member `http_status` or `status_code`, or 200.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match &self.result {
+            Ok(result) => explicit_status(result).unwrap_or(200),
+            Err(failure) => {
+                failure.details.get("error").and_then(explicit_status).unwrap_or(failure.detail.meaning().http_status)
+            }
+        }
+    }
+
+    /// The exit code of a program that gives only this answer.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        self.result.as_ref().err().map_or(0, |failure| failure.detail.meaning().exit)
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (result, error) = match &self.result {
+            Ok(result) => (result.clone(), Value::Null),
+            Err(failure) => (Value::Null, failure.to_json()),
+        };
+        json!({
+            "schema_version": SCHEMA_VERSION,
+            "ok": self.result.is_ok(),
+            "http_status": self.http_status(),
+            "result": result,
+            "error": error,
+            "meta": self.meta(),
+        })
+    }
+
+    fn meta(&self) -> Value {
+        let Self { context, facts, .. } = self;
+        let mut meta = Map::new();
+        let mut put = |key: &str, value: Value| drop(meta.insert(key.to_owned(), value));
+        let ids = [
+            ("tenant_id", &context.tenant_id),
+            ("workspace_id", &context.workspace_id),
+            ("project_id", &context.project_id),
+            ("user_id", &context.user_id),
+            ("run", &facts.run),
+        ];
+        for (key, id) in ids {
+            if let Some(id) = id {
+                put(key, json!(id));
+            }
+        }
+        put("request_id", json!(context.request_id));
+        put("trace_id", json!(context.trace_id));
+        put("snapshot_id", json!(context.snapshot_id));
+        put("duration_ms", json!(self.duration_ms));
+        put("cold_start", json!(self.cold_start));
+        put("exit_code", json!(self.exit()));
+        put("sdk_version", json!(SDK_VERSION));
+        put("runtime_version", json!(env!("CARGO_PKG_VERSION")));
+        put("fuel", json!(facts.fuel));
+        put("host_calls", json!(facts.host_calls));
+        put("trace_head", json!(facts.trace_head));
+        put("logs", facts.logs.iter().map(|record| self.log(record)).collect());
+        if !facts.warnings.is_empty() {
+            put("warnings", json!(facts.warnings));
+        }
+        Value::Object(meta)
+    }
+
+    fn log(&self, record: &LogRecord) -> Value {
+        let LogRecord { ts_ms, level, event, fields } = record;
+        let fields: Map<String, Value> = fields.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        json!({
+            "ts_ms": ts_ms,
+            "level": level,
+            "event": event,
+            "request_id": self.context.request_id,
+            "trace_id": self.context.trace_id,
+            "snapshot_id": self.context.snapshot_id,
+            "resource_kind": self.facts.resource.as_ref().map(|(kind, _)| kind),
+            "resource_name": self.facts.resource.as_ref().map(|(_, name)| name),
+            "fields": fields,
+        })
+    }
+}
+
+/// A status that a value says in a member of its own, never in a text.
+fn explicit_status(value: &Value) -> Option<u16> {
+    let status =
+        ["http_status", "http-status", "status_code", "status-code"].into_iter().find_map(|key| value.get(key))?;
+    status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (100..=599).contains(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_taken_from_a_member_and_from_nothing_else() {
+        assert_eq!(explicit_status(&json!({"http_status": 201})), Some(201));
+        assert_eq!(explicit_status(&json!({"status-code": 599})), Some(599));
+        for none in [
+            json!({"http_status": 99}),
+            json!({"http_status": "201"}),
+            json!("failed (409)"),
+            json!({"http_status": 600}),
+        ] {
+            assert_eq!(explicit_status(&none), None, "{none}");
+        }
+    }
+}

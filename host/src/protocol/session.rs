@@ -1,0 +1,154 @@
+//! What answers requests, one after the other: it keeps loaded skills warm and knows the ids that it has seen. Every call has a sandbox of
+//! its own; nothing of a request is kept for the next one.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::bundle::Bundle;
+use crate::clock::{self, Stopwatch};
+use crate::context::RequestContext;
+use crate::host::{Keep, SkillHost};
+use crate::limits;
+use crate::protocol::code::Detail;
+use crate::protocol::request::{Action, Refused, Request};
+use crate::protocol::response::{Facts, Failure, Response};
+use crate::protocol::{describe, invoke};
+use crate::sandbox::CancelToken;
+
+/// How requests are answered.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Whether every run is kept, not only those that may have an effect.
+    pub record_all: bool,
+    /// What is known of who asks where a request does not say it.
+    pub context: RequestContext,
+    /// Ends what runs.
+    pub cancel: CancelToken,
+}
+
+/// Answers requests.
+#[derive(Debug)]
+pub struct Session<'h> {
+    host: &'h SkillHost,
+    settings: Settings,
+    seen: Seen,
+    answered: u64,
+}
+
+impl<'h> Session<'h> {
+    /// A session on a host; it should be one that [keeps skills warm](crate::SkillHostBuilder::keep_warm).
+    #[must_use]
+    pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
+        settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
+        Self { host, settings, seen: Seen::default(), answered: 0 }
+    }
+
+    /// Answers the request in `bytes`, whatever they are.
+    pub fn answer(&mut self, bytes: &[u8]) -> Response {
+        let started = Stopwatch::start();
+        self.answer_read(Request::parse(bytes), started)
+    }
+
+    /// Answers a request that was read, or says why it cannot be.
+    pub fn answer_read(&mut self, request: Result<Request, Refused>, started: Stopwatch) -> Response {
+        let (result, mut context, facts) = match request {
+            Ok(request) => self.answer_one(request),
+            Err(refused) => {
+                let (failure, context) = *refused;
+                (Err(Box::new(failure)), context, Facts::default())
+            }
+        };
+        complete(&mut context, &self.settings.context);
+        let cold_start = self.answered == 0;
+        self.answered += 1;
+        let us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Response { result, context, facts, cold_start, duration_ms: f64::from(us) / 1_000.0 }
+    }
+
+    fn answer_one(&mut self, mut request: Request) -> (Result<serde_json::Value, Box<Failure>>, RequestContext, Facts) {
+        if let Some(id) = &request.context.request_id
+            && !self.seen.add(id)
+        {
+            let message = format!("a request with the id `{id}` was answered before");
+            let failure = Failure::new(Detail::DuplicateRequest, message);
+            return (Err(Box::new(failure)), request.context, Facts::default());
+        }
+        complete(&mut request.context, &self.settings.context);
+        let bundle = self.host.bundle.as_deref();
+        // A run looks for itself.
+        if request.action == Action::Describe
+            && let Some(Err(error)) = bundle.map(Bundle::check_unchanged)
+        {
+            return (Err(Box::new(Failure::of_bundle(&error))), request.context, Facts::default());
+        }
+        let (result, facts) = match request.action {
+            Action::Describe => (describe::describe(self.host, bundle, &request), Facts::default()),
+            Action::Invoke | Action::Execute => {
+                let keep = if self.settings.record_all { Keep::All } else { Keep::Effects };
+                invoke::invoke(self.host, bundle, &mut request, keep, &self.settings.cancel)
+            }
+        };
+        (result, request.context, facts)
+    }
+}
+
+/// Fills in what a request does not say of who asks: from what is known of its surroundings, and ids that are made here.
+fn complete(context: &mut RequestContext, known: &RequestContext) {
+    let RequestContext { request_id, trace_id, tenant_id, workspace_id, project_id, user_id, snapshot_id, .. } =
+        context;
+    let fields = [
+        (tenant_id, &known.tenant_id),
+        (workspace_id, &known.workspace_id),
+        (project_id, &known.project_id),
+        (user_id, &known.user_id),
+        (snapshot_id, &known.snapshot_id),
+    ];
+    for (field, known) in fields {
+        if field.is_none() {
+            field.clone_from(known);
+        }
+    }
+    request_id.get_or_insert_with(|| new_id("req-"));
+    trace_id.get_or_insert_with(|| known.trace_id.clone().unwrap_or_else(|| new_id("")));
+}
+
+/// An id that nobody else has. Where the system gives no random bytes, the time stands for them.
+fn new_id(prefix: &str) -> String {
+    let number = clock::entropy().map_or_else(|_| clock::since_epoch().as_nanos(), u128::from_be_bytes);
+    format!("{prefix}{number:032x}")
+}
+
+/// The ids of the last requests.
+#[derive(Debug, Default)]
+struct Seen {
+    ids: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Seen {
+    /// Takes note of an id; `false` where it was seen before.
+    fn add(&mut self, id: &str) -> bool {
+        if !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > limits::REQUEST_IDS_SEEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_ids_are_known_and_no_more() {
+        let mut seen = Seen::default();
+        assert!((0..=limits::REQUEST_IDS_SEEN_MAX).all(|id| seen.add(&id.to_string())));
+        assert!(!seen.add("1"), "it was seen before");
+        assert!(seen.add("0"), "the oldest is forgotten");
+    }
+}

@@ -1,0 +1,230 @@
+//! `host exec`: one JSON document for a request, whatever happens, and a line for a line.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use host_tests::{Guest, policy, repo};
+use serde_json::{Value, json};
+use skillhost::clock::Stopwatch;
+
+use crate::program::{Ended, Program};
+
+const SPLIT: &str = r#"{"action":"invoke","handler":"text.split","event":{"text":"a,b","pattern":","}}"#;
+
+fn program() -> Program {
+    let program = Program::new();
+    program.write("policies/default.toml", repo::text("policies/default.toml"));
+    program.write("open.toml", policy("", ""));
+    program
+}
+
+/// The one document that stdout has; stderr has nothing.
+fn answer(ended: &Ended) -> Value {
+    assert_eq!(ended.stderr, "", "{}", ended.all());
+    assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.all());
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.all()));
+    assert_eq!(answer["meta"]["exit_code"], ended.code, "{answer:#}");
+    answer
+}
+
+/// The answer without what differs from one run to the next.
+fn plain(mut answer: Value) -> Value {
+    for key in ["request_id", "trace_id", "duration_ms"] {
+        answer["meta"][key] = Value::Null;
+    }
+    answer
+}
+
+#[test]
+fn stdin_and_options_make_the_same_request() {
+    let program = program();
+    let piped = answer(&program.piped(&["exec"], SPLIT));
+    assert_eq!(piped["result"], json!(["a", "b"]));
+    let event = r#"{"text":"a,b","pattern":","}"#;
+    let options = ["exec", "--action", "invoke", "--handler", "text.split", "--event", event];
+    assert_eq!(plain(answer(&program.run(&options))), plain(piped.clone()));
+    let older = ["exec", "--action", "invoke", "--kind", "tool", "--name", "text.split", "--payload", event];
+    assert_eq!(plain(answer(&program.run(&older))), plain(piped));
+    let ids = ["--request-id", "r1", "--trace-id", "t1", "--ctx", r#"{"user_id":"u1"}"#, "--schema-version", "v1"];
+    let asked = answer(&program.run(&[&options[..], &ids].concat()));
+    let meta = &asked["meta"];
+    assert_eq!((&meta["request_id"], &meta["trace_id"], &meta["user_id"]), (&json!("r1"), &json!("t1"), &json!("u1")));
+}
+
+#[test]
+fn what_is_wrong_is_one_document_as_well() {
+    let program = program();
+    for (args, stdin, code) in [
+        (&["exec"][..], "", 2),
+        (&["exec"], "{\"action\"", 2),
+        (&["exec", "--frobnicate"], "", 2),
+        (&["--state", "there", "exec", "--timeout-ms", "soon"], "", 2),
+        (&["exec", "--stream", "--action", "invoke"], "", 2),
+        (&["exec", "--action", "invoke", "--event", "{"], "", 2),
+        (&["exec", "--schema-version", "v2", "--action", "describe"], "", 2),
+        (&["exec", "--policy", "none.toml"], SPLIT, 2),
+        (&["exec", "--action", "invoke", "--handler", "texts.split"], "", 5),
+        (&["exec", "--action", "invoke", "--handler", "text.split"], "", 6),
+    ] {
+        let ended = program.piped(args, stdin);
+        assert_eq!(ended.code, code, "{args:?}: {}", ended.all());
+        let answer = answer(&ended);
+        assert_eq!(answer["ok"], false);
+        assert!(answer["error"]["hint"].is_string(), "{answer:#}");
+    }
+}
+
+#[test]
+fn the_environment_counts_before_the_options() {
+    let program = program();
+    let describe = ["exec", "--action", "describe", "--kind", "flow"];
+    let lines = |ended: Ended| ended.stdout.lines().count();
+    assert!(lines(program.run(&[&describe[..], &["--pretty"]].concat())) > 1);
+    assert!(lines(program.run_with(&[("HOST_PRETTY_JSON", "yes")], &describe)) > 1);
+    assert_eq!(lines(program.run_with(&[("AIEL_PRETTY_JSON", "off")], &[&describe[..], &["--pretty"]].concat())), 1);
+    program.write(".skillhost/context.json", r#"{"tenant_id":"acme","user_id":"known"}"#);
+    let ctx = [&describe[..], &["--ctx", r#"{"user_id":"said"}"#]].concat();
+    let meta = |ended: Ended| answer(&ended)["meta"].clone();
+    assert_eq!(meta(program.run(&ctx)).get("tenant_id"), None);
+    let found = meta(program.run_with(&[("HOST_AUTO_CTX", "1")], &ctx));
+    assert_eq!((&found["tenant_id"], &found["user_id"]), (&json!("acme"), &json!("said")));
+    assert_eq!(meta(program.run(&[&ctx[..], &["--auto-ctx"]].concat()))["tenant_id"], "acme");
+}
+
+/// A guest that never ends, and one that writes to stdout.
+fn guests(program: &Program) {
+    let spin = Guest { imports: &[], exports: "export go: func();", core: r#"(func (export "go") (loop $l (br $l)))"# };
+    program.write("spin.wasm", spin.build());
+}
+
+#[test]
+fn the_process_ends_with_the_timeout() {
+    let program = program();
+    guests(&program);
+    let args =
+        ["exec", "--policy", "open.toml", "--skill", "spin=spin.wasm", "--action", "invoke", "--handler", "spin.go"];
+    // Compiled before it is measured.
+    program.run(&["inspect", "spin.wasm"]);
+    let started = Stopwatch::start();
+    let quick = [&args[..], &["--timeout-ms", "1"]].concat();
+    assert_eq!(answer(&program.run(&quick))["error"]["details"]["code"], "DEADLINE");
+    let overhead = started.elapsed();
+    let started = Stopwatch::start();
+    let ended = program.run(&[&args[..], &["--timeout-ms", "300"]].concat());
+    let took = started.elapsed();
+    let answer = answer(&ended);
+    assert_eq!((ended.code, &answer["http_status"]), (4, &json!(504)), "{answer:#}");
+    assert_eq!(answer["error"]["code"], "TIMEOUT");
+    // Beside a process that does the same for a millisecond, so that a busy machine does not count.
+    assert!(took < overhead * 3 + std::time::Duration::from_millis(600), "{took:?} beside {overhead:?}");
+}
+
+#[test]
+fn a_guest_cannot_write_into_the_answer() {
+    let program = program();
+    program.write("probe.wasm", repo::component("probe"));
+    let event = r#"{"args":["out","20"]}"#;
+    let ended = program.run(&[
+        "exec",
+        "--policy",
+        "open.toml",
+        "--skill",
+        "probe=probe.wasm",
+        "--action",
+        "invoke",
+        "--handler",
+        "probe.run",
+        "--event",
+        event,
+    ]);
+    assert_eq!(answer(&ended)["result"]["stdout"].as_str().map(str::len), Some(20));
+}
+
+#[test]
+fn a_stream_answers_every_line_and_serves_the_next() {
+    let program = program();
+    let long = format!("{{\"x\":\"{}\"}}", "x".repeat(skillhost::limits::EXEC_REQUEST_BYTES_MAX));
+    let named = r#"{"action":"describe","kind":"flow","meta":{"request_id":"r1"}}"#;
+    let lines = [SPLIT, "{\"acti", "", &long, named, named, "[1]", SPLIT];
+    let ended = program.piped(&["exec", "--stream"], &lines.join("\n"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let answers: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let codes: Vec<&str> =
+        answers.iter().map(|answer| answer["error"]["details"]["code"].as_str().unwrap_or("ok")).collect();
+    assert_eq!(codes, ["ok", "REQUEST_INVALID", "REQUEST_INVALID", "ok", "DUPLICATE_REQUEST", "REQUEST_INVALID", "ok"]);
+    assert_eq!(answers[2]["error"]["details"]["problems"][0]["code"], "request-too-large");
+    assert_eq!(answers[0]["meta"]["trace_head"], answers[6]["meta"]["trace_head"]);
+    assert_eq!((&answers[0]["meta"]["cold_start"], &answers[6]["meta"]["cold_start"]), (&json!(true), &json!(false)));
+}
+
+#[test]
+fn a_stream_answers_as_it_reads_and_ends_when_nobody_listens() {
+    let program = program();
+    let mut child =
+        program.command(&["exec", "--stream"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for _ in 0..2 {
+        writeln!(input, "{SPLIT}").unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.contains(r#""result":["a","b"]"#), "{line}");
+    }
+    drop(output);
+    // It learns of it when it answers.
+    writeln!(input, "{SPLIT}").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_host_that_cannot_start_says_so() {
+    let program = program();
+    // Less address space than the engine reserves.
+    let ended = program.shell(&format!("ulimit -v 3000000; printf '%s' '{SPLIT}' | \"$HOST\" exec"));
+    let answer = answer(&ended);
+    assert_eq!((ended.code, &answer["error"]["details"]["code"]), (20, &json!("INTERNAL")), "{answer:#}");
+}
+
+/// In CI there is a Python; elsewhere there may be none.
+#[test]
+fn ten_lines_of_python_call_a_skill() {
+    let program = program();
+    let python = std::process::Command::new("python3").arg("--version").output().is_ok();
+    if !python {
+        assert!(std::env::var_os("CI").is_none(), "the example needs `python3`");
+        eprintln!("not run: there is no `python3`");
+        return;
+    }
+    let example = repo::root().join("examples/python/words.py");
+    let ended = program.shell(&format!("PYTHONDONTWRITEBYTECODE=1 python3 {} \"$HOST\"", example.display()));
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "True\n['one', 'two']\nVALIDATION_ERROR\n"), "{}", ended.all());
+}
+
+#[test]
+fn a_bundle_answers_from_a_shell_pipe() {
+    let program = program();
+    assert_eq!(program.run(&["bundle", "new", "demo"]).code, 0);
+    let described = answer(&program.piped(&["exec", "--bundle", "demo"], r#"{"action":"describe"}"#));
+    let exports = described["result"]["exports"].as_array().unwrap();
+    let tool = exports.iter().find(|export| export["kind"] == "tool").unwrap();
+    assert_eq!(described["meta"]["snapshot_id"].as_str().map(str::len), Some(64));
+    assert_eq!(described["result"]["snapshot_id"], described["meta"]["snapshot_id"]);
+    let asked = json!({ "action": "invoke", "kind": "tool", "handler": tool["name"], "event": 5 }).to_string();
+    assert_eq!(
+        answer(&program.piped(&["exec", "--bundle", "demo"], &asked))["error"]["details"]["code"],
+        "PARAM_INVALID"
+    );
+    let none = answer(&program.piped(&["exec", "--bundle", "none"], SPLIT));
+    assert_eq!((&none["error"]["details"]["code"], &none["http_status"]), (&json!("BUNDLE_NOT_FOUND"), &json!(404)));
+    program.write("demo/bundle.toml", "schema = 1");
+    let wrong = answer(&program.piped(&["exec", "--bundle", "demo"], SPLIT));
+    assert_eq!(wrong["error"]["details"]["code"], "BUNDLE_INVALID", "{wrong:#}");
+}
+
+#[test]
+fn schemas_are_printed() {
+    let program = program();
+    let ended = program.run(&["schema", "request"]);
+    assert_eq!((ended.code, ended.stdout), (0, repo::text("docs/schemas/request.json")));
+    assert_eq!(program.run(&["schema", "requets"]).code, 2);
+}
