@@ -41,8 +41,8 @@ fn one(host: &TestHost, key: &str) -> Value {
 #[test]
 fn a_guest_is_told_what_the_grant_lists() {
     for version in ["0.2.0-draft", "0.2.0-rc.1"] {
-        let grant = format!("config = {{ city = \"Turin\", \"Ort\" = \"\" }}");
-        let host = host(version, &grant);
+        let grant = "config = { city = \"Turin\", \"Ort\" = \"\" }";
+        let host = host(version, grant);
         assert_eq!(one(&host, "city"), json!("Turin"));
         assert_eq!(one(&host, "Ort"), json!(""));
         assert_eq!(one(&host, "CITY"), Value::Null);
