@@ -34,6 +34,7 @@ mod run;
 mod runs;
 mod schema;
 mod session;
+mod skill;
 mod skills;
 mod trace;
 mod undo;
@@ -144,6 +145,8 @@ enum Command {
     Audit(audit::Audit),
     Gc(gc::Gc),
     Schema(schema::Schema),
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     Skills(skills::Skills),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -173,6 +176,7 @@ impl Command {
             Self::Audit(command) => command.execute(session),
             Self::Gc(command) => command.execute(session),
             Self::Schema(command) => command.execute(),
+            Self::Skill(command) => command.execute(session),
             Self::Skills(command) => command.execute(session),
             Self::Demo(command) => command.execute(session),
             Self::Completions(command) => Ok(command.execute()),

@@ -15,6 +15,7 @@ pub mod needs;
 pub mod network;
 pub mod presets;
 pub mod principal;
+pub mod proposal;
 pub mod rbac;
 pub mod rules;
 pub mod secrets;
@@ -43,6 +44,7 @@ pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
 pub use network::{NetworkRule, NetworkSettings};
 pub use principal::{Principal, PrincipalKind};
+pub use proposal::grant_for;
 pub use rules::{Rule, RuleSet};
 pub use secrets::{EnvValue, SecretDeclaration};
 

@@ -89,6 +89,25 @@ pub fn create(path: &Path, files: &[NewFile<'_>]) -> Result<(), ScaffoldError> {
     written
 }
 
+/// Writes a file in the place of what is there: it is the old one or the new one, never a part.
+///
+/// # Errors
+///
+/// [`ScaffoldError::Io`]; what was there is untouched then.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), ScaffoldError> {
+    let failed = |source| ScaffoldError::Io { path: path.to_owned(), source };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let written = std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    written.map_err(failed)
+}
+
 fn write_all(folder: &Path, files: &[NewFile<'_>]) -> Result<(), ScaffoldError> {
     for file in files {
         let place = folder.join(&file.path);

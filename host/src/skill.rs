@@ -1,9 +1,12 @@
 //! What the host knows of a skill without running it: identity, tools, imports, metadata. Plain data; the sandbox reads it from a
 //! component, the plan is checked against it, `inspect` shows it.
 
+pub mod docs;
 pub mod metadata;
 pub mod needs;
 pub mod own;
+pub mod sections;
+pub mod templates;
 
 use std::collections::BTreeMap;
 

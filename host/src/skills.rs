@@ -2,6 +2,7 @@
 
 pub mod builtin;
 mod callees;
+pub mod pack;
 pub(crate) mod warm;
 
 use std::borrow::Cow;
@@ -263,7 +264,7 @@ fn manifests(component: &Path) -> [PathBuf; 2] {
 }
 
 /// The manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
-fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
+pub(crate) fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
     for manifest in manifests(component) {
         if manifest.is_file() {
             let bytes = document::read_limited(&manifest)?;

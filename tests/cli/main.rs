@@ -11,5 +11,6 @@ mod inputs;
 mod network;
 mod program;
 mod rules;
+mod skill;
 mod store;
 mod transactions;

@@ -10,7 +10,7 @@ use crate::bundle::snapshot::{EntryKind, Snapshot};
 use crate::bundle::{Bundle, BundleError, SCHEMA, SKILLS};
 use crate::id::{Digest, NAME_FORM, SkillName, ToolName, is_name};
 use crate::problem::{Position, Problem, suggestion};
-use crate::skill::{OWN_PACKAGE, OWN_VERSION, Risk, is_own_version};
+use crate::skill::{OWN_PACKAGE, OWN_VERSION, Risk, is_own_version, own};
 use crate::toml_text::{self, Fields, Node, Reader};
 use crate::{document, json, limits};
 
@@ -123,6 +123,10 @@ impl<'t> Manifest<'t> {
                     let message = format!("the component `{path}` is a link");
                     let hint = "a component is a file of the bundle".to_owned();
                     self.reader.report(&start, "not-a-file", message, Some(hint));
+                }
+                Ok(name) if own::is_own(&name) => {
+                    let hint = "`sys` is the host itself: name the component otherwise".to_owned();
+                    self.reader.report(&start, "bad-name", format!("no skill can be called `{name}`"), Some(hint));
                 }
                 Ok(name) => drop(self.skills.insert(name, self.root.join(&path))),
                 Err(_) => {

@@ -231,6 +231,8 @@ fn what_is_no_bundle_is_told() {
     let (_folder, opened) = open_text("schema = \"skillhost.bundle/2\"\n");
     let error = opened.unwrap_err();
     assert!(error.problems().iter().any(|problem| problem.code == "wrong-schema"), "{error}");
+    let taken = folder(&[(MANIFEST, HEAD.as_bytes()), ("skills/sys.wasm", b"")]);
+    assert!(Bundle::open(taken.path()).unwrap_err().to_string().contains("no skill can be called `sys`"));
     let misnamed = folder(&[(MANIFEST, HEAD.as_bytes()), ("skills/1 x.wasm", b"")]);
     assert!(Bundle::open(misnamed.path()).unwrap_err().to_string().contains("its name is no skill's name"));
 }

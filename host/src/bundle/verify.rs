@@ -15,7 +15,7 @@ use crate::id::{SkillName, ToolName};
 use crate::plan::PlanDocument;
 use crate::problem::{Problem, Problems, suggestion};
 use crate::run::Checked;
-use crate::skill::{Skill, Tool, unprovided_imports};
+use crate::skill::{Skill, Tool, own, unprovided_imports};
 use crate::types::Ty;
 
 /// Where a bundle's plans are, beside those that exports name.
@@ -140,7 +140,8 @@ impl<'a> Verify<'a> {
             Ok(checked) => {
                 for (pointer, tool) in checked.plan.plan().outline().tools() {
                     let skill = tool.split('.').next().unwrap_or_default();
-                    if !self.bundle.skills.keys().any(|name| name.as_str() == skill) {
+                    // `sys` is the host itself.
+                    if skill != own::NAME && !self.bundle.skills.keys().any(|name| name.as_str() == skill) {
                         let message = format!("the plan uses the skill `{skill}`, which is not in the bundle");
                         let hint = format!("put its component at `{SKILLS}/{skill}.wasm`");
                         let pointer = format!("{path}{pointer}");

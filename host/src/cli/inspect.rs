@@ -75,7 +75,7 @@ impl Inspect {
 }
 
 /// The name of a component file, where it is one that a skill can have.
-fn name_of(path: &Path) -> Result<SkillName, Error> {
+pub(crate) fn name_of(path: &Path) -> Result<SkillName, Error> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let clean: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     SkillName::new(clean.as_str())
@@ -83,7 +83,7 @@ fn name_of(path: &Path) -> Result<SkillName, Error> {
         .map_err(|error| Error::new(Exit::Request, error.to_string()).hint("rename the file"))
 }
 
-fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> String {
+pub(crate) fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> String {
     let strong = |text: &str| look.paint(Tone::Strong, text);
     let metadata = &skill.metadata;
     let version = metadata.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();

@@ -10,20 +10,21 @@ mod shape;
 mod tools;
 mod ty;
 
-use wasmparser::BinaryReader;
+use std::collections::BTreeMap;
+
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::problem::Problem;
-use crate::skill::{Metadata, Skill};
+use crate::skill::docs::Docs;
+use crate::skill::{Metadata, Skill, Tool, sections};
 
 pub use cache::{CacheUse, ComponentCache};
 pub use ty::ty_of;
 
-/// The custom section in which a component carries its `skill.toml`.
-pub const METADATA_SECTION: &str = "skillhost:skill";
+pub use crate::skill::sections::METADATA as METADATA_SECTION;
 
 /// A component that is ready to be instantiated.
 #[derive(Debug)]
@@ -244,7 +245,7 @@ fn describe(
         None => metadata_section(bytes)?,
     };
     let metadata = text.map(Metadata::parse).transpose();
-    let metadata = metadata.map_err(|problems| LoadError::Metadata { problems })?.unwrap_or_default();
+    let mut metadata = metadata.map_err(|problems| LoadError::Metadata { problems })?.unwrap_or_default();
     let imports = tools::imports(engine, &component);
     let problems = metadata.check(&tools, &imports);
     if !problems.is_empty() {
@@ -255,37 +256,28 @@ fn describe(
             tool.annotations = annotations.clone();
         }
     }
+    describe_by_comments(bytes, &mut metadata, &mut tools);
     let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((Skill { name, digest, size_bytes, tools, not_tools, imports, metadata }, component))
 }
 
-/// The text of the component's own metadata section. Looks at the top-level sections alone and skips over their contents.
+/// The text of the component's own metadata section.
 fn metadata_section(bytes: &[u8]) -> Result<Option<&str>, LoadError> {
-    let mut found = None;
-    let mut reader = BinaryReader::new(bytes.get(8..).unwrap_or_default(), 8);
-    while !reader.eof() {
-        let section = (|| -> wasmparser::Result<_> {
-            let id = reader.read_u8()?;
-            let size = reader.read_var_u32()?;
-            let size = usize::try_from(size).unwrap_or(usize::MAX);
-            Ok((id, reader.read_bytes(size)?))
-        })();
-        // The engine has read these bytes before, so this does not fail.
-        let Ok((id, content)) = section else { break };
-        if id != 0 {
-            continue;
-        }
-        let mut custom = BinaryReader::new(content, 0);
-        if !matches!(custom.read_string(), Ok(METADATA_SECTION)) {
-            continue;
-        }
-        let rest = custom.read_bytes(custom.bytes_remaining()).unwrap_or_default();
-        let text = std::str::from_utf8(rest).map_err(|_| LoadError::MetadataSection { message: "is not UTF-8" })?;
-        if found.replace(text).is_some() {
-            return Err(LoadError::MetadataSection { message: "comes twice" });
-        }
+    let found = sections::custom(bytes, METADATA_SECTION);
+    if found.len() > 1 {
+        return Err(LoadError::MetadataSection { message: "comes twice" });
     }
-    Ok(found)
+    let text = found.first().map(|text| std::str::from_utf8(text));
+    text.transpose().map_err(|_| LoadError::MetadataSection { message: "is not UTF-8" })
+}
+
+/// Puts the comments of the component's WIT where its metadata says nothing.
+fn describe_by_comments(bytes: &[u8], metadata: &mut Metadata, tools: &mut BTreeMap<String, Tool>) {
+    let docs = Docs::of(bytes);
+    metadata.description = metadata.description.take().or_else(|| docs.skill());
+    for tool in tools.values_mut().filter(|tool| tool.annotations.description.is_none()) {
+        tool.annotations.description = docs.tool(tool);
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,118 @@
+//! `host skill`.
+
+use host_tests::repo;
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::program::Program;
+
+/// A folder as an author has it after a build: the component of `text` with metadata, policy and tests.
+fn built() -> Program {
+    let program = Program::new();
+    program
+        .write("t/text.wasm", repo::component("text"))
+        .write("t/skill.toml", repo::text("guest-skills/text/skill.toml"))
+        .write("t/policy.toml", "schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"text\"]\ntools = [\"*\"]\n")
+        .write("t/tests/b.json", plan("b", "2"))
+        .write("t/tests/a.json", plan("a", "1"))
+        .write("t/tests/data.txt", "no plan");
+    program
+}
+
+fn plan(name: &str, with: &str) -> String {
+    json!({
+        "schema": "skillhost.plan/1", "name": name,
+        "steps": [{
+            "id": "it", "tool": "text.replace", "input": { "text": "1", "pattern": "1", "replacement": with },
+            "expect": { "kind": "json", "schema": { "properties": { "text": { "const": with } } } },
+        }],
+    })
+    .to_string()
+}
+
+#[test]
+fn new_skills_have_the_same_files_in_every_language() {
+    let program = Program::new();
+    assert_snapshot!("new_skill", program.run(&["skill", "new", "greet"]).all());
+    for lang in ["rust", "c", "js", "python"] {
+        let (code, made) = program.json(&["skill", "new", "greet", "--lang", lang, "--dir", &format!("in/{lang}")]);
+        assert_eq!(code, 0, "{made}");
+        for file in made["result"]["files"].as_array().unwrap() {
+            assert!(program.path(&format!("in/{lang}/{}", file.as_str().unwrap())).is_file(), "{file}");
+        }
+    }
+    for wrong in [
+        &["skill", "new", "greet"][..],
+        &["skill", "new", "1x"],
+        &["skill", "new", "host"],
+        &["skill", "new", "sys"],
+        &["skill", "new", "x", "--lang", "go"],
+    ] {
+        assert_eq!(program.run(wrong).code, 2, "{wrong:?}");
+    }
+    let ended = program.run(&["skill", "check", "greet"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("hint: build it first"), "{}", ended.all());
+}
+
+#[test]
+fn check_shows_what_a_skill_is_and_runs_its_tests() {
+    let program = built();
+    assert_snapshot!("check", program.run(&["skill", "check", "t"]).all());
+    let (code, checked) = program.json(&["skill", "check", "t"]);
+    let tests = checked["result"]["tests"].as_array().unwrap();
+    let of = |key: &str| tests.iter().map(|test| test[key].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (code, of("file"), of("outcome")),
+        (0, vec![json!("a.json"), json!("b.json")], vec![json!("completed"); 2])
+    );
+    assert!(tests.iter().all(|test| test["fuel"].as_u64().is_some_and(|fuel| fuel > 1_000)));
+    // An output that is not what was expected.
+    program.write("t/tests/b.json", plan("b", "2").replace("\"const\":\"2\"", "\"const\":\"3\""));
+    let ended = program.run(&["skill", "check", "t"]);
+    assert_eq!(ended.code, 7, "{}", ended.all());
+    // And one that is not what lies beside the plan.
+    program.write("t/tests/b.json", plan("b", "2")).write("t/tests/expected/b.json", "null");
+    assert_eq!(program.run(&["skill", "check", "t"]).code, 0);
+    program.write("t/tests/expected/b.json", "{}");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert_eq!(ended.code, 7, "{}", ended.all());
+    assert!(ended.stderr.contains("error: b.json: the output is null, and {} was expected"), "{}", ended.all());
+    // A file alone has no tests; without metadata there is advice.
+    program.write("bare.wasm", repo::component("text"));
+    let (code, checked) = program.json(&["skill", "check", "bare.wasm"]);
+    assert_eq!((code, &checked["result"]["tests"]), (0, &json!([])));
+    assert!(checked["result"]["advice"][0].as_str().unwrap().starts_with("it has no metadata"));
+}
+
+#[test]
+fn a_packed_skill_is_one_file() {
+    let program = built();
+    let wit = repo::root().join("guest-skills/text/wit");
+    let packed = program.run(&["skill", "pack", "t/text.wasm", "--wit", wit.to_str().unwrap(), "-o", "out/text.wasm"]);
+    assert_eq!(packed.code, 0, "{}", packed.all());
+    let (_, beside) = program.json(&["inspect", "t/text.wasm"]);
+    let (_, inside) = program.json(&["inspect", "out/text.wasm"]);
+    for key in ["version", "description"] {
+        assert_eq!(inside["result"][key], beside["result"][key]);
+        assert!(inside["result"][key].is_string());
+    }
+    assert_eq!(inside["result"]["tools"], beside["result"]["tools"]);
+    let first = std::fs::read(program.path("out/text.wasm")).unwrap();
+    assert_eq!(program.run(&["skill", "pack", "out/text.wasm", "-o", "out/text.wasm"]).code, 0);
+    assert_eq!(std::fs::read(program.path("out/text.wasm")).unwrap(), first);
+    // Comments alone.
+    program.write("bare/text.wasm", repo::component("text"));
+    program.run(&["skill", "pack", "bare/text.wasm", "--wit", wit.to_str().unwrap(), "-o", "bare/out.wasm"]);
+    assert!(program.run(&["inspect", "bare/out.wasm"]).stdout.contains("Fills a template in Jinja syntax"));
+    // It runs as what it is.
+    let call = ["call", "text.search", "--skill", "text=out/text.wasm", "--policy", "t/policy.toml", "--input"];
+    let ended = program.run(&[&call[..], &[r#"{"text": "a", "pattern": "a"}"#]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    // Metadata that does not fit is refused, and nothing is written.
+    program.write("bad.toml", "schema = \"skillhost.skill/1\"\nname = \"t\"\nversion = \"1\"\n[tools.no]\n");
+    let bad = ["skill", "pack", "t/text.wasm", "--skill-toml", "bad.toml", "-o", "out/bad.wasm"];
+    assert_eq!(program.run(&bad).code, 3);
+    assert!(!program.path("out/bad.wasm").exists());
+    assert_eq!(program.run(&["skill", "pack", "t/text.wasm", "--wit", "absent", "-o", "out/bad.wasm"]).code, 2);
+}
