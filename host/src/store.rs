@@ -195,24 +195,30 @@ impl RunStore {
         let mut stopped = Vec::new();
         let mut index = None;
         for id in self.ids()?.into_iter().rev() {
-            let path = self.state.join(RUNS).join(&id);
-            let Ok(run) = RunDir::open(&path) else { continue };
-            if matches!(last_event(&run.trace()), Ok(Some(Event::RunEnd { .. }))) || RunLock::is_held(&path) {
-                continue;
-            }
-            // Another one has taken it back: there is nothing to go on with.
-            if run.taken_back()?.is_some() {
-                continue;
-            }
-            // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
-            if let Ok(Some(settled)) = committed(&run.trace())
-                && !settled.has_ended
-                && !(settled.is_asking && self.is_pending(&id, &mut index)?)
-            {
+            let Ok(run) = RunDir::open(&self.state.join(RUNS).join(&id)) else { continue };
+            if self.is_stopped(&run, &mut index)? {
                 stopped.push(run);
             }
         }
         Ok(stopped)
+    }
+
+    /// Whether a crash has stopped a run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::stopped`].
+    pub(crate) fn is_stopped(&self, run: &RunDir, index: &mut Option<Index>) -> Result<bool, StoreError> {
+        if matches!(last_event(&run.trace()), Ok(Some(Event::RunEnd { .. }))) || RunLock::is_held(run.path()) {
+            return Ok(false);
+        }
+        // Another one has taken it back: there is nothing to go on with.
+        if run.taken_back()?.is_some() {
+            return Ok(false);
+        }
+        // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
+        let Ok(Some(settled)) = committed(&run.trace()) else { return Ok(false) };
+        Ok(!settled.has_ended && !(settled.is_asking && self.is_pending(run.id(), index)?))
     }
 
     /// Whether somebody is still asked about a run. Its trace says so before whoever answers can know of it, and also when the answer is

@@ -15,7 +15,7 @@ use skillhost::replay::ReplayOptions;
 use skillhost::store::Index;
 use skillhost::store::index::Answer;
 use skillhost::trace::verify::verify;
-use skillhost::{Durability, GoOnOptions};
+use skillhost::{Durability, GoOnOptions, RunOptions};
 
 /// A host with three relays and `probe`. `head` stands above the grants; each of those is a skill's name and its lines.
 fn host(head: &str, grants: &[(&str, &str)]) -> TestHost {
@@ -377,6 +377,30 @@ fn what_a_callee_changed_goes_with_the_step() {
     assert_eq!(run.report.outcome, RunOutcome::RolledBack, "{:#?}", run.report);
     assert!(!host.workspace().join("p/newer").exists());
     holds(&host, &run);
+}
+
+#[test]
+fn a_result_is_taken_again_only_while_what_the_callee_read_is_as_it_was() {
+    let host = host("", &[("a", "calls = [\"probe.run\"]"), ("probe", &folder("p", "/own"))]);
+    host.write("p/x", "one");
+    let mut reused = step("it", "a.go", call("probe.run", json!({"args": ["cat", "/own/x"]})));
+    reused["reuse"] = json!(true);
+    let run = || {
+        let run = host.run_with(&plan([reused.clone()]), &RunOptions { reuse: true, ..RunOptions::default() });
+        let run = run.completed();
+        holds(&host, &run);
+        let output = run.trace.events.iter().find_map(|event| match event["kind"].as_str() {
+            Some("reused") => Some(event["what"]["output"].clone()),
+            Some("step-end") => Some(event["outcome"]["completed"].clone()),
+            _ => None,
+        });
+        let stdout = unwrapped(&output.unwrap(), 1)["stdout"].as_str().unwrap().to_owned();
+        (stdout, run.trace.of_kind("reused").count())
+    };
+    assert_eq!(run(), ("one".to_owned(), 0));
+    assert_eq!(run(), ("one".to_owned(), 1));
+    host.write("p/x", "two");
+    assert_eq!(run(), ("two".to_owned(), 0), "the caller has no folder, but the callee has");
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8>
 #[test]
 fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
     let (interfaces, imports) = imports(guest::wit());
-    assert_eq!(interfaces.len(), 27, "{interfaces:#?}");
+    assert_eq!(interfaces.len(), 28, "{interfaces:#?}");
     assert!(imports.len() >= 130, "only {} functions were found", imports.len());
     let server = Server::new(|_| ok("x"));
     let bytes = caller(&interfaces, &imports, &server.authority());

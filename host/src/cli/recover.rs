@@ -59,12 +59,24 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
     let Some(index) = Index::existing(store.state(), session.durability()).map_err(StoreError::from)? else {
         return Ok(());
     };
-    let running = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
-    let running = index.runs(&running).map_err(StoreError::from)?;
-    drop(index);
-    for run in running {
+    // The index follows the trace: what was killed at once is there as `pending`, and what it says of the others may be less than the trace.
+    let mut begun = Vec::new();
+    for status in [RunStatus::Pending, RunStatus::Running] {
+        let filter = RunFilter { status: Some(status), ..RunFilter::default() };
+        begun.extend(index.runs(&filter).map_err(StoreError::from)?);
+    }
+    begun.sort_by(|one, other| one.id.cmp(&other.id));
+    let mut index = Some(index);
+    for run in begun {
         let Ok(folder) = store.find(&run.id) else { continue };
         if RunLock::is_held(folder.path()) {
+            continue;
+        }
+        if !store.is_stopped(&folder, &mut index)? {
+            if let Some(index) = &mut index {
+                // It has ended, or waits, and the index has not learned of it.
+                index.reindex_run(&store, &run.id, &crate::run::facts_of_run).map_err(StoreError::from)?;
+            }
             continue;
         }
         let went = session.continuing_builder(&folder, &GoOnArgs::default()).and_then(|builder| {

@@ -16,6 +16,7 @@ use crate::policy::{
     Principal, Random, RuleSet, RunBudget, SCHEMA, WORKSPACE,
 };
 use crate::problem::Problem;
+use crate::skill::own;
 use crate::toml_text::{self, Fields, Node, Place, Reader};
 
 impl Policy {
@@ -369,6 +370,10 @@ fn read_calls<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<CallPatte
             Some(CallPattern { skill: skill.parse().ok()?, tools: Pattern::read(tools, 1)? })
         });
         match read {
+            Some(pattern) if own::is_own(&pattern.skill) => {
+                let message = format!("`{pattern}` is the host itself, which only steps of a plan call");
+                reader.report(&item.place, "host-tool", message, Some("take it out of `calls`".to_owned()));
+            }
             Some(pattern) if calls.contains(&pattern) => {
                 reader.report(&item.place, "duplicate-call", format!("`{text}` is there twice"), None);
             }

@@ -7,7 +7,7 @@ use crate::id::StepId;
 use crate::outcome::RunOutcome;
 use crate::store::RunDir;
 use crate::trace::TraceError;
-use crate::trace::event::{Event, Flow, FlowEvent, Kind};
+use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::UndoneChange;
 use crate::trace::reader::Reader;
 
@@ -32,7 +32,7 @@ impl Restored {
             let event = match reader.next_line() {
                 Ok(None) | Err(TraceError::Torn { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
-                Ok(Some(line)) if line.kind() == Kind::Call => continue,
+                Ok(Some(line)) if line.kind().is_inside_of_step() => continue,
                 Ok(Some(line)) => line.event()?,
             };
             match event {

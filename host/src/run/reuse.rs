@@ -193,10 +193,15 @@ impl Earlier {
         self.steps.contains_key(step) || self.answered.contains_key(step)
     }
 
-    /// Whether what a step read and wrote is as it left it, but for what later steps of its run have written. What the run that looks has
-    /// itself written anew (`rewritten`) is excused by nothing.
-    fn changed_since(&self, found: &EarlierStep, grant: &Grant, rewritten: &BTreeSet<String>) -> Result<(), String> {
-        if grant.filesystem.is_empty() {
+    /// Whether what a step read and wrote, if it has any folder, is as it left it, but for what later steps of its run have written. What
+    /// the run that looks has itself written anew (`rewritten`) is excused by nothing.
+    fn changed_since(
+        &self,
+        found: &EarlierStep,
+        has_folders: bool,
+        rewritten: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        if !has_folders {
             return Ok(());
         }
         let writers = self.writers.get_or_init(|| {
@@ -355,13 +360,19 @@ impl Steps<'_> {
         let changed = match known.reused.fingerprint == key {
             false => Some(what_changed(call, input, known)),
             true if call.tool.of_the_host().is_some() => self.taken_back_again(call, known, so_far).err(),
-            true => earlier.changed_since(known, grant, &so_far.rewritten).err(),
+            true => earlier.changed_since(known, self.has_folders(grant), &so_far.rewritten).err(),
         };
         if let Some(why) = changed {
             self.runs_again(step, why, report);
             return Ok(None);
         }
         Ok(found(&known.reused, known.journal.clone()))
+    }
+
+    /// Whether a tool with this grant sees any folder, itself or through what it calls.
+    fn has_folders(&self, grant: &Grant) -> bool {
+        let within = self.authorized.delegation().within(grant);
+        !grant.filesystem.is_empty() || within.values().any(|(_, _, grant)| !grant.filesystem.is_empty())
     }
 
     /// A result of any run, for a step that may take one.
@@ -391,7 +402,7 @@ impl Steps<'_> {
             if !is_as_expected(step.expect, &found.reused.output) {
                 continue;
             }
-            match earlier.changed_since(found, grant, &BTreeSet::new()) {
+            match earlier.changed_since(found, self.has_folders(grant), &BTreeSet::new()) {
                 Ok(()) => {
                     let (reused, journal) = (found.reused.clone(), found.journal.clone());
                     return Ok(Some(Found { reused, journal, run: candidate.run }));

@@ -94,7 +94,7 @@ impl Steps<'_> {
         let has_changed = was_undone || !undone.changes.is_empty() || !undone.conflicts.is_empty();
         let is_all = has_changed && authorized.grant.network.is_empty();
         let (Some(call), Some(granted), false) = (step.compensation, &authorized.compensation, is_all) else {
-            if step.compensation.is_none() && authorized.grant.may_send_unsafe() {
+            if step.compensation.is_none() && self.authorized.delegation().may_send_unsafe(&authorized.grant) {
                 report.undone = false;
                 if !step.irreversible {
                     let line = "what it may have sent cannot be taken back";

@@ -391,6 +391,7 @@ fn what_may_be_called_is_read_with_its_places() {
         assert_eq!(problems[0].position.unwrap().line, 5);
     }
     assert_eq!(read("calls = [\"b.x\", \"b.x\"]").unwrap_err()[0].code, "duplicate-call");
+    assert_eq!(read("calls = [\"sys.undo\"]").unwrap_err()[0].code, "host-tool");
     let many = |count: usize| {
         let names: Vec<String> = (0..count).map(|at| format!("\"b.x{at}\"")).collect();
         read(&format!("calls = [{}]", names.join(", ")))
