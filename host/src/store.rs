@@ -218,7 +218,10 @@ impl RunStore {
         }
         // What cannot be read is not one that a crash has stopped; whoever asks for that run is told.
         let Ok(Some(settled)) = committed(&run.trace()) else { return Ok(false) };
-        Ok(!settled.has_ended && !(settled.is_asking && self.is_pending(run.id(), index)?))
+        if settled.has_ended {
+            return Ok(false);
+        }
+        Ok(!settled.is_asking || !self.is_pending(run.id(), index)?)
     }
 
     /// Whether somebody is still asked about a run. Its trace says so before whoever answers can know of it, and also when the answer is

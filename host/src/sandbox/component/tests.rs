@@ -341,7 +341,7 @@ fn imports_say_what_they_need() {
         "has no interface `other`",
         "`wasi:nn` is not provided",
         "of `wasi:config` the host provides `wasi:config/store@0.2.0-draft`",
-        "`skillhost:skill/context@0.1.0`, `skillhost:skill/log@0.1.0`, `skillhost:skill/tools@0.1.0`",
+        "`skillhost:skill/log@0.1.0`, `skillhost:skill/request@0.1.0`, `skillhost:skill/tools@0.1.0`",
         "wac plug",
         "wac plug",
     ];
