@@ -1,9 +1,9 @@
 //! The undo journal of one step: what is needed to put granted directories back exactly as they were before it.
 //!
-//! Owns the file `journal/<step>.<attempt>` of a run ([`record`] says what is in it) and beside it `<step>.<attempt>.pre-<n>`, the content of
-//! larger files. Before each change that a guest makes, what it takes to reverse it is durable ([`before`]); [`restore`] reverses all of it, also
-//! when it was itself interrupted, any number of times. [`seal`] notes at the end of a step what it left, so that a later undo can tell
-//! whether somebody changed that since ([`conflict`]), and [`touched`] what it looked at. [`claims`] is for steps that run at one time.
+//! Owns the file `journal/<step>.<attempt>` of a run (`record` says what is in it) and beside it `<step>.<attempt>.pre-<n>`, the content of
+//! larger files. Before each change that a guest makes, what it takes to reverse it is durable (`before`); `restore` reverses all of it, also
+//! when it was itself interrupted, any number of times. `seal` notes at the end of a step what it left, so that a later undo can tell
+//! whether somebody changed that since (`conflict`), and `touched` what it looked at. `claims` is for steps that run at one time.
 //!
 //! Never decides whether a guest may change something, and never reaches outside of the granted directories or through a link.
 

@@ -53,6 +53,7 @@ use crate::trace::event::{DeniedEvent, Event};
 use crate::trace::recorder::Recorder;
 
 pub(crate) use dry::{Rehearsal, dry_run};
+#[cfg(feature = "cli")]
 pub(crate) use facts::of_run as facts_of_run;
 pub(crate) use go_on::{go_on, may_go_on};
 pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};

@@ -10,6 +10,7 @@ use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::report::{Report, StepReport};
 
+#[cfg(feature = "cli")]
 pub(crate) use dry::changes;
 
 /// Appends formatted text to a string.
