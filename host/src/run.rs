@@ -221,10 +221,12 @@ impl Run<'_> {
                 let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
                 let library = Library { store: &self.host.store, durability: self.host.durability };
                 let journals = Journals::of(self.folder.path(), self.host.durability);
+                let named = journals.clone();
                 let steps =
                     steps.asked_by(self.request.as_ref()).noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });
                 let mut done = steps.run_all(would_deny, &mut self.log)?;
+                named.settle()?;
                 if let Some((step, divergence)) = done.divergence.take() {
                     return Err(Error::Changed { step, what: divergence.what });
                 }

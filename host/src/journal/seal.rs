@@ -151,27 +151,19 @@ impl Journal {
     pub(crate) fn seal(&mut self) -> Result<Vec<PathChange>, JournalError> {
         let places: Vec<Place> = self.paths().touched().into_iter().map(|(place, _)| place).collect();
         let is_full = self.durability == Durability::Full;
-        let mut folders = BTreeSet::new();
         let mut unsynced = Unsynced { sync: is_full, handles: Vec::new() };
         let mut states = Vec::new();
         for at in places {
             let state = self.roots.state(&at, Some(&mut unsynced)).map_err(|error| self.unread(&at, error))?;
             unsynced.limit().map_err(|error| self.unread(&at, error))?;
-            if is_full {
-                folders.extend(at.parent());
-            }
             states.push(Record::State { at, state });
         }
+        // Where nothing came, went or was renamed a directory has nothing new.
+        let folders = if is_full { self.entered() } else { BTreeSet::new() };
         for at in folders {
             let folder = self.folder(&at).map_err(|error| self.unread(&at, error.into()))?;
             unsynced.handles.extend(folder);
             unsynced.limit().map_err(|error| self.unread(&at, error))?;
-        }
-        // With them the journal's own place, of which a change has not waited.
-        if self.is_found && !self.is_placed {
-            // The folder's own name was made durable with the spare files.
-            unsynced.handles.push(self.handle.try_clone().map_err(|source| self.failed("synced", source))?);
-            self.is_placed = true;
         }
         unsynced.end().map_err(|source| self.failed("synced", source))?;
         self.let_go()?;
@@ -181,6 +173,18 @@ impl Journal {
         // Not synced: the trace says that the step completed, and an undo without these asks nobody whether it may.
         self.append_unsynced(&mut vec![Record::Sealed], &[])?;
         self.changes()
+    }
+
+    /// The directories in which something came to be, went away or was renamed.
+    fn entered(&self) -> BTreeSet<Place> {
+        let (refused, _) = self.progress();
+        let made = self.records.iter().enumerate().filter(|(index, _)| !refused.contains(index));
+        let places = made.flat_map(|(_, record)| match record {
+            Record::Created { at } | Record::Removed { at, .. } => [Some(at), None],
+            Record::Renamed { from, to } => [Some(from), Some(to)],
+            _ => [None, None],
+        });
+        places.flatten().filter_map(Place::parent).collect()
     }
 
     /// Whether the step completed.

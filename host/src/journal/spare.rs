@@ -43,6 +43,18 @@ impl Spares {
     }
 }
 
+impl Spares {
+    /// Makes the names durable of the journals that were made of spare files: until then they are found by their first records.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.made == 0 { Ok(()) } else { File::open(&pool.folder)?.sync_all() }
+    }
+}
+
 impl Pool {
     fn make(&mut self) -> io::Result<PathBuf> {
         let is_first = self.made == 0;

@@ -36,6 +36,12 @@ impl Journals {
         let spares = (durability == Durability::Full).then(|| Spares::in_folder(&run.join(JOURNALS)));
         Self { run: run.to_owned(), durability, spares }
     }
+
+    /// Makes the names of the journals durable: once, behind the last step.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let settled = self.spares.as_ref().map_or(Ok(()), Spares::settle);
+        settled.map_err(|source| Error::Journals { path: self.run.join(JOURNALS), source })
+    }
 }
 
 /// What a step changes.
@@ -238,6 +244,12 @@ pub(super) fn keep_link(run: &Path, step: &StepId, journal: &Path) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+/// Gives journals their names that a power failure has taken.
+pub(super) fn adopt_in(run: &Path) -> Result<(), Error> {
+    let path = run.join(JOURNALS);
+    adopt(&path).map_err(|source| Error::Journals { path, source })
 }
 
 /// Takes back what attempts have done that are not settled, the last first, and forgets them: they are made again.

@@ -64,6 +64,7 @@ pub(crate) fn undo(host: &SkillHost, count: usize, force: bool) -> Result<Vec<Un
         let run = host.store.find(&step.run)?;
         if !locks.contains_key(&step.run) {
             locks.insert(step.run.clone(), RunLock::acquire(run.path()).map_err(StoreError::from)?);
+            transaction::adopt_in(run.path())?;
         }
         let journal = Journal::open(&journal_of(run.path(), &step)?)?;
         journals.push((step, journal));
