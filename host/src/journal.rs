@@ -305,9 +305,7 @@ impl Journal {
 
     /// The file beside the records that has a pre-image.
     fn pre_name(&self, n: u32) -> OsString {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!("{PRE}{n}"));
-        name
+        name_beside(&self.path, &format!("{PRE}{n}"))
     }
 
     /// Removes a journal with all that is beside it. Nobody may be writing it.
@@ -333,9 +331,7 @@ impl Journal {
 
     /// A file beside a journal.
     pub(crate) fn beside(path: &Path, what: &str) -> PathBuf {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(what);
-        path.with_file_name(name)
+        path.with_file_name(name_beside(path, what))
     }
 
     fn append_unsynced(&mut self, records: &mut Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
@@ -381,6 +377,13 @@ impl Journal {
 /// Whether a name that begins with a journal's goes on as those beside it do.
 fn is_beside(rest: &[u8]) -> bool {
     rest.starts_with(PRE.as_bytes()) || BESIDE.iter().any(|what| rest == what.as_bytes())
+}
+
+/// The name of a file beside a journal.
+fn name_beside(path: &Path, what: &str) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(what);
+    name
 }
 
 /// The folder that a journal is in.

@@ -26,6 +26,7 @@ pub mod context;
 pub mod diff;
 pub mod document;
 pub mod durability;
+mod file_stamp;
 mod guest_path;
 pub mod id;
 pub mod json;

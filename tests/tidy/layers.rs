@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 5] = [
         "id",
         "json",
         "document",
+        "file_stamp",
         "context",
         "durability",
         "outcome",

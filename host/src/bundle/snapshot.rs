@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::bundle::BundleError;
+use crate::file_stamp::FileStamp;
 use crate::id::{Digest, SnapshotId};
 use crate::limits;
 
@@ -125,7 +126,7 @@ struct Found {
     /// Of a link: its text.
     target: Option<String>,
     /// What changes when the file does: times and number, which are no part of the id.
-    stamp: (i64, i64, i64, i64, u64),
+    stamp: FileStamp,
 }
 
 impl Found {
@@ -221,7 +222,7 @@ impl Walk<'_> {
                 max: limits::BUNDLE_BYTES_MAX,
             });
         }
-        self.found.insert(path, Found { kind, size: metadata.len(), target, stamp: stamp(&metadata) });
+        self.found.insert(path, Found { kind, size: metadata.len(), target, stamp: FileStamp::of_metadata(&metadata) });
         Ok(())
     }
 
@@ -267,19 +268,6 @@ fn is_executable(metadata: &Metadata) -> bool {
 #[cfg(not(unix))]
 const fn is_executable(_: &Metadata) -> bool {
     false
-}
-
-#[cfg(unix)]
-fn stamp(metadata: &Metadata) -> (i64, i64, i64, i64, u64) {
-    use std::os::unix::fs::MetadataExt as _;
-    (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn stamp(metadata: &Metadata) -> (i64, i64, i64, i64, u64) {
-    let since = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    let (seconds, nanos) = since.map_or((0, 0), |since| (since.as_secs(), since.subsec_nanos()));
-    (i64::try_from(seconds).unwrap_or(i64::MAX), i64::from(nanos), 0, 0, 0)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Call {
             return Err(Error::new(Exit::Input, "the input is not an object")
                 .hint("give an object with a member for each parameter; `host inspect SKILL` shows them"));
         }
-        let plan = one_call::text_document(&self.tool, input, None, None);
+        let plan = one_call::document(&self.tool, input, None, None);
         let how = How {
             inputs: Map::new(),
             interactive: self.interactive,
@@ -64,7 +64,7 @@ impl Call {
             // The places decide the exit code, so it is taken before they are put in other words.
             let exit = Exit::of_report(&report);
             let problems = std::mem::take(&mut report.problems).into_iter();
-            report.problems = problems.map(|problem| one_call::of_the_named_call(problem, &self.tool)).collect();
+            report.problems = problems.map(|problem| one_call::of_the_call(problem, &self.tool)).collect();
             failure = Some(Error::refused(report.problems.clone()).of_kind(exit));
         }
         let failure = failure

@@ -10,6 +10,7 @@ use crate::outcome::RunOutcome;
 use crate::report::{Report, human, json as report_json};
 use crate::store::index::{RunFilter, RunStatus, reindex};
 use crate::store::{Index, RunLock, StoreError};
+use crate::trace::committed::committed;
 
 /// Goes on with runs that a crash has stopped: undoes what was under way, keeps what is settled, does the rest
 #[derive(Debug, clap::Args)]
@@ -72,7 +73,13 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
         if RunLock::is_held(folder.path()) {
             continue;
         }
-        if !store.is_stopped(&folder, &mut index)? {
+        let settled = committed(&folder.trace());
+        if matches!(settled, Ok(None)) {
+            // Nothing of it has begun: there is nothing to learn and nothing to go on with.
+            continue;
+        }
+        // One whose trace cannot be read is told of below.
+        if settled.is_ok() && !store.is_stopped(&folder, &mut index)? {
             if let Some(index) = &mut index {
                 // It has ended, or waits, and the index has not learned of it.
                 index.reindex_run(&store, &run.id, &crate::run::facts_of_run).map_err(StoreError::from)?;

@@ -77,21 +77,18 @@ pub(super) struct Node {
 }
 
 /// What a step has changed and what is not durable yet: it is made so together.
-#[derive(Debug)]
-pub(super) struct Unsynced {
-    sync: bool,
-    handles: Vec<File>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Unsynced(Vec<File>);
 
 impl Unsynced {
     /// Makes durable what there is where it is much.
     fn limit(&mut self) -> io::Result<()> {
-        if self.handles.len() < SYNCED_TOGETHER { Ok(()) } else { self.end() }
+        if self.0.len() < SYNCED_TOGETHER { Ok(()) } else { self.end() }
     }
 
     /// Makes durable what there is.
     fn end(&mut self) -> io::Result<()> {
-        sync_together(&std::mem::take(&mut self.handles))
+        sync_together(&std::mem::take(&mut self.0))
     }
 }
 
@@ -151,10 +148,11 @@ impl Journal {
     pub(crate) fn seal(&mut self) -> Result<Vec<PathChange>, JournalError> {
         let places: Vec<Place> = self.paths().touched().into_iter().map(|(place, _)| place).collect();
         let is_full = self.durability == Durability::Full;
-        let mut unsynced = Unsynced { sync: is_full, handles: Vec::new() };
+        let mut unsynced = Unsynced::default();
         let mut states = Vec::new();
         for at in places {
-            let state = self.roots.state(&at, Some(&mut unsynced)).map_err(|error| self.unread(&at, error))?;
+            let state =
+                self.roots.state(&at, is_full.then_some(&mut unsynced)).map_err(|error| self.unread(&at, error))?;
             unsynced.limit().map_err(|error| self.unread(&at, error))?;
             states.push(Record::State { at, state });
         }
@@ -162,7 +160,7 @@ impl Journal {
         let folders = if is_full { self.entered() } else { BTreeSet::new() };
         for at in folders {
             let folder = self.folder(&at).map_err(|error| self.unread(&at, error.into()))?;
-            unsynced.handles.extend(folder);
+            unsynced.0.extend(folder);
             unsynced.limit().map_err(|error| self.unread(&at, error))?;
         }
         unsynced.end().map_err(|source| self.failed("synced", source))?;
@@ -398,8 +396,8 @@ impl Roots {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
                 let sha256 = digest(&file, 0, meta.len)?;
-                if let Some(unsynced) = unsynced.filter(|unsynced| unsynced.sync) {
-                    unsynced.handles.push(file);
+                if let Some(unsynced) = unsynced {
+                    unsynced.0.push(file);
                 }
                 State::File { len: meta.len, mode: meta.mode, sha256 }
             }

@@ -41,9 +41,7 @@ impl Spares {
         }
         pool.make()
     }
-}
 
-impl Spares {
     /// Makes the names durable of the journals that were made of spare files: until then they are found by their first records.
     ///
     /// # Errors

@@ -3,27 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::canonical;
-use crate::id::ToolName;
 use crate::plan::{PlanDocument, PlanFormat, SCHEMA};
 use crate::problem::Problem;
 
 /// The id of the one step.
 pub const STEP: &str = "call";
 
-/// A plan of one step whose output is the tool's. All text of the input is read as it is.
+/// A plan of one step whose output is the tool's. All text of the input is read as it is; what `tool` says may be no tool's name.
 #[must_use]
-pub fn document(tool: &ToolName, input: Value, deadline_ms: Option<u64>, output_schema: Option<Value>) -> PlanDocument {
-    text_document(&tool.to_string(), input, deadline_ms, output_schema)
-}
-
-/// The same where the tool's name may be none.
-#[must_use]
-pub fn text_document(
-    tool: &str,
-    mut input: Value,
-    deadline_ms: Option<u64>,
-    output_schema: Option<Value>,
-) -> PlanDocument {
+pub fn document(tool: &str, mut input: Value, deadline_ms: Option<u64>, output_schema: Option<Value>) -> PlanDocument {
     escape(&mut input);
     let mut step = json!({ "id": STEP, "tool": tool, "input": input });
     if let (Some(deadline_ms), Some(step)) = (deadline_ms, step.as_object_mut()) {
@@ -43,13 +31,7 @@ pub fn text_document(
 
 /// A problem of the plan in terms of the call: the caller never saw the plan.
 #[must_use]
-pub fn of_the_call(problem: Problem, tool: &ToolName) -> Problem {
-    of_the_named_call(problem, &tool.to_string())
-}
-
-/// The same where the tool's name may be none.
-#[must_use]
-pub fn of_the_named_call(mut problem: Problem, tool: &str) -> Problem {
+pub fn of_the_call(mut problem: Problem, tool: &str) -> Problem {
     if let Some(pointer) = problem.pointer.strip_prefix("/steps/0/input") {
         problem.pointer = pointer.to_owned();
     } else if problem.pointer == "/steps/0/tool" {

@@ -88,7 +88,7 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
         let failure = Failure::new(Detail::ParamInvalid, "the event is not an object");
         return Err(Box::new(failure.hint("give an object with a member for each parameter")));
     }
-    let document = one_call::document(&name, input, Some(request.timeout_ms), output_schema);
+    let document = one_call::document(&name.to_string(), input, Some(request.timeout_ms), output_schema);
     Ok(Call { document, inputs: Map::new(), kind, name: export, tool: Some((name, skill)) })
 }
 
@@ -197,7 +197,8 @@ fn failure(call: &Call, report: &Report) -> Failure {
     match report.outcome {
         RunOutcome::Refused => match &call.tool {
             Some((tool, _)) => {
-                let problems = report.problems.iter().cloned().map(|problem| one_call::of_the_call(problem, tool));
+                let tool = tool.to_string();
+                let problems = report.problems.iter().cloned().map(|problem| one_call::of_the_call(problem, &tool));
                 of_problems(&problems.collect::<Vec<_>>(), Detail::RequestInvalid)
             }
             None => of_problems(&report.problems, Detail::PlanInvalid),

@@ -20,7 +20,7 @@ use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
 use crate::sandbox::tape::Tape;
-use crate::sandbox::{CancelToken, Divergence, Invocation, Links, LogRecord, RunDeadline};
+use crate::sandbox::{CancelToken, Delegate, Divergence, Invocation, Links, LogRecord, RunDeadline};
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
 use crate::trace::flow::{Contract, Undone, UndoneChange};
@@ -217,6 +217,7 @@ impl Steps<'_> {
         let Attempt { step, call, number, input, grant, limits, run_deadline, expect, .. } = *attempt;
         let plan = self.checked.plan.plan();
         let started = Stopwatch::start();
+        let delegate = self.callees.clone().map(|callees| -> Arc<dyn Delegate> { callees });
         let invocation = Invocation {
             tool: call.tool,
             input,
@@ -227,7 +228,7 @@ impl Steps<'_> {
             limits,
             run_deadline,
             undo: transaction.as_ref().map(Transaction::undo),
-            delegate: self.delegate.as_ref(),
+            delegate: delegate.as_ref(),
             plan: &plan.name,
             request: &self.request,
             step,

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use crate::context::RequestContext;
 use crate::id::{SkillName, ToolName};
-use crate::plan::Plan;
 use crate::policy::{Delegation, Inside, NotDelegated};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{Chosen, Delegate, Directories, Links, Program, Reach, Scene};
@@ -34,22 +33,6 @@ impl Callees {
     pub(super) fn wanted(delegation: &Delegation) -> impl Iterator<Item = (SkillName, Links)> {
         let granted = delegation.callees().filter_map(|(tool, callee)| Some((tool, callee.granted.as_ref().ok()?)));
         granted.map(|(tool, (_, grant))| (tool.skill().clone(), Links::of(grant)))
-    }
-
-    /// The callees of a plan, in no directories yet.
-    pub(super) fn of(plan: &Plan, delegation: &Arc<Delegation>, engine: &Arc<SandboxEngine>) -> Self {
-        Self {
-            delegation: Arc::clone(delegation),
-            engine: Arc::clone(engine),
-            programs: BTreeMap::new(),
-            directories: Directories::default(),
-            reach: None,
-            workspace: PathBuf::new(),
-            plan: plan.name.clone(),
-            seed: plan.seed,
-            start_time: plan.start_time,
-            request: Arc::default(),
-        }
     }
 }
 

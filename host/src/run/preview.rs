@@ -62,14 +62,8 @@ impl Steps<'_> {
         let mut grants = vec![grant];
         grants.extend(delegation.within(grant).into_values().map(|(_, _, grant)| &**grant));
         let directories = dry::copies(&mut scratch, &grants, &self.host.workspace, &goes_on)?;
-        let delegate: Option<Arc<dyn Delegate>> = self.delegate.as_ref().map(|_| -> Arc<dyn Delegate> {
-            Arc::new(Callees {
-                programs: self.programs.clone(),
-                directories: directories.clone(),
-                workspace: self.host.workspace.clone(),
-                request: Arc::clone(&self.request),
-                ..Callees::of(plan, delegation, self.engine)
-            })
+        let delegate = self.callees.as_deref().map(|callees| -> Arc<dyn Delegate> {
+            Arc::new(Callees { directories: directories.clone(), reach: None, ..callees.clone() })
         });
         let limits =
             StepLimits { deadline_ms: authorized.limits.deadline_ms.min(limits::PREVIEW_MS_MAX), ..authorized.limits };

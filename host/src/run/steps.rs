@@ -26,7 +26,7 @@ use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
 use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 
-use crate::sandbox::{CancelToken, Delegate, Directories, Divergence, Links, Program, Reach, SandboxError};
+use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
@@ -41,9 +41,7 @@ pub(crate) struct Steps<'a> {
     pub(super) policy: Digest,
     pub(super) programs: BTreeMap<(SkillName, Links), Arc<Program>>,
     /// What tools may call; `None` where they may call nothing.
-    callees: Option<Callees>,
-    /// Who says so.
-    pub(super) delegate: Option<Arc<dyn Delegate>>,
+    pub(super) callees: Option<Arc<Callees>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
     pub(super) runtime: tokio::runtime::Runtime,
@@ -200,14 +198,21 @@ impl<'a> Steps<'a> {
         let delegation = authorized.delegation();
         wanted.extend(Callees::wanted(delegation));
         let programs = prepared.loaded.programs(&prepared.engine, wanted)?;
-        let callees = (!delegation.is_empty()).then(|| Callees {
-            programs: programs.clone(),
-            directories: directories.clone(),
-            reach: reach.clone(),
-            workspace: host.workspace.clone(),
-            ..Callees::of(plan.plan(), delegation, &prepared.engine)
+        let callees = (!delegation.is_empty()).then(|| {
+            let plan = plan.plan();
+            Arc::new(Callees {
+                delegation: Arc::clone(delegation),
+                engine: Arc::clone(&prepared.engine),
+                programs: programs.clone(),
+                directories: directories.clone(),
+                reach: reach.clone(),
+                workspace: host.workspace.clone(),
+                plan: plan.name.clone(),
+                seed: plan.seed,
+                start_time: plan.start_time,
+                request: Arc::default(),
+            })
         });
-        let delegate = callees.clone().map(|callees| -> Arc<dyn Delegate> { Arc::new(callees) });
         let engine = &prepared.engine;
         let _ticking = engine.ticking();
         let (principal, policy) = (&prepared.principal, prepared.policy);
@@ -220,7 +225,6 @@ impl<'a> Steps<'a> {
             policy,
             programs,
             callees,
-            delegate,
             directories,
             reach,
             runtime,
@@ -243,9 +247,9 @@ impl<'a> Steps<'a> {
     pub(crate) fn asked_by(mut self, request: Option<&Arc<RequestContext>>) -> Self {
         self.request = request.map(Arc::clone).unwrap_or_default();
         // Whom a skill calls may ask as well.
-        self.delegate = self.callees.as_ref().map(|callees| -> Arc<dyn Delegate> {
-            Arc::new(Callees { request: Arc::clone(&self.request), ..callees.clone() })
-        });
+        if let Some(callees) = &mut self.callees {
+            Arc::make_mut(callees).request = Arc::clone(&self.request);
+        }
         self
     }
 

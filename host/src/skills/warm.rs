@@ -2,10 +2,10 @@
 //! system says of it, without being read.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::file_stamp::FileStamp;
 use crate::id::SkillName;
 use crate::limits;
 use crate::skills::{LoadedSkill, SkillBytes, manifests};
@@ -23,15 +23,6 @@ pub(crate) enum Stamp {
     File { path: PathBuf, files: Vec<Option<FileStamp>> },
 }
 
-/// What the system says of a file. The time of its last change is one that programs cannot set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileStamp {
-    bytes: u64,
-    modified: Option<std::time::SystemTime>,
-    #[cfg(unix)]
-    node: [i64; 4],
-}
-
 impl Stamp {
     /// The stamp as it is now.
     pub(crate) fn of(source: &SkillBytes) -> Self {
@@ -45,24 +36,6 @@ impl Stamp {
                 let files = files.map(|path| FileStamp::of(&path)).collect();
                 Self::File { path: path.clone(), files }
             }
-        }
-    }
-}
-
-impl FileStamp {
-    /// The stamp of a file; `None` where there is none.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().map(|metadata| Self::of_metadata(&metadata))
-    }
-
-    fn of_metadata(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            node: [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()],
         }
     }
 }
