@@ -142,6 +142,12 @@ impl Plan {
         draft.into_plan().map_err(|draft| draft.into_problems().into_vec())
     }
 
+    /// The JSON Schema of plans (`docs/plan-format.md` says what it cannot express).
+    #[must_use]
+    pub fn json_schema() -> Value {
+        document::keys::schema()
+    }
+
     /// The plan with other values for some of its inputs. What it does not declare cannot be given. [`Self::digest`] stays that of the
     /// document: the inputs of a run are recorded beside it.
     ///

@@ -31,6 +31,7 @@ mod replay;
 mod resume;
 mod rollback;
 mod rules;
+mod schemas;
 mod sandbox;
 mod secrets;
 mod skills_lock;

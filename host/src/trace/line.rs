@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST};
+use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST, outcome_value};
 use super::event::{
     ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin,
     StepEnd,
@@ -115,13 +115,13 @@ impl Member {
         "why",
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Self::NAMES.get(self as usize).copied().unwrap_or_default()
     }
 }
 
 /// The members that an event of `kind` has, and those that it may lack.
-const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
+pub(super) const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
     use Member as M;
     match kind {
         Kind::Header => (
@@ -260,9 +260,11 @@ impl Index {
     }
 }
 
-/// Whether a host call is a request, whose answer has notes beside it.
+/// The host call that is a request, whose answer has notes beside it.
+pub(super) const REQUEST: &str = "wasi:http/outgoing-handler#handle";
+
 fn is_request(name: Option<&str>) -> bool {
-    name == Some("\"wasi:http/outgoing-handler#handle\"")
+    name.and_then(unquoted) == Some(REQUEST)
 }
 
 /// Whether a result is `ok` or `err` and beside it nothing but what is noted of a request.
@@ -589,7 +591,8 @@ impl<'a> Line<'a> {
             Cancelled(()),
             Conflict { path: String, with: String },
         }
-        Ok(match self.json(Member::Outcome)? {
+        let written: Value = self.json(Member::Outcome)?;
+        let read = match self.json(Member::Outcome)? {
             Traced::Completed(output) => Outcome::Completed { output },
             Traced::Failed(error) => Outcome::Failed { error },
             Traced::Trapped { message, backtrace } => Outcome::Trapped { message, backtrace },
@@ -600,7 +603,13 @@ impl<'a> Line<'a> {
             }
             Traced::Cancelled(()) => Outcome::Cancelled,
             Traced::Conflict { path, with } => Outcome::Conflict { path, with },
-        })
+        };
+        // A list in the place of an object is read as well; there is one spelling.
+        if outcome_value(&read) == written {
+            Ok(read)
+        } else {
+            Err(self.wrong("`outcome` is not written as outcomes are"))
+        }
     }
 
     fn json<T: DeserializeOwned>(&self, member: Member) -> Result<T, TraceError> {

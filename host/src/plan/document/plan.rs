@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::keys::{PLAN, SKILL};
 use super::{Members, Reader};
 use crate::canonical;
 use crate::id::{Digest, SkillName};
@@ -15,27 +16,6 @@ use crate::plan::template::Template;
 use crate::plan::{SCHEMA, START_TIME_DEFAULT, SkillSource};
 use crate::problem::{Problems, pointer_to, shown};
 
-/// The largest seed: every JSON reader keeps it exact.
-const SEED_MAX: u64 = (1 << 53) - 1;
-
-const PLAN_KEYS: [&str; 14] = [
-    "schema",
-    "name",
-    "version",
-    "description",
-    "inputs",
-    "skills",
-    "seed",
-    "start_time",
-    "on_failure",
-    "parallel",
-    "deadline_ms",
-    "steps",
-    "compensate",
-    "output",
-];
-const SKILL_KEYS: [&str; 2] = ["path", "sha256"];
-
 impl Reader<'_> {
     /// Reads a plan; `None` where nothing of it can be read.
     pub(super) fn plan(mut self, document: &Value) -> Option<Draft> {
@@ -44,7 +24,7 @@ impl Reader<'_> {
             // Written for another version: what else it says would be misread.
             return None;
         }
-        let meant = self.known_keys(members, &PLAN_KEYS);
+        let meant = self.known_keys(members, &PLAN);
         self.gaps.any_skill = meant.contains("skills");
         let name = self.name(members);
         let version = self.optional_string(members, "version").map(str::to_owned);
@@ -62,12 +42,12 @@ impl Reader<'_> {
             }
         };
         let skills = self.skills(members);
-        let seed = self.bounded(members, "seed", 0, SEED_MAX).unwrap_or(0);
+        let seed = self.bounded(members, &PLAN, "seed").unwrap_or(0);
         let start_time = self.start_time(members);
         let on_failure = self.on_failure(members);
-        let parallel = self.bounded(members, "parallel", 1, u64::from(limits::PARALLEL_MAX));
+        let parallel = self.bounded(members, &PLAN, "parallel");
         let parallel = parallel.and_then(|parallel| u32::try_from(parallel).ok()).unwrap_or(1);
-        let deadline_ms = self.bounded(members, "deadline_ms", 1, limits::RUN_DEADLINE_MS_MAX);
+        let deadline_ms = self.bounded(members, &PLAN, "deadline_ms");
         let steps = self.steps(members, parallel);
         let compensate = self.compensations(members);
         let output = members.map.get("output").map(|output| Template::parse(output, "/output", self.problems));
@@ -137,7 +117,7 @@ impl Reader<'_> {
             }
             self.gaps.skills.insert(name.clone());
             let Some(members) = self.object(source, &pointer, &what) else { continue };
-            self.known_keys(members, &SKILL_KEYS);
+            self.known_keys(members, &SKILL);
             let mut path = self.required_string(members, "path");
             if path.take_if(|path| path.is_empty() || path.contains('\0')).is_some() {
                 let message = format!("the path of {what} is empty or holds a zero byte");
