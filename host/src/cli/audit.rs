@@ -7,8 +7,9 @@ use crate::cli::exit::Exit;
 use crate::cli::reply::Reply;
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
-use crate::policy::Principal;
+use crate::policy::{AuditLevel, Principal};
 use crate::report::audit as render;
+use crate::report::human::counted;
 use crate::store::audit::{AuditFilter, audit};
 
 /// Says who did what
@@ -35,6 +36,10 @@ pub(crate) struct Export {
     /// How many entries at the most: the newest
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     limit: usize,
+    /// How much of inputs, outputs and messages: `minimal` or `basic` for nothing, `standard` or `detailed` for their size and digest, `full` or
+    /// `forensic` for all. Never more than the policy of a run allows
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = level)]
+    level: AuditLevel,
 }
 
 /// The form of an export.
@@ -46,6 +51,11 @@ enum Format {
     Html,
     /// For a spreadsheet
     Csv,
+}
+
+fn level(text: &str) -> Result<AuditLevel, String> {
+    let names = || AuditLevel::SPELLINGS.map(|(name, _)| name).join(", ");
+    AuditLevel::from_spelling(text).ok_or_else(|| format!("`{text}` is no level: there are {}", names()))
 }
 
 impl Audit {
@@ -64,10 +74,16 @@ impl Export {
             run: run.map(|run| run.id().to_owned()),
             principal: self.principal.as_ref().map(ToString::to_string),
             limit: self.limit,
+            level: self.level,
         };
         let audit = audit(host.store(), &filter)?;
         if audit.more {
             session.note(&format!("older entries than the newest {} are left out; see `--limit`", self.limit));
+        }
+        let lowered = audit.runs.iter().filter(|run| run.level < self.level).count();
+        if lowered > 0 {
+            let runs = counted(u64::try_from(lowered).unwrap_or(u64::MAX), "run");
+            session.note(&format!("of {runs} less is shown than was asked for: their policies allow no more"));
         }
         if let Some(reason) = &audit.without_index {
             session.note(&format!("times are missing: {reason}"));

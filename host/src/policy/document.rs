@@ -1,7 +1,7 @@
 //! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
 
 mod approval;
-mod keys;
+pub(super) mod keys;
 mod network;
 mod secrets;
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
+use crate::policy::audit::{self, AuditSettings};
 use crate::policy::{
     Access, Approval, ApprovalSettings, CallPattern, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen,
     Principal, Random, RuleSet, RunBudget, SCHEMA, WORKSPACE,
@@ -81,6 +82,7 @@ impl Policy {
         let mut used = secrets::References::default();
         let approval =
             root.get("approval").map(|node| approval::read(&mut reader, &node, &mut used)).unwrap_or_default();
+        let audit = root.get("audit").map(|node| audit::read(&mut reader, &node)).unwrap_or_default();
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits, &mut used));
         let secrets = used.check(&mut reader, declared.unwrap_or_default());
         let named = root.get("rules").and_then(|node| read_rules_name(&mut reader, &node));
@@ -110,7 +112,7 @@ impl Policy {
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
             let digest = Digest::of(text.as_bytes());
-            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, digest })
+            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, audit, digest })
         } else {
             Err(problems)
         }
@@ -127,6 +129,7 @@ impl Policy {
             secrets: BTreeMap::new(),
             network: NetworkSettings::default(),
             approval: ApprovalSettings::default(),
+            audit: AuditSettings::default(),
             rules: None,
             roles: BTreeMap::new(),
             digest: Digest::of(b""),

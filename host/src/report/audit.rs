@@ -70,6 +70,7 @@ pub fn run(run: &AuditedRun) -> Value {
         "head": run.head,
         "ended": run.ended,
         "damage": run.damage,
+        "level": run.level.name(),
     })
 }
 
@@ -175,7 +176,7 @@ pub fn html(audit: &Audit) -> String {
                     "<td><details><summary>{}</summary><pre>{hash} {}\n{}</pre></details></td>",
                     escaped(&cell),
                     escaped(&entry.hash),
-                    escaped(entry.json.as_deref().unwrap_or("the event is long: it is in the trace alone"))
+                    escaped(entry.json.as_deref().unwrap_or("the event is in the trace alone"))
                 )),
                 _ => out.add(format_args!("<td>{}</td>", escaped(&cell))),
             }
@@ -209,6 +210,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::AuditLevel;
 
     fn audit() -> Audit {
         let entry = AuditEntry {
@@ -230,8 +232,14 @@ mod tests {
             hash: "ab".to_owned(),
             json: Some("{\"kind\":\"step-end\"}".to_owned()),
         };
-        let run =
-            AuditedRun { run: "r".into(), events: 4, head: "ab".into(), ended: false, damage: Some("<b>".into()) };
+        let run = AuditedRun {
+            run: "r".into(),
+            events: 4,
+            head: "ab".into(),
+            ended: false,
+            damage: Some("<b>".into()),
+            level: AuditLevel::Full,
+        };
         Audit { entries: vec![entry], runs: vec![run], more: true, without_index: None }
     }
 

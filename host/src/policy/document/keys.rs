@@ -37,6 +37,7 @@ pub(super) const POLICY: Shape = Shape {
         ),
         Key::new("network", Form::Object(&NETWORK), "How names are looked up and servers are trusted."),
         Key::new("approval", Form::Object(&APPROVAL), "Who is told that a run waits, and for how long it waits."),
+        Key::new("audit", Form::Object(&AUDIT), "What an audit may show of the runs."),
         Key::new(
             "secrets",
             Form::Map {
@@ -98,6 +99,17 @@ pub(super) const APPROVAL: Shape = Shape::of(&[
         "Which URLs of plans may be told.",
     ),
 ]);
+
+/// `[audit]`.
+pub(in crate::policy) const AUDIT: Shape = Shape::of(&[Key::new(
+    "level",
+    Form::Text {
+        max: usize::MAX,
+        pattern: "^([Mm][Ii][Nn][Ii][Mm][Aa][Ll]|[Bb][Aa][Ss][Ii][Cc]|[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|\
+                  [Dd][Ee][Tt][Aa][Ii][Ll][Ee][Dd]|[Ff][Uu][Ll][Ll]|[Ff][Oo][Rr][Ee][Nn][Ss][Ii][Cc])$",
+    },
+    "The most of payloads that is shown: nothing (`minimal`, `basic`), what they are like (`standard`, `detailed`), all (`full`, `forensic`).",
+)]);
 
 /// An entry of `[secrets]`.
 pub(super) const SECRET_SOURCE: Shape = Shape {

@@ -40,6 +40,7 @@ fn full() -> Value {
             "webhook": "https://hooks.test/a", "expires_in_s": 60,
             "network": [{ "url": "https://plans.test/*", "methods": ["POST"] }],
         },
+        "audit": { "level": "DETAILED" },
         "secrets": { "TOKEN": { "env": "TOKEN" }, "KEY": { "file": "/run/key" } },
         "grant": [
             {
@@ -103,6 +104,8 @@ fn what_is_wrong_is_wrong_to_reader_and_schema() {
         ("/network/proxy", json!("x")),
         ("/approval/webhok", json!("x")),
         ("/approval/network/0/methods", json!(["GET"])),
+        ("/audit/level", json!("none")),
+        ("/audit/levels", json!("full")),
         ("/secrets/TOKEN", json!("hunter2")),
         ("/secrets/TOKEN", json!({})),
         ("/secrets/TOKEN/file", json!("/a")),
