@@ -15,6 +15,8 @@ pub(crate) const NAME: Form = Form::Text { max: limits::NAME_BYTES_MAX, pattern:
 pub(crate) const DIGEST: Form = Form::Text { max: 64, pattern: "^[0-9a-f]{64}$" };
 /// Any string.
 pub(crate) const TEXT: Form = Form::Text { max: usize::MAX, pattern: "" };
+/// Labels of a run.
+pub(crate) const TAGS: Form = Form::List { of: &NAME, min: 0, max: limits::TAGS_MAX, unique: true };
 /// Any object.
 pub(crate) const MEMBERS: Form = Form::Map { names: "", max: usize::MAX, of: &Form::Any };
 /// A number of something, zero included.

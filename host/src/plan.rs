@@ -42,6 +42,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// `description`, where given.
     pub description: Option<String>,
+    /// `tags`: labels of its runs.
+    pub tags: Vec<String>,
     /// `inputs`: values for `{{inputs.…}}`.
     pub inputs: Map<String, Value>,
     /// `skills`: where to find the components that are not built in.

@@ -9,13 +9,16 @@ use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
 use crate::policy::{AuditLevel, Principal};
 use crate::report::audit as render;
-use crate::report::human::counted;
+use crate::report::human::{Align, Table, counted, harmless};
 use crate::store::audit::{AuditFilter, audit};
+use crate::store::index::{Access, AccessAction, Durability};
+use crate::store::{Index, StoreError};
 
 /// Says who did what
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Audit {
     Export(Export),
+    Accesses(Accesses),
 }
 
 /// Writes every step, decision and approval of the recorded runs, the oldest first
@@ -33,6 +36,9 @@ pub(crate) struct Export {
     /// Only runs in this name: `agent:NAME` or `user:NAME`
     #[arg(long, value_name = "PRINCIPAL")]
     principal: Option<Principal>,
+    /// Only runs with this label
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// How many entries at the most: the newest
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     limit: usize,
@@ -62,20 +68,61 @@ impl Audit {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         match self {
             Self::Export(export) => export.execute(session),
+            Self::Accesses(accesses) => accesses.execute(session),
         }
     }
 }
 
+/// Lists who approved, rejected, undid, rolled back, exported and deleted what, the oldest first
+#[derive(Debug, clap::Args)]
+pub(crate) struct Accesses {
+    /// How many at the most: the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+impl Accesses {
+    fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        let found = match Index::existing(session.store().state(), Durability::Full).map_err(StoreError::from)? {
+            Some(index) => index.accesses(self.limit).map_err(StoreError::from)?,
+            None => Vec::new(),
+        };
+        let columns = ["at (UTC)", "who", "action", "run", "step", "detail"].map(|name| (name, Align::Left));
+        let mut table = Table::new(&columns);
+        let mut list: Vec<Value> = Vec::new();
+        for Access { at, action, who, run, step, detail } in &found {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            table.row(&[at, &harmless(who), action, &text(run), &harmless(&text(step)), &harmless(detail)], None);
+            list.push(json!({ "at": at, "who": who, "action": action, "run": run, "step": step, "detail": detail }));
+        }
+        let text = if found.is_empty() { String::new() } else { table.render(&session.output.look) };
+        if found.is_empty() {
+            session.note(&format!("no access is noted in `{}`", session.state().display()));
+        }
+        Ok(Reply::new(text, json!({ "accesses": list })))
+    }
+}
+
 impl Export {
+    /// What was asked for, as the access log keeps it.
+    fn said(&self) -> String {
+        let principal = self.principal.as_ref().map(|principal| format!(" principal={principal}"));
+        let tag = self.tag.as_ref().map(|tag| format!(" tag={tag}"));
+        let (principal, tag) = (principal.unwrap_or_default(), tag.unwrap_or_default());
+        format!("level={}{principal}{tag}", self.level.name())
+    }
+
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let host = session.builder(&SkillArgs::default()).build();
         let run = self.run.as_deref().map(|run| find_run(host.store(), run)).transpose()?;
         let filter = AuditFilter {
             run: run.map(|run| run.id().to_owned()),
             principal: self.principal.as_ref().map(ToString::to_string),
+            tag: self.tag.clone(),
             limit: self.limit,
             level: self.level,
         };
+        session.note_access(AccessAction::Export, None, (filter.run.as_deref(), None), &self.said());
         let audit = audit(host.store(), &filter)?;
         if audit.more {
             session.note(&format!("older entries than the newest {} are left out; see `--limit`", self.limit));

@@ -1,8 +1,11 @@
-//! `[audit]`: how much of what steps got and gave an audit may show.
+//! `[audit]`: how much of what steps got and gave an audit may show, how long runs are kept, and how they are labelled.
 //!
 //! A level says what is shown, never what is recorded: a trace holds everything that a replay needs, whatever the policy says here.
 
+use crate::id::{NAME_FORM, is_name};
+use crate::limits;
 use crate::policy::document::keys::AUDIT;
+use crate::problem::{shown, suggestion};
 use crate::toml_text::{self, Node, Reader};
 
 /// How much of payloads is shown: of inputs, outputs, errors of tools, and what people were shown.
@@ -50,6 +53,10 @@ impl AuditLevel {
 pub struct AuditSettings {
     /// `level`: the most that is shown.
     pub level: AuditLevel,
+    /// `retention_days`: for how many days a run is kept, and after which it is not wanted any more.
+    pub retention_days: Option<u64>,
+    /// `tags`: labels of every run under the policy.
+    pub tags: Vec<String>,
 }
 
 impl AuditSettings {
@@ -73,14 +80,38 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> AuditSet
         let lower = text.to_ascii_lowercase();
         let found = AuditLevel::from_spelling(text);
         if found.is_none() {
-            let hint = crate::problem::suggestion(&lower, AuditLevel::SPELLINGS.map(|(name, _)| name))
+            let hint = suggestion(&lower, AuditLevel::SPELLINGS.map(|(name, _)| name))
                 .unwrap_or_else(|| format!("write one of {}", AuditLevel::SPELLINGS.map(|(name, _)| name).join(", ")));
-            let message = format!("`{}` is no level of an audit", crate::problem::shown(text));
+            let message = format!("`{}` is no level of an audit", shown(text));
             reader.report(&node.place, "unknown-value", message, Some(hint));
         }
         found
     });
-    AuditSettings { level: level.unwrap_or_default() }
+    let retention_days = reader.ranged(&fields, &AUDIT, "retention_days");
+    let tags = fields.get("tags").map(|node| read_tags(reader, &node)).unwrap_or_default();
+    AuditSettings { level: level.unwrap_or_default(), retention_days, tags }
+}
+
+fn read_tags<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<String> {
+    let Some(items) = reader.array(node, "names") else { return Vec::new() };
+    if items.len() > limits::TAGS_MAX {
+        let message = format!("there are {} tags; at most {} are read", items.len(), limits::TAGS_MAX);
+        reader.report(&node.place, "too-many-tags", message, None);
+        return Vec::new();
+    }
+    let mut tags: Vec<String> = Vec::new();
+    for item in &items {
+        let Some(tag) = reader.string(item) else { continue };
+        if !is_name(tag) {
+            let message = format!("`{}` is no tag", shown(tag));
+            reader.report(&item.place, "bad-name", message, Some(NAME_FORM.to_owned()));
+        } else if tags.iter().any(|known| known == tag) {
+            reader.report(&item.place, "duplicate", format!("the tag `{tag}` is there twice"), None);
+        } else {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
 }
 
 #[cfg(test)]
@@ -113,6 +144,23 @@ mod tests {
             ("unknown-value", Some("did you mean `detailed`?"))
         );
         assert_eq!(policy("[audit]\nlevl = \"full\"").unwrap_err()[0].code, "unknown-key");
+    }
+
+    #[test]
+    fn tags_and_retention_are_read_strictly() {
+        let audit = policy("[audit]\nretention_days = 2555\ntags = [\"soc2\", \"pci\"]").unwrap().audit;
+        assert_eq!((audit.retention_days, audit.tags), (Some(2_555), vec!["soc2".to_owned(), "pci".to_owned()]));
+        let many: Vec<String> = (0..=limits::TAGS_MAX).map(|n| format!("\"t{n}\"")).collect();
+        for (line, code) in [
+            ("retention_days = 0".to_owned(), "out-of-range"),
+            (format!("retention_days = {}", limits::RETENTION_DAYS_MAX + 1), "out-of-range"),
+            ("tags = \"soc2\"".to_owned(), "wrong-type"),
+            ("tags = [\"soc 2\"]".to_owned(), "bad-name"),
+            ("tags = [\"a\", \"a\"]".to_owned(), "duplicate"),
+            (format!("tags = [{}]", many.join(", ")), "too-many-tags"),
+        ] {
+            assert_eq!(policy(&format!("[audit]\n{line}")).unwrap_err()[0].code, code, "{line}");
+        }
     }
 
     #[test]

@@ -8,12 +8,13 @@ use crate::report::human::{Append as _, counted};
 use crate::store::audit::{Audit, AuditEntry, AuditedRun};
 
 /// The columns of CSV and HTML.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "run",
     "seq",
     "at",
     "principal",
     "plan",
+    "tags",
     "action",
     "step",
     "tool",
@@ -46,6 +47,7 @@ pub fn entry(entry: &AuditEntry) -> Value {
         "at": entry.at,
         "principal": entry.principal,
         "plan": entry.plan,
+        "tags": entry.tags,
         "action": entry.action,
         "step": entry.step,
         "tool": entry.tool,
@@ -112,6 +114,7 @@ fn cells(entry: &AuditEntry) -> [String; COLUMNS.len()] {
         text(&entry.at),
         entry.principal.clone(),
         entry.plan.clone(),
+        entry.tags.join(" "),
         entry.action.to_owned(),
         text(&entry.step),
         text(&entry.tool),
@@ -230,6 +233,7 @@ mod tests {
             changed: None,
             undone_by: None,
             hash: "ab".to_owned(),
+            tags: vec!["soc2".to_owned(), "pci".to_owned()],
             json: Some("{\"kind\":\"step-end\"}".to_owned()),
         };
         let run = AuditedRun {

@@ -19,6 +19,8 @@ pub struct AuditFilter {
     pub run: Option<String>,
     /// Only those of runs in this name.
     pub principal: Option<String>,
+    /// Only those of runs with this label.
+    pub tag: Option<String>,
     /// At the most so many: the newest.
     pub limit: usize,
     /// How much of payloads is shown, and never more than the policy of a run lets be shown.
@@ -60,6 +62,8 @@ pub struct AuditEntry {
     pub undone_by: Option<String>,
     /// The event's hash, by which it can be found in the trace.
     pub hash: String,
+    /// The run's labels.
+    pub tags: Vec<String>,
     /// The event as JSON; `None` where it is long, see [`crate::limits::INDEX_EVENT_BYTES_MAX`].
     pub json: Option<String>,
 }
@@ -160,7 +164,7 @@ fn entries(folder: &RunDir, filter: &AuditFilter, max: usize) -> Option<Found> {
         Err(error) => found.run.damage = Some(error.to_string()),
     }
     // Of a trace whose header cannot be read nobody knows whose it is.
-    if filter.principal.is_some() && found.entries.is_empty() { None } else { Some(found) }
+    if (filter.principal.is_some() || filter.tag.is_some()) && found.entries.is_empty() { None } else { Some(found) }
 }
 
 /// The most that the policy of a run lets be shown; nothing where nobody can read what it says.
@@ -171,7 +175,7 @@ fn ceiling(folder: &RunDir) -> AuditLevel {
 
 /// Gives false where the run is in another name than the one that is wanted.
 fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found) -> Result<bool, TraceError> {
-    let (mut plan, mut principal) = (String::new(), String::new());
+    let (mut plan, mut principal, mut tags) = (String::new(), String::new(), Vec::new());
     let mut tool = None;
     while let Some(line) = reader.next_line()? {
         if line.kind().is_inside_of_step() {
@@ -182,7 +186,9 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
         match &event {
             Event::Header(header) => {
                 (plan, principal) = (header.plan_name.clone(), header.principal.to_string());
-                if filter.principal.as_ref().is_some_and(|wanted| *wanted != principal) {
+                tags.clone_from(&header.tags);
+                let other = filter.principal.as_ref().is_some_and(|wanted| *wanted != principal);
+                if other || filter.tag.as_ref().is_some_and(|wanted| !tags.contains(wanted)) {
                     return Ok(false);
                 }
             }
@@ -211,6 +217,7 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
             changed: None,
             undone_by: None,
             hash: hash.to_string(),
+            tags: tags.clone(),
             json: row.json().map(str::to_owned),
         };
         payload::lower(&mut entry, found.run.level);

@@ -202,6 +202,7 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
         digest(out, "snapshot", *snapshot.digest());
     }
     number(out, "start_time", header.start_time);
+    texts(out, "tags", &header.tags);
     out.push(b'}');
     line
 }

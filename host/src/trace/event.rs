@@ -202,6 +202,8 @@ pub struct Header {
     pub snapshot: Option<SnapshotId>,
     /// Where virtual clocks start, in seconds since 1970.
     pub start_time: u64,
+    /// Labels of the run: those of its policy, then those of its plan.
+    pub tags: Vec<String>,
     /// This program's version.
     pub host: String,
     /// The engine: its version and the digest of its configuration. Fuel is comparable only where it is equal.

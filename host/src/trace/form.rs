@@ -131,7 +131,7 @@ fn member(kind: Kind, member: Member) -> Value {
         M::Input | M::Output => Form::Any,
         M::Inputs | M::Params => MEMBERS,
         M::LogOnly => Form::True,
-        M::NeedsApproval => TEXTS,
+        M::NeedsApproval | M::Tags => TEXTS,
         // In the header the digest of the policy's rules, else the ids of those that decided.
         M::Rules => {
             if kind == Kind::Header {

@@ -62,6 +62,7 @@ pub(super) enum Member {
     StartTime,
     Step,
     Steps,
+    Tags,
     Tool,
     What,
     Who,
@@ -69,7 +70,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 42;
+    const COUNT: usize = 43;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -109,6 +110,7 @@ impl Member {
         "start_time",
         "step",
         "steps",
+        "tags",
         "tool",
         "what",
         "who",
@@ -140,7 +142,7 @@ pub(super) const fn members_of(kind: Kind) -> (&'static [Member], &'static [Memb
                 M::Skills,
                 M::StartTime,
             ],
-            &[M::LogOnly, M::PlanName, M::Principal, M::Rules, M::Snapshot],
+            &[M::LogOnly, M::PlanName, M::Principal, M::Rules, M::Snapshot, M::Tags],
         ),
         Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], &[]),
         // Older traces say no more than the reason.
@@ -525,6 +527,7 @@ impl<'a> Line<'a> {
             seed: self.json(Member::Seed)?,
             snapshot: self.raw(Member::Snapshot).map(|_| self.parsed(Member::Snapshot)).transpose()?,
             start_time: self.json(Member::StartTime)?,
+            tags: self.ids(Member::Tags)?,
             host: self.json(Member::Host)?,
             engine: self.json(Member::Runtime)?,
         })

@@ -29,6 +29,7 @@ pub(crate) fn header() -> Event {
         seed: u64::MAX,
         snapshot: None,
         start_time: 1_700_000_000,
+        tags: Vec::new(),
         host: "0.1.0".to_owned(),
         engine: "wasmtime 48.0.8".to_owned(),
     })
@@ -151,7 +152,12 @@ pub(crate) fn log_only() -> Vec<Event> {
         })
     };
     vec![
-        Event::Header(Header { log_only: true, snapshot: Some(SnapshotId::new(Digest::of(b"bundle"))), ..header }),
+        Event::Header(Header {
+            tags: vec!["soc2".to_owned(), "pci".to_owned()],
+            log_only: true,
+            snapshot: Some(SnapshotId::new(Digest::of(b"bundle"))),
+            ..header
+        }),
         would_deny("one", Why::NotGranted),
         begin("one", json!({})),
         end("one", Outcome::Completed { output: json!(1) }, 0),

@@ -184,6 +184,9 @@ impl Renderer {
         if let Some(snapshot) = header.snapshot {
             write!(out, "  bundle {}", self.digest(*snapshot.digest()))?;
         }
+        if !header.tags.is_empty() {
+            write!(out, "  tags {}", header.tags.join(", "))?;
+        }
         if !header.inputs.is_empty() {
             write!(out, "  inputs {}", self.value(&Value::Object(header.inputs.clone())))?;
         }

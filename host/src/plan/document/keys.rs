@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{DIGEST, Form, Key, MEMBERS, NAME, Rule, Shape, TEXT};
+use crate::form::{DIGEST, Form, Key, MEMBERS, NAME, Rule, Shape, TAGS, TEXT};
 use crate::limits;
 use crate::plan::SCHEMA;
 
@@ -29,6 +29,7 @@ pub(super) const PLAN: Shape = Shape::of(&[
     Key::new("name", LINE, "What the plan is called.").required(),
     Key::new("version", VERSION, "The plan's own version."),
     Key::new("description", TEXT, "What it is for."),
+    Key::new("tags", TAGS, "Labels of its runs, such as `soc2`."),
     Key::new("inputs", MEMBERS, "The inputs with their values, for `{{inputs.…}}`."),
     Key::new(
         "skills",

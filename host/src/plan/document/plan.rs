@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::keys::{PLAN, SKILL};
 use super::{Members, Reader};
 use crate::canonical;
-use crate::id::{Digest, SkillName};
+use crate::id::{Digest, NAME_FORM, SkillName, is_name};
 use crate::limits;
 use crate::plan::draft::{Draft, DraftCall, DraftStep};
 use crate::plan::flow::OnFailure;
@@ -33,6 +33,7 @@ impl Reader<'_> {
             self.push("bad-version", "/version".to_owned(), message, "write three numbers, such as `1.0.0`");
         }
         let description = self.optional_string(members, "description").map(str::to_owned);
+        let tags = self.tags(members);
         let inputs = match members.map.get("inputs") {
             None => (!meant.contains("inputs")).then(Map::new),
             Some(Value::Object(inputs)) => Some(inputs.clone()),
@@ -55,6 +56,7 @@ impl Reader<'_> {
             name,
             version,
             description,
+            tags,
             inputs,
             skills,
             seed,
@@ -98,6 +100,34 @@ impl Reader<'_> {
             self.push("bad-name", "/name".to_owned(), message, hint);
         }
         Some(name.to_owned())
+    }
+
+    fn tags(&mut self, members: Members<'_>) -> Vec<String> {
+        let Some(value) = members.map.get("tags") else { return Vec::new() };
+        let Value::Array(items) = value else {
+            self.wrong_type("/tags".to_owned(), "tags", "an array of names", value);
+            return Vec::new();
+        };
+        if items.len() > limits::TAGS_MAX {
+            let message = format!("the plan has {} tags, more than {}", items.len(), limits::TAGS_MAX);
+            self.push("too-many-tags", "/tags".to_owned(), message, "keep those that somebody asks for");
+            return Vec::new();
+        }
+        let mut tags: Vec<String> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let pointer = format!("/tags/{index}");
+            match item.as_str() {
+                None => self.wrong_type(pointer, "tags", "an array of names", item),
+                Some(tag) if !is_name(tag) => {
+                    self.push("bad-name", pointer, format!("`{}` is no tag", shown(tag)), NAME_FORM);
+                }
+                Some(tag) if tags.iter().any(|known| known == tag) => {
+                    self.push("duplicate-value", pointer, format!("`{tag}` is there twice"), "keep one of the two");
+                }
+                Some(tag) => tags.push(tag.to_owned()),
+            }
+        }
+        tags
     }
 
     fn skills(&mut self, members: Members<'_>) -> BTreeMap<SkillName, SkillSource> {

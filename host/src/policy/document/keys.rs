@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{Form, Key, NAME, Rule, Shape, TEXT};
+use crate::form::{Form, Key, NAME, Rule, Shape, TAGS, TEXT};
 use crate::limits;
 use crate::policy::SCHEMA;
 
@@ -101,15 +101,19 @@ pub(super) const APPROVAL: Shape = Shape::of(&[
 ]);
 
 /// `[audit]`.
-pub(in crate::policy) const AUDIT: Shape = Shape::of(&[Key::new(
-    "level",
-    Form::Text {
-        max: usize::MAX,
-        pattern: "^([Mm][Ii][Nn][Ii][Mm][Aa][Ll]|[Bb][Aa][Ss][Ii][Cc]|[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|\
+pub(in crate::policy) const AUDIT: Shape = Shape::of(&[
+    Key::new(
+        "level",
+        Form::Text {
+            max: usize::MAX,
+            pattern: "^([Mm][Ii][Nn][Ii][Mm][Aa][Ll]|[Bb][Aa][Ss][Ii][Cc]|[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|\
                   [Dd][Ee][Tt][Aa][Ii][Ll][Ee][Dd]|[Ff][Uu][Ll][Ll]|[Ff][Oo][Rr][Ee][Nn][Ss][Ii][Cc])$",
-    },
-    "The most of payloads that is shown: nothing (`minimal`, `basic`), what they are like (`standard`, `detailed`), all (`full`, `forensic`).",
-)]);
+        },
+        "The most of payloads that is shown: nothing (`minimal`, `basic`), what they are like (`standard`, `detailed`), all (`full`, `forensic`).",
+    ),
+    Key::new("retention_days", Form::Integer(1, limits::RETENTION_DAYS_MAX), "For how many days runs are kept."),
+    Key::new("tags", TAGS, "Labels of every run under the policy, such as `soc2`."),
+]);
 
 /// An entry of `[secrets]`.
 pub(super) const SECRET_SOURCE: Shape = Shape {

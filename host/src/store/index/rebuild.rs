@@ -181,7 +181,7 @@ fn reset(db: Db<'_>, run: &str, known: bool, now: &str) -> Result<(), IndexError
     db.execute("DELETE FROM steps WHERE run = ?1", [run])?;
     db.execute(
         "UPDATE runs SET rebuilds = rebuilds + 1, status = 'pending', reason = '', plan_name = '', plan = NULL, \
-         policy = NULL, principal = NULL, events = 0, head = NULL, steps = 0, fuel = 0, damage = NULL WHERE id = ?1",
+         policy = NULL, principal = NULL, tags = '[]', events = 0, head = NULL, steps = 0, fuel = 0, damage = NULL WHERE id = ?1",
         [run],
     )
     .map(drop)

@@ -11,7 +11,7 @@ const BEYOND: [&str; 6] = ["bad-template", "bad-url", "bad-schema", "bad-time", 
 
 fn full() -> Value {
     json!({
-        "schema": "skillhost.plan/1", "name": "all of it", "version": "1.2.3-rc.1+5", "description": "d",
+        "schema": "skillhost.plan/1", "name": "all of it", "version": "1.2.3-rc.1+5", "description": "d", "tags": ["soc2", "pci"],
         "inputs": { "month": "may" }, "skills": { "csv": { "path": "csv.wasm", "sha256": "ab".repeat(32) } },
         "seed": 7, "start_time": "2026-01-01T00:00:00+02:00", "on_failure": "rollback", "parallel": 2, "deadline_ms": 1000,
         "steps": [
@@ -62,6 +62,10 @@ fn what_is_wrong_is_wrong_to_reader_and_schema() {
         ("/name", json!("a\nb")),
         ("/version", json!("1.0")),
         ("/version", json!("01.0.0")),
+        ("/tags", json!("soc2")),
+        ("/tags", json!(["soc2", "soc2"])),
+        ("/tags", json!(["soc 2"])),
+        ("/tag", json!(["soc2"])),
         ("/inputs", json!([])),
         ("/skills/csv", json!("csv.wasm")),
         ("/skills/csv/path", json!("")),

@@ -40,7 +40,7 @@ fn full() -> Value {
             "webhook": "https://hooks.test/a", "expires_in_s": 60,
             "network": [{ "url": "https://plans.test/*", "methods": ["POST"] }],
         },
-        "audit": { "level": "DETAILED" },
+        "audit": { "level": "DETAILED", "retention_days": 90, "tags": ["soc2", "pci"] },
         "secrets": { "TOKEN": { "env": "TOKEN" }, "KEY": { "file": "/run/key" } },
         "grant": [
             {
@@ -105,6 +105,9 @@ fn what_is_wrong_is_wrong_to_reader_and_schema() {
         ("/approval/webhok", json!("x")),
         ("/approval/network/0/methods", json!(["GET"])),
         ("/audit/level", json!("none")),
+        ("/audit/retention_days", json!(0)),
+        ("/audit/tags", json!(["soc 2"])),
+        ("/audit/tags", json!(["soc2", "soc2"])),
         ("/audit/levels", json!("full")),
         ("/secrets/TOKEN", json!("hunter2")),
         ("/secrets/TOKEN", json!({})),
