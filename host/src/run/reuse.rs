@@ -470,7 +470,7 @@ const fn may_be_of_any_run(step: &ValidStep<'_>, call: Call<'_>) -> bool {
 }
 
 /// Why a key is another one.
-fn what_changed(Call { tool, skill }: Call<'_>, input: &Value, found: &EarlierStep) -> String {
+fn what_changed(Call { tool, skill, .. }: Call<'_>, input: &Value, found: &EarlierStep) -> String {
     let Some(begin) = &found.begin else { return "its component, input or grant has changed".to_owned() };
     if begin.tool != tool.name {
         return format!("its tool was `{}`", begin.tool);

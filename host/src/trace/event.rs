@@ -272,6 +272,8 @@ pub struct StepBegin {
     pub input: Value,
     /// What identifies the call: component, tool, input, grant, and what seeded bytes come from. `None` in older traces.
     pub key: Option<Digest>,
+    /// The name by which the plan calls the tool, where that is an alias.
+    pub resolved_from: Option<ToolName>,
     /// Whether it takes back what the step did, after the run failed.
     pub compensates: bool,
     /// The index of the grant that applies.

@@ -142,7 +142,7 @@ fn member(kind: Kind, member: Member) -> Value {
         }
         M::Skills => Form::Map { names: "^[A-Za-z][A-Za-z0-9_-]{0,127}$", max: usize::MAX, of: &DIGEST },
         M::Step => NAME,
-        M::Tool => TOOL,
+        M::Tool | M::ResolvedFrom => TOOL,
     };
     form.schema()
 }

@@ -49,6 +49,7 @@ pub(super) enum Member {
     Principal,
     Problems,
     Reason,
+    ResolvedFrom,
     Result,
     Role,
     Rules,
@@ -70,7 +71,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 43;
+    const COUNT: usize = 44;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -97,6 +98,7 @@ impl Member {
         "principal",
         "problems",
         "reason",
+        "resolved_from",
         "result",
         "role",
         "rules",
@@ -160,7 +162,7 @@ pub(super) const fn members_of(kind: Kind) -> (&'static [Member], &'static [Memb
         ),
         Kind::StepBegin => (
             &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
-            &[M::Key, M::Role, M::Rules],
+            &[M::Key, M::ResolvedFrom, M::Role, M::Rules],
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
         Kind::DelegateBegin => {
@@ -420,6 +422,7 @@ impl<'a> Line<'a> {
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
                 key: self.raw(Member::Key).map(|_| self.parsed(Member::Key)).transpose()?,
+                resolved_from: self.raw(Member::ResolvedFrom).map(|_| self.parsed(Member::ResolvedFrom)).transpose()?,
                 compensates: match self.raw(Member::Role).map(|role| unquoted(role)) {
                     None => false,
                     Some(Some(COMPENSATION)) => true,

@@ -44,6 +44,7 @@ pub(crate) fn begin(step: &str, input: Value) -> Event {
         skill: Digest::of(b"csv"),
         input,
         key: Some(Digest::of(b"key")),
+        resolved_from: None,
         compensates: false,
         grant: 0,
         rules: vec!["readers".to_owned()],
@@ -231,6 +232,15 @@ pub(crate) fn flow() -> Vec<Event> {
         Flow::Undone(Undone { changes: vec![change], conflicts: vec!["/b".to_owned()] }).of(&step()),
         Flow::Undone(Undone::default()).of_run(),
         Flow::ApprovalRequest(request).of(&step()),
+        match begin("two", json!({})) {
+            Event::StepBegin(begun) => Event::StepBegin(StepBegin {
+                resolved_from: Some("csv.read".parse().unwrap()),
+                compensates: true,
+                ..begun
+            }),
+            other => other,
+        },
+        end("two", Outcome::Completed { output: json!(1) }, 0),
         Flow::Rollback(Rollback { because: "one failed".to_owned() }).of_run(),
         run_end(RunOutcome::RolledBack, 0),
     ]
