@@ -12,6 +12,7 @@ mod error;
 mod query;
 mod rebuild;
 mod row;
+mod salvage;
 mod status;
 mod undo;
 mod writer;

@@ -1,6 +1,6 @@
 //! Who looked at what was recorded, or changed it: approvals, rejections, undo, rollback, exports, deletion. Only added to.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{Index, IndexError};
 use crate::clock;
@@ -95,19 +95,22 @@ impl Index {
     pub fn accesses(&self, max: usize) -> Result<Vec<Access>, IndexError> {
         let max = i64::try_from(max).unwrap_or(i64::MAX);
         let sql = "SELECT at, action, who, run, step, detail FROM accesses ORDER BY id DESC LIMIT ?1";
-        let mut found = self.db("list accesses").all(sql, [max], |row| {
-            Ok(Access {
-                at: row.get(0)?,
-                action: row.get(1)?,
-                who: row.get(2)?,
-                run: row.get(3)?,
-                step: row.get(4)?,
-                detail: row.get(5)?,
-            })
-        })?;
+        let mut found = self.db("list accesses").all(sql, [max], access)?;
         found.reverse();
         Ok(found)
     }
+}
+
+/// A row of `at, action, who, run, step, detail`.
+pub(super) fn access(row: &Row<'_>) -> rusqlite::Result<Access> {
+    Ok(Access {
+        at: row.get(0)?,
+        action: row.get(1)?,
+        who: row.get(2)?,
+        run: row.get(3)?,
+        step: row.get(4)?,
+        detail: row.get(5)?,
+    })
 }
 
 #[cfg(test)]
