@@ -9,8 +9,8 @@ use host_tests::repo;
 const LAYERS: [&[&str]; 5] = [
     &[
         "limits",
-        "form",
         "problem",
+        "form",
         "canonical",
         "clock",
         "id",

@@ -71,7 +71,7 @@ impl Runs {
             _ if !runs.is_empty() => {}
             (Some(status), None) => session.note(&format!("no run in `{}` is {status}", session.state().display())),
             (_, Some(tag)) => {
-                session.note(&format!("no such run in `{}` has the tag `{tag}`", session.state().display()))
+                session.note(&format!("no such run in `{}` has the tag `{tag}`", session.state().display()));
             }
             (None, None) => session.note(&format!("no run is recorded in `{}`", session.state().display())),
         }

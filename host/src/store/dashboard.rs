@@ -140,10 +140,13 @@ mod tests {
             [Some(1), Some(1), Some(1), Some(2), None]
         );
         let names = |runs: &[Overview]| runs.iter().map(|run| run.id.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&seen.stopped), [stopped.clone()]);
-        assert_eq!(names(&seen.active), [active.clone()]);
-        assert_eq!(names(&seen.failures), [failed.clone()], "the newest");
-        assert_eq!(names(&Dashboard::of(&store, Some(&index), 5).unwrap().failures), [failed.clone(), denied.clone()]);
+        assert_eq!(names(&seen.stopped), [stopped.as_str()]);
+        assert_eq!(names(&seen.active), [active.as_str()]);
+        assert_eq!(names(&seen.failures), [failed.as_str()], "the newest");
+        assert_eq!(
+            names(&Dashboard::of(&store, Some(&index), 5).unwrap().failures),
+            [failed.as_str(), denied.as_str()]
+        );
         assert_eq!((seen.waiting.len(), &seen.waiting[0].run), (1, paused));
         assert!(seen.waiting[0].expires_at.is_some());
         assert_eq!(seen.sizes[0], (COMPONENTS, 1_000));

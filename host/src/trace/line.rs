@@ -467,7 +467,7 @@ impl<'a> Line<'a> {
             | Kind::ApprovalRequest
             | Kind::Rollback => Event::Flow(FlowEvent {
                 step: self.raw(Member::Step).map(|_| self.parsed(Member::Step)).transpose()?,
-                flow: Flow::read(self.kind(), self.json(Member::What)?)
+                flow: Flow::read(self.kind(), &self.json(Member::What)?)
                     .map_err(|error| self.wrong(format!("`what`: {error}")))?,
             }),
             Kind::RunEnd => Event::RunEnd {

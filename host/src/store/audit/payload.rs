@@ -31,9 +31,8 @@ pub(super) fn lower(entry: &mut AuditEntry, level: AuditLevel) {
     // The line of an event is an object.
     if let Some(Value::Object(mut event)) = event.and_then(|event| serde_json::from_str(&event).ok()) {
         summarise(&mut event, &PAYLOADS);
-        match event.get_mut("outcome") {
-            Some(Value::Object(outcome)) => summarise(outcome, &OUTCOMES),
-            _ => {}
+        if let Some(Value::Object(outcome)) = event.get_mut("outcome") {
+            summarise(outcome, &OUTCOMES);
         }
         if let Some(Value::Object(what)) = event.get_mut("what") {
             summarise(what, &INNER);

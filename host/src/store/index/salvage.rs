@@ -10,7 +10,7 @@ use serde_json::json;
 use super::access::{Access, access};
 use super::approval::{Approval, approval};
 use super::db::Db;
-use super::{Index, IndexError};
+use super::{ApprovalState, Index, IndexError};
 use crate::canonical;
 use crate::id::Digest;
 use crate::limits;
@@ -42,6 +42,13 @@ impl Salvaged {
     pub(super) fn put_back(&self, index: &mut Index) -> Result<(), IndexError> {
         index.transaction("keep what was decided", |db| {
             for kept in &self.approvals {
+                // It says more of a decision than the trace, by which it may be there already.
+                if kept.state != ApprovalState::Pending {
+                    db.execute(
+                        "DELETE FROM approvals WHERE run = ?1 AND step = ?2 AND subject = ?3",
+                        params![kept.run, kept.step, kept.subject.to_string()],
+                    )?;
+                }
                 put_approval(db, kept)?;
             }
             for Access { at, action, who, run, step, detail } in &self.accesses {
@@ -123,8 +130,6 @@ impl Decisions {
     /// Adds those that the index does not have. Of their times a trace says nothing: they lie between `created`, when the run was, and `changed`,
     /// when its trace was written last.
     pub(super) fn put(self, db: Db<'_>, run: &str, (created, changed): (&str, &str)) -> Result<(), IndexError> {
-        use super::ApprovalState;
-
         for (step, subject, request, answer) in self.made {
             let state = if answer.approved { ApprovalState::Approved } else { ApprovalState::Rejected };
             let kept = Approval {
