@@ -112,7 +112,8 @@ impl Exec {
         }
         let context = self.context(session)?;
         let builder = session.running_builder(&self.host).map_err(|error| Box::new(of_cli(&error)))?;
-        let host = builder.keep_warm(self.stream).build();
+        // Looked at before the plan of the call is made, loaded once for both.
+        let host = builder.keep_warm(true).build();
         Ok((host, Settings { record_all: self.record == Record::All, context, ..Settings::default() }))
     }
 
