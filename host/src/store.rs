@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod gc;
 pub mod index;
+pub mod keys;
 pub mod lock;
 mod overview;
 mod run_dir;

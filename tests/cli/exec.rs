@@ -175,6 +175,66 @@ fn a_stream_answers_as_it_reads_and_ends_when_nobody_listens() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// A process that answers a request which does not end, once `has_begun`; killed then.
+fn killed(program: &Program, args: &[&str], has_begun: impl Fn() -> bool, meanwhile: impl Fn()) {
+    let mut child = program.command(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    while !has_begun() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    meanwhile();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_key_outlives_a_process_that_is_killed() {
+    let program = program();
+    guests(&program);
+    let request = |key: &'static str, ms: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        let args = [
+            "exec",
+            "--policy",
+            "open.toml",
+            "--skill",
+            "spin=spin.wasm",
+            "--action",
+            "invoke",
+            "--handler",
+            "spin.go",
+        ];
+        [&args[..], &["--idempotency-key", key, "--timeout-ms", ms], more].concat()
+    };
+    let asked = |args: &[&str]| answer(&program.run(args));
+    let code = |answer: &Value| answer["error"]["details"]["code"].as_str().unwrap_or("ok").to_owned();
+    let entries = |folder: &str| std::fs::read_dir(program.path(folder)).into_iter().flatten().flatten();
+
+    // Nothing of it is kept, because it can have no effect: it is done again.
+    let pure = request("pure", "600000", &[]);
+    killed(&program, &pure, || entries(".skillhost/requests").next().is_some(), || ());
+    let again = asked(&request("pure", "1", &[]));
+    assert_eq!((code(&again), &again["meta"]["from_record"]), ("DEADLINE".to_owned(), &json!(false)), "{again:#}");
+    assert_eq!(asked(&pure)["meta"]["from_record"], true);
+
+    // What is kept may have had an effect: it is not.
+    let kept = request("kept", "600000", &["--record", "all"]);
+    let has_begun = || {
+        let traces = entries(".skillhost/runs").map(|run| std::fs::read_to_string(run.path().join("trace.jsonl")));
+        traces.flatten().any(|trace| trace.contains("\"step-begin\""))
+    };
+    let under_way = || assert_eq!(code(&asked(&kept)), "REQUEST_UNDER_WAY");
+    killed(&program, &kept, has_begun, under_way);
+    for _ in 0..2 {
+        let lost = asked(&kept);
+        assert_eq!(
+            (code(&lost), &lost["error"]["details"]["run"]),
+            ("ANSWER_LOST".to_owned(), &json!("$RUN")),
+            "{lost:#}"
+        );
+    }
+    assert_eq!(entries(".skillhost/runs").count(), 1);
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_that_cannot_start_says_so() {

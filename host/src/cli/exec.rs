@@ -54,6 +54,9 @@ pub(crate) struct Exec {
     /// The caller's trace [default: a new one]
     #[arg(long, value_name = "ID")]
     trace_id: Option<String>,
+    /// Of two requests with one key that ask for the same, the second is given the answer of the first
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// The version of the protocol [default: v1]
     #[arg(long, value_name = "VERSION")]
     schema_version: Option<String>,
@@ -142,6 +145,7 @@ impl Exec {
             &self.ctx,
             &self.request_id,
             &self.trace_id,
+            &self.idempotency_key,
             &self.schema_version,
         ];
         texts.iter().any(|text| text.is_some()) || self.timeout_ms.is_some()
@@ -189,7 +193,12 @@ impl Exec {
             }
         }
         let mut meta = Map::new();
-        for (key, text) in [("request_id", &self.request_id), ("trace_id", &self.trace_id)] {
+        let texts = [
+            ("request_id", &self.request_id),
+            ("trace_id", &self.trace_id),
+            ("idempotency_key", &self.idempotency_key),
+        ];
+        for (key, text) in texts {
             if let Some(text) = text {
                 meta.insert(key.to_owned(), json!(text));
             }

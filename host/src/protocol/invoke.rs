@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bundle::{Bundle, Kind};
 use crate::canonical;
-use crate::context::RequestContext;
+use crate::context::{RequestContext, RequestKey};
 use crate::host::{Error, Keep, RunOptions, SkillHost};
 use crate::id::ToolName;
 use crate::json;
@@ -19,7 +19,7 @@ use crate::policy::{Decision, Denial, Grant, Why, decide};
 use crate::problem::Problem;
 use crate::protocol::code::Detail;
 use crate::protocol::request::{Request, add_legacy_context};
-use crate::protocol::response::{Facts, Failure};
+use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
 use crate::report::{Report, StepReport, json as report_json};
 use crate::sandbox::{CancelToken, SandboxError};
@@ -46,21 +46,27 @@ pub(super) fn invoke(
     bundle: Option<&Bundle>,
     request: &mut Request,
     keep: Keep,
+    key: Option<RequestKey>,
     cancel: &CancelToken,
 ) -> Answered {
-    let called = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted)).and_then(|call| {
-        let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
-        let options = RunOptions {
-            inputs: call.inputs.clone(),
-            keep,
-            request: Some(Arc::new(context)),
-            cancel: cancel.clone(),
-            ..RunOptions::default()
-        };
-        let report = host.run(&call.document, &options).map_err(|error| of_host(&error))?;
-        Ok(answered(&call, report))
-    });
-    called.unwrap_or_else(|failure| (Err(failure), Facts::default()))
+    let call = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted));
+    let call = match call {
+        Ok(call) => call,
+        Err(failure) => return (Err(failure), Facts::default()),
+    };
+    let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
+    let options = RunOptions {
+        inputs: call.inputs.clone(),
+        keep,
+        request: Some(Arc::new(context)),
+        key,
+        cancel: cancel.clone(),
+        ..RunOptions::default()
+    };
+    match host.run(&call.document, &options) {
+        Ok(report) => answered(&call, report),
+        Err(error) => (Err(of_host(&error)), Facts { acted: Acted::Maybe, ..Facts::default() }),
+    }
 }
 
 fn prepare(host: &SkillHost, request: &mut Request, wanted: Wanted) -> Result<Call, Box<Failure>> {
@@ -171,6 +177,7 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
 }
 
 fn answered(call: &Call, mut report: Report) -> Answered {
+    let waits = report.outcome == RunOutcome::Paused;
     let facts = Facts {
         fuel: report.cost().fuel,
         host_calls: report.cost().calls,
@@ -179,6 +186,8 @@ fn answered(call: &Call, mut report: Report) -> Answered {
         trace_head: Some(report.head),
         run: report.is_kept().then(|| report.run.clone()),
         warnings: std::mem::take(&mut report.warnings),
+        acted: if waits || report.steps.iter().any(|step| step.attempts > 0) { Acted::Yes } else { Acted::No },
+        keyed: None,
     };
     let result = match report.outcome {
         RunOutcome::Completed if call.kind.gives_object() && !report.output.is_object() => {

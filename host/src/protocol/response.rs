@@ -86,6 +86,31 @@ pub struct Facts {
     pub run: Option<String>,
     /// What a person may want to know.
     pub warnings: Vec<String>,
+    /// Whether a guest has acted.
+    pub acted: Acted,
+    /// The idempotency key, where the request has one.
+    pub keyed: Option<Keyed>,
+}
+
+/// Whether a guest has acted, so that to answer the request again would be to do it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acted {
+    /// Nothing has run, and nothing waits to.
+    #[default]
+    No,
+    /// Something has, or waits for somebody.
+    Yes,
+    /// The host failed in the middle.
+    Maybe,
+}
+
+/// What is said of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// The key.
+    pub key: String,
+    /// Whether the answer is one that was given before: nothing ran for this one.
+    pub from_record: bool,
 }
 
 /// An answer.
@@ -166,6 +191,10 @@ impl Response {
         put("host_calls", json!(facts.host_calls));
         put("trace_head", json!(facts.trace_head));
         put("logs", facts.logs.iter().map(|record| self.log(record)).collect());
+        if let Some(Keyed { key, from_record }) = &facts.keyed {
+            put("idempotency_key", json!(key));
+            put("from_record", json!(from_record));
+        }
         if !facts.warnings.is_empty() {
             put("warnings", json!(facts.warnings));
         }

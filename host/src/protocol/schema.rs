@@ -93,6 +93,8 @@ fn response() -> Value {
             "user_id": text,
             "snapshot_id": id,
             "run": text,
+            "idempotency_key": text,
+            "from_record": { "type": "boolean" },
             "duration_ms": { "type": "number", "minimum": 0 },
             "cold_start": { "type": "boolean" },
             "exit_code": { "enum": exits },

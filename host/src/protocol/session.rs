@@ -5,14 +5,17 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::bundle::Bundle;
 use crate::clock::{self, Stopwatch};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, RequestKey};
 use crate::host::{Keep, SkillHost};
 use crate::limits;
 use crate::protocol::code::Detail;
+use crate::protocol::keyed::{self, Todo};
 use crate::protocol::request::{Action, Refused, Request};
-use crate::protocol::response::{Facts, Failure, Response};
+use crate::protocol::response::{Facts, Failure, Keyed, Response};
 use crate::protocol::{describe, invoke};
 use crate::sandbox::CancelToken;
+use crate::store::StoreError;
+use crate::store::keys::Keys;
 
 /// How requests are answered.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,8 @@ pub struct Session<'h> {
     settings: Settings,
     seen: Seen,
     answered: u64,
+    /// Opened for the first request that has a key.
+    keys: Option<Keys>,
 }
 
 impl<'h> Session<'h> {
@@ -39,7 +44,7 @@ impl<'h> Session<'h> {
     #[must_use]
     pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
         settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
-        Self { host, settings, seen: Seen::default(), answered: 0 }
+        Self { host, settings, seen: Seen::default(), answered: 0, keys: None }
     }
 
     /// Answers the request in `bytes`, whatever they are.
@@ -84,10 +89,38 @@ impl<'h> Session<'h> {
             Action::Describe => (describe::describe(self.host, bundle, &request), Facts::default()),
             Action::Invoke | Action::Execute => {
                 let keep = if self.settings.record_all { Keep::All } else { Keep::Effects };
-                invoke::invoke(self.host, bundle, &mut request, keep, &self.settings.cancel)
+                match keyed::key_of(&request) {
+                    None => invoke::invoke(self.host, bundle, &mut request, keep, None, &self.settings.cancel),
+                    Some(key) => self.once(&key, &mut request, keep).unwrap_or_else(|error| {
+                        let failure = Failure::new(Detail::StateError, error.to_string()).hint_of(error.hint());
+                        (Err(Box::new(failure)), Facts::default())
+                    }),
+                }
             }
         };
         (result, request.context, facts)
+    }
+}
+
+/// What is to be done of a request that has a key.
+type Once = (Result<serde_json::Value, Box<Failure>>, Facts);
+
+impl Session<'_> {
+    /// Answers a request with a key, or gives the answer that was given before. The answer is kept before it is given.
+    fn once(&mut self, key: &RequestKey, request: &mut Request, keep: Keep) -> Result<Once, StoreError> {
+        let Self { host, settings, keys, .. } = self;
+        let keys = match keys {
+            Some(keys) => keys,
+            None => keys.insert(Keys::open(host.store(), host.durability)?),
+        };
+        if let Todo::Known(result, facts) = keyed::begin(keys, key)? {
+            return Ok((result, *facts));
+        }
+        let bundle = host.bundle.as_deref();
+        let (result, mut facts) = invoke::invoke(host, bundle, request, keep, Some(key.clone()), &settings.cancel);
+        keyed::end(keys, key, &result, &facts)?;
+        facts.keyed = Some(Keyed { key: key.key.clone(), from_record: false });
+        Ok((result, facts))
     }
 }
 

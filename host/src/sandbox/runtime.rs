@@ -39,8 +39,9 @@ impl Idle {
 impl Drop for Idle {
     /// Where a host ends inside of an async program, waiting for a runtime's end is not allowed. There is nothing to wait for.
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            Arc::into_inner(runtime).map(Runtime::shutdown_background);
+        let kept = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = kept.and_then(Arc::into_inner) {
+            runtime.shutdown_background();
         }
     }
 }
