@@ -175,6 +175,42 @@ fn a_stream_answers_as_it_reads_and_ends_when_nobody_listens() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn a_client_that_goes_away_in_the_middle_leaves_a_run_that_has_ended() {
+    let program = program();
+    guests(&program);
+    let host = ["exec", "--policy", "open.toml", "--skill", "spin=spin.wasm", "--record", "all"];
+    let request = r#"{"action":"invoke","handler":"spin.go","meta":{"timeout_ms":300}}"#;
+    // One process for many, which ends well; and one for this, which ends as its answer says.
+    for (number, (stream, code)) in [(true, 0), (false, 4)].into_iter().enumerate() {
+        let mut command = program.command(&[&host[..], if stream { &["--stream"] } else { &[] }].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        drop(child.stdout.take());
+        writeln!(input, "{request}").unwrap();
+        // Of a stream the input stays open: it ends because of its output.
+        let input = stream.then_some(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(code), &b""[..]));
+        drop(input);
+        let runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().flatten().collect();
+        assert_eq!(runs.len(), number + 1);
+        for run in runs {
+            let trace = std::fs::read_to_string(run.path().join("trace.jsonl")).unwrap();
+            assert!(trace.lines().last().unwrap().contains("\"run-end\""), "{trace}");
+        }
+    }
+}
+
+#[test]
+fn half_a_line_at_the_end_is_answered() {
+    let program = program();
+    let ended = program.piped(&["exec", "--stream"], &format!("{SPLIT}\n{}", &SPLIT[..20]));
+    let answers: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((ended.code, ended.stderr.as_str(), answers.len()), (0, "", 2));
+    assert_eq!((&answers[0]["ok"], &answers[1]["error"]["details"]["code"]), (&json!(true), &json!("REQUEST_INVALID")));
+}
+
 /// A process that answers a request which does not end, once `has_begun`; killed then.
 fn killed(program: &Program, args: &[&str], has_begun: impl Fn() -> bool, meanwhile: impl Fn()) {
     let mut child = program.command(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
