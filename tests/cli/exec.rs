@@ -176,6 +176,41 @@ fn a_stream_answers_as_it_reads_and_ends_when_nobody_listens() {
 }
 
 #[test]
+fn timings_are_told_and_tracebacks_left_out_where_that_is_asked() {
+    let program = program();
+    let trap = Guest { imports: &[], exports: "export go: func();", core: r#"(func (export "go") unreachable)"# };
+    program.write("trap.wasm", trap.build());
+    let host =
+        ["exec", "--policy", "open.toml", "--skill", "trap=trap.wasm", "--action", "invoke", "--handler", "trap.go"];
+    let asked = |more: &[&str]| answer(&program.run(&[&host[..], more].concat()));
+    let plain = asked(&[]);
+    assert_eq!(plain["meta"].get("timings"), None);
+    assert!(plain["error"]["details"]["traceback"].is_array(), "{plain:#}");
+    for (record, phases) in [
+        ("effects", &["read", "load", "validate", "run", "call", "total"][..]),
+        ("all", &["read", "load", "store", "validate", "run", "call", "record", "total"]),
+    ] {
+        let told = asked(&["--debug", "--record", record]);
+        let timings = told["meta"]["timings"].as_object().unwrap();
+        let of = |name: &str| timings[&format!("{name}_ms")].as_f64().unwrap();
+        assert_eq!(timings.len(), phases.len(), "{told:#}");
+        assert!(phases.iter().all(|phase| (0.0..=of("total")).contains(&of(phase))), "{told:#}");
+        assert!(of("call") <= of("run") && of("call") > 0.0, "{told:#}");
+        assert_eq!(of("total"), told["meta"]["duration_ms"].as_f64().unwrap());
+    }
+    let quiet = asked(&["--no-traceback"]);
+    let (mut error, mut expected) = (quiet["error"].clone(), plain["error"].clone());
+    assert_eq!(error["details"]["location"]["function"].take(), Value::Null);
+    expected["details"].as_object_mut().unwrap().remove("traceback");
+    expected["details"]["location"]["function"] = Value::Null;
+    error["details"]["location"]["function"] = Value::Null;
+    assert_eq!(error, expected);
+    // What cannot be read has taken its time as well.
+    let unread = answer(&program.piped(&["exec", "--debug"], "{"));
+    assert_eq!(unread["meta"]["timings"].as_object().unwrap().len(), 2, "{unread:#}");
+}
+
+#[test]
 fn a_client_that_goes_away_in_the_middle_leaves_a_run_that_has_ended() {
     let program = program();
     guests(&program);

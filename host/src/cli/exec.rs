@@ -17,6 +17,7 @@ use crate::limits;
 use crate::problem::Problem;
 use crate::protocol::request::{self, Refused};
 use crate::protocol::{self, Detail, Failure, Request, Response, Settings};
+use crate::sandbox::CancelToken;
 
 /// What the file of `--auto-ctx` is called in the state folder.
 const CONTEXT_FILE: &str = "context.json";
@@ -73,6 +74,12 @@ pub(crate) struct Exec {
     /// Which runs are kept: those that may have an effect, or all
     #[arg(long, value_name = "WHICH", default_value = "effects")]
     record: Record,
+    /// Tells where the time went, in `meta.timings`
+    #[arg(long)]
+    debug: bool,
+    /// Leaves out of answers where in the guest something failed
+    #[arg(long)]
+    no_traceback: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -117,7 +124,14 @@ impl Exec {
         let builder = session.running_builder(&self.host).map_err(|error| Box::new(of_cli(&error)))?;
         // Looked at before the plan of the call is made, loaded once for both.
         let host = builder.keep_warm(true).build();
-        Ok((host, Settings { record_all: self.record == Record::All, context, ..Settings::default() }))
+        let settings = Settings {
+            record_all: self.record == Record::All,
+            timings: self.debug,
+            no_traceback: self.no_traceback,
+            context,
+            cancel: CancelToken::new(),
+        };
+        Ok((host, settings))
     }
 
     /// The answer where nothing can be answered. Of many requests every one is told.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{Bundle, Kind};
 use crate::canonical;
+use crate::clock::Stopwatch;
 use crate::context::{RequestContext, RequestKey};
 use crate::host::{Error, Keep, RunOptions, SkillHost};
 use crate::id::ToolName;
@@ -49,10 +51,12 @@ pub(super) fn invoke(
     key: Option<RequestKey>,
     cancel: &CancelToken,
 ) -> Answered {
+    let started = Stopwatch::start();
     let call = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted));
+    let load = ("load", started.elapsed());
     let call = match call {
         Ok(call) => call,
-        Err(failure) => return (Err(failure), Facts::default()),
+        Err(failure) => return (Err(failure), Facts { timings: vec![load], ..Facts::default() }),
     };
     let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
     let options = RunOptions {
@@ -64,7 +68,12 @@ pub(super) fn invoke(
         ..RunOptions::default()
     };
     match host.run(&call.document, &options) {
-        Ok(report) => answered(&call, report),
+        Ok(report) => {
+            let mut timings = vec![load];
+            timings.extend(timed(&report));
+            let (result, facts) = answered(&call, report);
+            (result, Facts { timings, ..facts })
+        }
         Err(error) => (Err(of_host(&error)), Facts { acted: Acted::Maybe, ..Facts::default() }),
     }
 }
@@ -176,6 +185,23 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
     Err(failed(Detail::CapabilityDenied, format!("`{tool}` {denied}")))
 }
 
+/// Where the time of a run went: the phases of its pipeline, and the calls of its guests, which are a part of the steps.
+fn timed(report: &Report) -> Vec<(&'static str, Duration)> {
+    let phase = |of: &'static str, name: &'static str| {
+        let found = report.phases.iter().find(|(phase, _)| *phase == of);
+        found.map(|(_, us)| (name, Duration::from_micros(*us)))
+    };
+    let call = report.steps.iter().map(|step| step.duration_us).sum();
+    let phases = [
+        phase("store", "store"),
+        phase("load and validate", "validate"),
+        phase("steps", "run"),
+        Some(("call", Duration::from_micros(call))),
+        phase("finish", "record"),
+    ];
+    phases.into_iter().flatten().collect()
+}
+
 fn answered(call: &Call, mut report: Report) -> Answered {
     let waits = report.outcome == RunOutcome::Paused;
     let facts = Facts {
@@ -188,6 +214,7 @@ fn answered(call: &Call, mut report: Report) -> Answered {
         warnings: std::mem::take(&mut report.warnings),
         acted: if waits || report.steps.iter().any(|step| step.attempts > 0) { Acted::Yes } else { Acted::No },
         keyed: None,
+        timings: Vec::new(),
     };
     let result = match report.outcome {
         RunOutcome::Completed if call.kind.gives_object() && !report.output.is_object() => {

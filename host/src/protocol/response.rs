@@ -1,5 +1,7 @@
 //! An answer: the same members whatever happened, as one JSON document.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::context::RequestContext;
@@ -58,6 +60,16 @@ impl Failure {
         }
     }
 
+    /// The same without what tells where in the guest it happened.
+    #[must_use]
+    pub fn without_traceback(mut self) -> Self {
+        self.details.remove("traceback");
+        if let Some(Value::Object(place)) = self.details.get_mut("location") {
+            place.insert("function".to_owned(), Value::Null);
+        }
+        self
+    }
+
     fn to_json(&self) -> Value {
         let meaning = self.detail.meaning();
         let mut details = self.details.clone();
@@ -90,6 +102,8 @@ pub struct Facts {
     pub acted: Acted,
     /// The idempotency key, where the request has one.
     pub keyed: Option<Keyed>,
+    /// Where the time went, where that is to be told.
+    pub timings: Vec<(&'static str, Duration)>,
 }
 
 /// Whether a guest has acted, so that to answer the request again would be to do it again.
@@ -195,6 +209,10 @@ impl Response {
             put("idempotency_key", json!(key));
             put("from_record", json!(from_record));
         }
+        if !facts.timings.is_empty() {
+            let timings = facts.timings.iter().map(|(name, time)| (format!("{name}_ms"), json!(millis(*time))));
+            put("timings", Value::Object(timings.collect()));
+        }
         if !facts.warnings.is_empty() {
             put("warnings", json!(facts.warnings));
         }
@@ -216,6 +234,11 @@ impl Response {
             "fields": fields,
         })
     }
+}
+
+/// Milliseconds with three decimals.
+pub(super) fn millis(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 /// A status that a value says in a member of its own, never in a text.

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::protocol::code::Detail;
 use crate::protocol::keyed::{self, Todo};
 use crate::protocol::request::{Action, Refused, Request};
-use crate::protocol::response::{Facts, Failure, Keyed, Response};
+use crate::protocol::response::{Facts, Failure, Keyed, Response, millis};
 use crate::protocol::{describe, invoke};
 use crate::sandbox::CancelToken;
 use crate::store::StoreError;
@@ -22,6 +22,10 @@ use crate::store::keys::Keys;
 pub struct Settings {
     /// Whether every run is kept, not only those that may have an effect.
     pub record_all: bool,
+    /// Whether answers tell where the time went.
+    pub timings: bool,
+    /// Whether answers say nothing of where in a guest something failed. It is in the trace of a run that is kept.
+    pub no_traceback: bool,
     /// What is known of who asks where a request does not say it.
     pub context: RequestContext,
     /// Ends what runs.
@@ -50,12 +54,14 @@ impl<'h> Session<'h> {
     /// Answers the request in `bytes`, whatever they are.
     pub fn answer(&mut self, bytes: &[u8]) -> Response {
         let started = Stopwatch::start();
-        self.answer_read(Request::parse(bytes), started)
+        let request = Request::parse(bytes);
+        self.answer_read(request, started)
     }
 
     /// Answers a request that was read, or says why it cannot be.
     pub fn answer_read(&mut self, request: Result<Request, Refused>, started: Stopwatch) -> Response {
-        let (result, mut context, facts) = match request {
+        let read = started.elapsed();
+        let (mut result, mut context, mut facts) = match request {
             Ok(request) => self.answer_one(request),
             Err(refused) => {
                 let (failure, context) = *refused;
@@ -65,8 +71,17 @@ impl<'h> Session<'h> {
         complete(&mut context, &self.settings.context);
         let cold_start = self.answered == 0;
         self.answered += 1;
-        let us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Response { result, context, facts, cold_start, duration_ms: f64::from(us) / 1_000.0 }
+        if self.settings.no_traceback {
+            result = result.map_err(|failure| Box::new(failure.without_traceback()));
+        }
+        let total = started.elapsed();
+        if self.settings.timings {
+            facts.timings.insert(0, ("read", read));
+            facts.timings.push(("total", total));
+        } else {
+            facts.timings.clear();
+        }
+        Response { result, context, facts, cold_start, duration_ms: millis(total) }
     }
 
     fn answer_one(&mut self, mut request: Request) -> (Result<serde_json::Value, Box<Failure>>, RequestContext, Facts) {
