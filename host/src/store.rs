@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lock;
 mod overview;
 mod run_dir;
+pub(crate) mod taken;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

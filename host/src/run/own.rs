@@ -183,8 +183,8 @@ impl Steps<'_> {
                     // What another run did is that run's.
                     continue;
                 }
-                let link = || transaction::link(&journals.run, step.id);
-                folder = so_far.journals.get(position).cloned().unwrap_or_else(link);
+                let known = so_far.journals.get(position).cloned();
+                folder = known.or_else(|| transaction::taken(&journals.run, step.id)).unwrap_or(folder);
             }
             if !folder.is_file() {
                 continue;

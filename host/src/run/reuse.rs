@@ -20,8 +20,8 @@ use crate::policy::Grant;
 use crate::report::{Saved, StepReport};
 use crate::sandbox::Divergence;
 use crate::skill::{self, Tool};
-use crate::store::RunDir;
 use crate::store::index::StepFacts;
+use crate::store::{RunDir, taken};
 use crate::trace::TraceError;
 use crate::trace::event::{Begun, Event, Flow, FlowEvent, Kind};
 use crate::trace::flow::{Continues, Reused};
@@ -71,6 +71,8 @@ pub(crate) struct Earlier {
     taken_back_by: Option<String>,
     /// What was taken back of it, where it is to be.
     pub(super) restored: Restored,
+    /// The journals of the steps whose results it has taken itself.
+    taken: BTreeMap<StepId, PathBuf>,
     /// The last step that wrote each path, by its number in `order`.
     writers: OnceLock<BTreeMap<String, usize>>,
 }
@@ -103,6 +105,8 @@ impl Earlier {
             answered: BTreeMap::new(),
             taken_back_by: None,
             restored: Restored::default(),
+            taken: taken::read(folder.path())
+                .map_err(|source| Error::Journals { path: folder.path().to_owned(), source })?,
             writers: OnceLock::new(),
         };
         let (mut begun, mut asked) = (None, None);
@@ -131,7 +135,7 @@ impl Earlier {
                         earlier.completed(end.step, Some(begun), reused, journal);
                     }
                 }
-                Event::Flow(FlowEvent { step: Some(step), flow }) => earlier.flow(folder, step, flow, &mut asked),
+                Event::Flow(FlowEvent { step: Some(step), flow }) => earlier.flow(step, flow, &mut asked),
                 Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }) => {
                     earlier.taken_back_by = Some(earlier.run.clone());
                 }
@@ -179,7 +183,7 @@ impl Earlier {
         &self.folder
     }
 
-    fn flow(&mut self, folder: &RunDir, step: StepId, flow: Flow, asked: &mut Option<Digest>) {
+    fn flow(&mut self, step: StepId, flow: Flow, asked: &mut Option<Digest>) {
         match flow {
             Flow::Reused(reused) if reused.tool.is_approve() => {
                 self.answered.insert(step, reused.clone());
@@ -187,7 +191,7 @@ impl Earlier {
             }
             Flow::Reused(reused) => {
                 // Where the step ran is beside the trace: which run that was is a fact of this machine.
-                let journal = transaction::link(folder.path(), &step);
+                let journal = self.taken.get(&step).cloned().unwrap_or_default();
                 self.completed(step, None, reused, journal);
             }
             Flow::ApprovalRequest(request) => *asked = Some(request.subject),
@@ -315,7 +319,7 @@ impl Steps<'_> {
                 Some(Found { reused, journal, run }) => {
                     from = Some(run);
                     if let (Some(journals), true) = (&self.journals, journal.is_file()) {
-                        transaction::keep_link(&journals.run, step.id, &journal)?;
+                        transaction::keep_taken(&journals.run, step.id, &journal)?;
                     }
                     so_far.journals.insert(so_far.position, journal);
                     reused
@@ -325,7 +329,9 @@ impl Steps<'_> {
         };
         if let (Some(claims), Some(journals)) = (so_far.ahead.claims(), &self.journals) {
             // Two steps are in each other's way wherever the result of one is from.
-            transaction::claim_again(claims, so_far.position, &transaction::link(&journals.run, step.id))?;
+            let known = so_far.journals.get(&so_far.position).cloned();
+            let journal = known.or_else(|| transaction::taken(&journals.run, step.id)).unwrap_or_default();
+            transaction::claim_again(claims, so_far.position, &journal)?;
         }
         let Reused { output, calls, fuel, .. } = reused.clone();
         let is_live = log.is_live()?;

@@ -17,8 +17,8 @@ use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, ado
 use crate::policy::Grant;
 use crate::sandbox::Undo;
 pub(crate) use crate::store::JOURNALS;
-use crate::store::RunDir;
 use crate::store::index::StepFacts;
+use crate::store::{RunDir, taken};
 use crate::trace::event::{Event, Flow, FlowEvent};
 use crate::trace::flow::{Undone, UndoneChange};
 use crate::validate::ValidStep;
@@ -186,10 +186,9 @@ pub(super) fn journal(run: &Path, step: &StepId, attempt: u32, compensates: bool
     run.join(JOURNALS).join(format!("{step}.{attempt}"))
 }
 
-/// The journal of a step whose result a run has taken from another one.
-pub(super) fn link(run: &Path, step: &StepId) -> PathBuf {
-    let at = run.join(JOURNALS).join(format!("{step}.link"));
-    std::fs::read_link(&at).unwrap_or(at)
+/// The journal of a step whose result a run has taken from another one, as far as that is known.
+pub(super) fn taken(run: &Path, step: &StepId) -> Option<PathBuf> {
+    taken::read(run).ok()?.remove(step)
 }
 
 /// Whether what a step read and wrote is as it left it, but for paths of which `is_later` says that a later step of its run has written
@@ -229,15 +228,8 @@ pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> R
 }
 
 /// Says in a run's folder where the journal is of a step whose result it has taken.
-pub(super) fn keep_link(run: &Path, step: &StepId, journal: &Path) -> Result<(), Error> {
-    let at = run.join(JOURNALS).join(format!("{step}.link"));
-    let made = std::fs::create_dir_all(run.join(JOURNALS)).and_then(|()| std::os::unix::fs::symlink(journal, &at));
-    match made {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Journals { path: at, source: error })
-        }
-        _ => Ok(()),
-    }
+pub(super) fn keep_taken(run: &Path, step: &StepId, journal: &Path) -> Result<(), Error> {
+    taken::keep(run, step, journal).map_err(|source| Error::Journals { path: run.to_owned(), source })
 }
 
 /// Gives journals their names that a power failure has taken.
@@ -320,11 +312,9 @@ impl Steps<'_> {
         }
         let Some(journals) = &self.journals else { return Ok(Undone::default()) };
         let own = journal(&journals.run, step.id, attempt, false);
-        // A run that goes on knows of a result that it had taken before by the link alone.
-        let at = elsewhere.unwrap_or_else(|| if own.is_file() { own } else { link(&journals.run, step.id) });
-        if !at.is_file() {
-            return Ok(Undone::default());
-        }
+        // A run that goes on knows of a result that it had taken before by what it has noted.
+        let at = elsewhere.or_else(|| if own.is_file() { Some(own) } else { taken(&journals.run, step.id) });
+        let Some(at) = at.filter(|at| at.is_file()) else { return Ok(Undone::default()) };
         let mut journal = Journal::open(&at).map_err(Error::from)?;
         let mut conflicts: Vec<String> = Vec::new();
         // What was begun to be undone is no conflict with itself.

@@ -97,5 +97,5 @@ pub(super) fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathB
     let wrong = |_| Error::Damaged { what: format!("`{}` is no step", step.step) };
     let id = step.step.parse().map_err(wrong)?;
     let own = transaction::journal(run, &id, step.attempt, false);
-    Ok(if own.is_file() { own } else { transaction::link(run, &id) })
+    Ok(if own.is_file() { own } else { transaction::taken(run, &id).unwrap_or(own) })
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::index::{Durability, Index, RunFilter, RunRow, RunStatus};
 use super::lock::{LockError, RunLock};
-use super::{COMPONENTS, JOURNALS, RUNS, RunDir, RunStore, StoreError, create_folder, failed, keys};
+use super::{COMPONENTS, RUNS, RunDir, RunStore, StoreError, create_folder, failed, keys, taken};
 use crate::clock;
 use crate::id::Digest;
 use crate::policy::AuditSettings;
@@ -201,15 +201,10 @@ fn needs(run: &Path) -> Result<BTreeSet<String>, StoreError> {
     let continued =
         RunDir::open(run).and_then(|folder| folder.place()).ok().flatten().and_then(|place| place.continues);
     let mut needed: BTreeSet<String> = continued.into_iter().map(|(run, _)| run).collect();
-    for (path, found) in entries(&run.join(JOURNALS))? {
-        // A link to `runs/<run>/journal/<step>.<attempt>`.
-        if found.is_symlink()
-            && let Ok(target) = fs::read_link(&path)
-            && let Some(name) = target.ancestors().nth(2).and_then(Path::file_name)
-        {
-            needed.insert(name.to_string_lossy().into_owned());
-        }
-    }
+    // `runs/<run>/journal/<step>.<attempt>`.
+    let journals = taken::read(run).map_err(failed("read", run))?;
+    let lenders = journals.values().filter_map(|journal| journal.ancestors().nth(2).and_then(Path::file_name));
+    needed.extend(lenders.map(|run| run.to_string_lossy().into_owned()));
     Ok(needed)
 }
 

@@ -187,10 +187,7 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
     };
     child.keep_place(&place(&parent)).unwrap();
     parent.keep_place(&place(&first)).unwrap();
-    let journals = child.path().join(JOURNALS);
-    fs::create_dir(&journals).unwrap();
-    let target = lender.path().join(JOURNALS).join("step.1");
-    std::os::unix::fs::symlink(target, journals.join("step.link")).unwrap();
+    taken::keep(child.path(), &"step".parse().unwrap(), &lender.path().join(JOURNALS).join("step.1")).unwrap();
     let done = collect(&store, &days(30), NOW).unwrap();
     assert_eq!(done.runs, [unneeded.id()]);
     let spared: Vec<&str> = done.spared.iter().map(|(run, _)| run.as_str()).collect();
