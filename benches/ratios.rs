@@ -183,19 +183,26 @@ fn transactions() -> Vec<Row> {
         }
         rows.push(compared(what, times, floors, bound));
     }
+    let full = Steps::mutating(Durability::Full, STEPS);
+    disk.make_journals(ROUNDS * STEPS);
+    let (times, floors) =
+        (0..ROUNDS).map(|_| (full.run(), (0..STEPS).map(|_| disk.overwrite()).sum::<f64>() / STEPS as f64)).unzip();
+    rows.push(compared("the same, beside its three syncs with nothing else", times, floors, 2.0));
     let buffered = Steps::pure(Durability::Buffered, 500);
     let times = (0..ROUNDS).map(|_| buffered.run()).collect();
     rows.push(compared("pure step, buffered, beside 60 us", times, vec![60e-6], 1.0));
     let buffered = Steps::mutating(Durability::Buffered, 200);
-    let full = Steps::mutating(Durability::Full, STEPS);
     let (times, floors) = (0..ROUNDS).map(|_| (buffered.run(), full.run())).unzip();
-    rows.push(compared("the same, buffered, beside full", times, floors, 1.0));
+    rows.push(compared("step that overwrites a file, buffered, beside full", times, floors, 1.0));
     let sleeps = (0..5).map(|_| four_at_one_time().as_secs_f64()).collect();
     rows.push(compared("four steps of 200 ms at one time, beside 300 ms", sleeps, vec![0.3], 1.0));
-    let pairs: Vec<(f64, f64)> = (0..5).map(|_| executed_and_resumed()).collect();
-    let (executed, resumed) = pairs.into_iter().unzip();
-    let row = compared("executing a step, beside taking its result", executed, resumed, 50.0);
-    rows.push(Row { at_least: true, ..row });
+    for (what, filters) in [
+        ("executing a step that computes, beside taking its result", false),
+        ("executing one of 60 KiB, beside taking its result", true),
+    ] {
+        let (executed, resumed) = (0..5).map(|_| executed_and_resumed(filters)).unzip();
+        rows.push(Row { at_least: true, ..compared(what, executed, resumed, 50.0) });
+    }
     rows
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,14 +18,19 @@ use crate::{Ours, guests, in_steps, plan};
 pub struct Disk {
     folder: tempfile::TempDir,
     file: File,
+    /// What has the place of a trace and what of a file that is overwritten, and how many journals were made.
+    trace: File,
+    overwritten: PathBuf,
+    journals: usize,
 }
 
 impl Disk {
     /// In a fresh folder of the disk that runs are on.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = File::create(folder.path().join("floor")).unwrap();
-        Self { folder, file }
+        let file = |name: &str| File::create(folder.path().join(name)).unwrap();
+        let (file, trace, overwritten) = (file("floor"), file("trace"), folder.path().join("overwritten"));
+        Self { folder, file, trace, overwritten, journals: 0 }
     }
 
     /// The folder.
@@ -38,6 +43,31 @@ impl Disk {
         let started = Stopwatch::start();
         self.file.write_all(&[b'x'; 1024]).unwrap();
         self.file.sync_data().unwrap();
+        started.elapsed().as_secs_f64()
+    }
+
+    /// Files of which nothing is to be made any more but their content.
+    pub fn make_journals(&mut self, count: usize) {
+        for n in self.journals..self.journals + count {
+            File::create(self.folder.path().join(format!("journal-{n}"))).unwrap();
+        }
+        File::open(self.folder.path()).unwrap().sync_all().unwrap();
+    }
+
+    /// What nobody can leave out who overwrites a file so that it can be put back: the bytes before it are written to a file and synced, the
+    /// file is emptied, written and synced, and a line that says so is appended and synced. In seconds.
+    pub fn overwrite(&mut self) -> f64 {
+        let path = self.folder.path().join(format!("journal-{}", self.journals));
+        self.journals += 1;
+        let started = Stopwatch::start();
+        let mut journal = File::options().write(true).open(path).unwrap();
+        journal.write_all(&[b'x'; 400]).unwrap();
+        journal.sync_data().unwrap();
+        let mut file = File::create(&self.overwritten).unwrap();
+        file.write_all(&[b'x'; 64]).unwrap();
+        file.sync_all().unwrap();
+        self.trace.write_all(&[b'x'; 2048]).unwrap();
+        self.trace.sync_data().unwrap();
         started.elapsed().as_secs_f64()
     }
 }
@@ -116,29 +146,35 @@ pub fn four_at_one_time() -> Duration {
     in_steps(&report)
 }
 
-/// Steps that filter a table of 5 000 rows, and one more that fails until a file is there: what one of them takes when it is executed, and
-/// when a resumed run takes its result from the record. In seconds.
-pub fn executed_and_resumed() -> (f64, f64) {
+/// Steps that compute, or filter a table of 5 000 rows (60 KiB), and one more that fails until a file is there: what one of them takes of a
+/// whole run that executes it, and of a whole run that resumes that one and takes its result from the record. In seconds.
+pub fn executed_and_resumed(filters: bool) -> (f64, f64) {
     const STEPS: usize = 100;
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path());
     let rows: String = (0..5_000).map(|n| format!("region-{},{n}\n", n % 7)).collect();
-    let table = format!("region,amount\n{rows}");
-    let step = |n: usize| {
-        json!({"id": format!("s{n}"), "tool": "csv.filter",
-               "input": {"text": "{{inputs.table}}", "column": "region", "operator": "eq", "value": format!("region-{}", n % 7)}})
+    let step = |n: usize| match filters {
+        true => json!({"id": format!("s{n}"), "tool": "csv.filter",
+            "input": {"text": "{{inputs.table}}", "column": "region", "operator": "eq", "value": format!("region-{}", n % 7)}}),
+        false => json!({"id": format!("s{n}"), "tool": "json.query-one",
+            "input": {"text": n.to_string(), "filter": "[range(5000)] | map(. * 2) | add"}}),
     };
     let mut steps: Vec<Value> = (0..STEPS).map(step).collect();
     steps.push(json!({"id": "last", "tool": "files.read-text", "input": {"path": "/workspace/key.txt"}}));
-    let plan = json!({"schema": "skillhost.plan/1", "name": "resumed", "inputs": {"table": table}, "steps": steps});
-    let report = host.run(&document(&plan), &RunOptions::default()).unwrap();
+    let inputs = if filters { json!({"table": format!("region,amount\n{rows}")}) } else { json!({}) };
+    let plan = document(&json!({"schema": "skillhost.plan/1", "name": "resumed", "inputs": inputs, "steps": steps}));
+    // Compiled, and its caches warm.
+    host.run(&plan, &RunOptions::default()).unwrap();
+    let started = Stopwatch::start();
+    let report = host.run(&plan, &RunOptions::default()).unwrap();
+    let executed = started.elapsed().as_secs_f64();
     assert_eq!(report.outcome.name(), "failed", "{:?}", report.problems);
-    let step_time = |us: u64| us as f64 / 1e6 / STEPS as f64;
-    let executed = step_time(report.steps.iter().take(STEPS).map(|step| step.duration_us).sum());
     std::fs::write(folder.path().join("workspace/key.txt"), "key").unwrap();
     let run = host.store().find(&report.run).unwrap();
+    let started = Stopwatch::start();
     let resumed = host.resume(&run, &GoOnOptions::default()).unwrap();
+    let took = started.elapsed().as_secs_f64();
     assert_eq!(resumed.outcome.name(), "completed", "{:?}", resumed.failed_step());
-    let last = resumed.steps.last().unwrap().duration_us as f64 / 1e6;
-    (executed, (in_steps(&resumed).as_secs_f64() - last) / STEPS as f64)
+    assert_eq!(resumed.steps.iter().filter(|step| step.reused.is_some()).count(), STEPS);
+    (executed / STEPS as f64, took / STEPS as f64)
 }

@@ -88,18 +88,40 @@ pub fn write_f64(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
 }
 
+/// How many bytes at the beginning of `text` stand for themselves in a string: no control character, quote or backslash is among them.
+///
+/// Eight bytes at a time: traces and keys are mostly the text of strings, and all of it passes here.
+pub(crate) fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The lowest high bit that is set is that of the first byte below `than`; a borrow makes those above it unsure, and nothing else does.
+    const fn below(word: u64, than: u64) -> u64 {
+        word.wrapping_sub(ONES * than) & !word
+    }
+    let mut chunks = text.chunks_exact(8);
+    let mut at = 0;
+    for eight in &mut chunks {
+        let word = eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+        let special = (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & HIGH;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    at + chunks.remainder().iter().take_while(|byte| !is_special(byte)).count()
+}
+
 /// Appends a string with its quotes.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(bytes.get(plain_from..index).unwrap_or_default());
-        plain_from = index + 1;
+    let mut left = text.as_bytes();
+    loop {
+        let (as_it_is, behind) = left.split_at_checked(plain(left)).unwrap_or((left, &[]));
+        out.extend_from_slice(as_it_is);
+        let Some((byte, behind)) = behind.split_first() else { break };
+        left = behind;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -115,7 +137,6 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(bytes.get(plain_from..).unwrap_or_default());
     out.push(b'"');
 }
 
@@ -149,6 +170,16 @@ mod tests {
             to_string(&json!([u64::MAX, i64::MIN, -0.0, 1.0, 1e21])),
             "[18446744073709551615,-9223372036854775808,0,1,1e+21]"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn plain_bytes_end_where_one_does_not_stand_for_itself(
+            text in proptest::collection::vec(prop_oneof![8 => any::<u8>(), 1 => 0x1e..0x25_u8, 1 => Just(b'\\'), 20 => b'a'..=b'z'], 0..60),
+        ) {
+            let special = text.iter().position(|byte| *byte < 32 || *byte == 34 || *byte == 92);
+            prop_assert_eq!(plain(&text), special.unwrap_or(text.len()));
+        }
     }
 
     /// Any JSON whose integers doubles hold: beyond them we deviate on purpose.

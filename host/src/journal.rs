@@ -21,8 +21,8 @@ mod touched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,16 +39,12 @@ pub(crate) use touched::Look;
 pub(crate) use {
     conflict::Conflict,
     seal::{ChangeKind, PathChange},
-    touched::Touched,
 };
 
 /// What the names of pre-images go on with behind that of the journal.
 const PRE: &str = ".pre-";
-/// What a step touched, beside its journal.
-pub(crate) const TOUCHED: &str = ".touched.json";
-/// What a step claimed that ran beside others, in the same place.
+/// What a step claimed that ran beside others, beside its journal.
 pub(crate) const CLAIMED: &str = ".claimed.json";
-const BESIDE: [&str; 2] = [TOUCHED, CLAIMED];
 
 /// Why a journal could not be kept, read or undone.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +141,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     /// The folder of journals: pre-images are made and found through it.
     handle: Arc<File>,
-    file: File,
+    /// `None` until there is more to write than the first record: most steps that may change something do not.
+    file: Option<File>,
     /// Where the next frame goes.
     end: u64,
     durability: Durability,
@@ -175,24 +172,36 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Makes the journal of a step that is about to run.
+    /// Makes the journal of a step that is about to run; of those that a process makes in one folder, `number` is higher for the later.
     ///
     /// # Errors
     ///
     /// [`JournalError::Io`], also where it is there already.
-    pub(crate) fn create(path: &Path, roots: Vec<Root>, durability: Durability) -> Result<Self, JournalError> {
+    pub(crate) fn create(
+        path: &Path,
+        number: u64,
+        roots: Vec<Root>,
+        durability: Durability,
+    ) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), doing: "created", source };
         let folder = folder_of(path);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-        let handle = File::open(folder).map_err(failed)?;
-        let mut journal = Self::with(path, handle, file.map_err(failed)?, Roots(roots), durability);
+        let handle = match File::open(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+                File::open(folder)
+            }
+            opened => opened,
+        };
+        if path.try_exists().map_err(failed)? {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        let mut journal = Self::with(path, handle.map_err(failed)?, None, Roots(roots), durability);
         let roots = journal.roots.0.iter();
         let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         // A step that changes nothing waits for no disk: its name is made durable with the first record of a change.
         journal.is_placed = durability == Durability::Buffered;
-        journal.append_unsynced(&mut vec![Record::Begun { version: record::VERSION, journal: name, roots }], &[])?;
+        journal.records.push(Record::Begun { version: record::VERSION, journal: name, number, roots });
         Ok(journal)
     }
 
@@ -204,16 +213,17 @@ impl Journal {
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), doing: "read", source };
         let handle = File::open(folder_of(path)).map_err(failed)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-        let mut journal = Self::with(path, handle, file, Roots::default(), Durability::Full);
-        (journal.records, journal.end) = record::read(&mut journal.file).map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let (records, end) = record::read(&mut file).map_err(failed)?;
+        file.set_len(end).map_err(failed)?;
+        let mut journal = Self::with(path, handle, Some(file), Roots::default(), Durability::Full);
+        (journal.records, journal.end) = (records, end);
         let roots = match journal.records.first() {
             Some(Record::Begun { version: record::VERSION, roots, .. }) => roots.clone(),
             // Cut off in its first record: nothing was changed.
             None => Vec::new(),
             Some(_) => return Err(JournalError::Unknown { path: path.to_owned() }),
         };
-        journal.file.set_len(journal.end).map_err(failed)?;
         for RootAt { guest, host } in &roots {
             // One inside of another has no places of its own, and the step may have renamed it.
             let outer = roots.iter().map(|root| &root.host).filter(|outer| host.starts_with(outer));
@@ -237,7 +247,20 @@ impl Journal {
         }
     }
 
-    fn with(path: &Path, handle: File, file: File, roots: Roots, durability: Durability) -> Self {
+    /// The number that a journal was made with; `None` where it has no records.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(crate) fn number(path: &Path) -> io::Result<Option<u64>> {
+        let (records, _) = record::read(&mut File::open(path)?)?;
+        Ok(records.first().and_then(|record| match record {
+            Record::Begun { number, .. } => Some(*number),
+            _ => None,
+        }))
+    }
+
+    fn with(path: &Path, handle: File, file: Option<File>, roots: Roots, durability: Durability) -> Self {
         Self {
             path: path.to_owned(),
             handle: Arc::new(handle),
@@ -269,26 +292,19 @@ impl Journal {
 
     /// Appends records with their bytes; they are durable when this returns.
     fn append(&mut self, mut records: Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
-        if let (false, false, Some(spares)) = (self.is_placed, self.is_found, self.spares.take()) {
-            self.move_to(&spares).map_err(|source| self.failed("written", source))?;
+        if let (None, Some(spares)) = (&self.file, self.spares.take()) {
+            let taken = spares.take().and_then(|spare| {
+                fs::rename(&spare, &self.path)?;
+                OpenOptions::new().read(true).write(true).open(&self.path)
+            });
+            self.file = Some(taken.map_err(|source| self.failed("written", source))?);
             self.is_found = true;
         }
         self.append_unsynced(&mut records, bytes)?;
-        if self.durability == Durability::Full {
-            self.file.sync_data().map_err(|source| self.failed("synced", source))?;
+        if let (Durability::Full, Some(file)) = (self.durability, &self.file) {
+            file.sync_data().map_err(|source| self.failed("synced", source))?;
         }
         if self.is_found { Ok(()) } else { self.place() }
-    }
-
-    /// Puts the records that there are into a spare file, and that into their place.
-    fn move_to(&mut self, spares: &Spares) -> io::Result<()> {
-        let spare = spares.take()?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&spare)?;
-        io::Seek::seek(&mut self.file, io::SeekFrom::Start(0))?;
-        io::copy(&mut io::Read::take(&mut self.file, self.end), &mut file)?;
-        fs::rename(spare, &self.path)?;
-        self.file = file;
-        Ok(())
     }
 
     /// Makes the names of its files durable.
@@ -335,16 +351,21 @@ impl Journal {
     }
 
     fn append_unsynced(&mut self, records: &mut Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
-        let written = record::frame(records, bytes).and_then(|frame| {
+        let written = self.first().and_then(|mut frames| {
             #[cfg(test)]
             save::Fault::hit(&mut self.fault)?;
-            io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.end))?;
-            let written = self.file.write_all(&frame);
+            frames.append(&mut record::frame(records, bytes)?);
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?,
+            };
+            let written = file.write_all_at(&frames, self.end);
             if written.is_err() {
                 // What was written of it is no frame; the file ends before it either way.
-                drop(self.file.set_len(self.end));
+                drop(file.set_len(self.end));
             }
-            written.map(|()| frame.len())
+            self.file = Some(file);
+            written.map(|()| frames.len())
         });
         let length = written.map_err(|source| self.failed("written", source))?;
         let offset = record::bytes_from(self.end, length, bytes.len());
@@ -352,6 +373,11 @@ impl Journal {
         self.end += length as u64;
         self.records.append(records);
         Ok(())
+    }
+
+    /// What the first frame has to begin with: the record that was not written yet.
+    fn first(&self) -> io::Result<Vec<u8>> {
+        if self.end == 0 { record::frame(&self.records, &[]) } else { Ok(Vec::new()) }
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> JournalError {
@@ -376,7 +402,7 @@ impl Journal {
 
 /// Whether a name that begins with a journal's goes on as those beside it do.
 fn is_beside(rest: &[u8]) -> bool {
-    rest.starts_with(PRE.as_bytes()) || BESIDE.iter().any(|what| rest == what.as_bytes())
+    rest.starts_with(PRE.as_bytes()) || rest == CLAIMED.as_bytes()
 }
 
 /// The name of a file beside a journal.

@@ -242,12 +242,17 @@ pub const JOURNAL_RECORDS_MAX: usize = 250_000;
 pub const JOURNAL_BYTES_MAX: u64 = 8 << 30;
 /// Content that is kept in the journal's own file, so that one sync makes it durable with its record; larger files are kept beside it.
 pub const JOURNAL_INLINE_BYTES_MAX: u64 = 64 << 10;
-/// Files for the undo journals of a run that are made durable together, before they are needed: each then costs an eighth of a sync.
-pub const JOURNAL_SPARES: u32 = 8;
+/// Files for the undo journals of a run that are made durable together, before they are needed: so many at first, then as many as there
+/// were.
+pub const JOURNAL_SPARES_MIN: u32 = 8;
+/// The most that are made at one time: each costs a sixty-fourth of a sync then, and what a run leaves unused is removed at its end.
+pub const JOURNAL_SPARES_MAX: u32 = 64;
 /// A removed file of this size is kept under another name rather than copied.
 pub const JOURNAL_HELD_BYTES_MIN: u64 = 1 << 20;
 /// One frame of a journal: the records of one call with their bytes, or a part of what was noted at the end of the step.
 pub const JOURNAL_FRAME_BYTES_MAX: u64 = 16 << 20;
+/// What a journal says of what a step looked at: it goes into one frame. A step that looked at more is run again where it could be reused.
+pub const JOURNAL_LOOKED_BYTES_MAX: u64 = 15 << 20;
 /// Bytes of each side of a conflict that are compared line by line; of larger files it is only said that they differ.
 pub const CONFLICT_TEXT_BYTES_MAX: u64 = 256 << 10;
 /// Bytes of one conflict's difference: enough to see what it is about.

@@ -28,11 +28,14 @@ const HEAD_BYTES: usize = 4 + CHECKSUM_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum Record {
-    /// The first one. `journal` is the name of its folder: the file is found where it was before it was put there.
+    /// The first one. `journal` is the name of its file: it is found where it was before it was put there.
     Begun {
         version: u32,
         #[serde(default)]
         journal: Option<String>,
+        /// Higher than those of all that the process began before in the same folder.
+        #[serde(default)]
+        number: u64,
         roots: Vec<RootAt>,
     },
     /// Something comes to be where nothing is.
@@ -51,6 +54,8 @@ pub(super) enum Record {
     Undone { from: u32 },
     /// What is at a touched place when the step has ended.
     State { at: Place, state: State },
+    /// What the step looked at: so many bytes from `offset`, as JSON.
+    Looked { offset: u64, len: u64 },
     /// All states were noted.
     Sealed,
     /// Everything was undone.
@@ -258,13 +263,12 @@ pub(super) fn bytes_from(start: u64, frame_len: usize, bytes_len: usize) -> u64 
     start + (frame_len - bytes_len) as u64
 }
 
-/// Moves an inline pre-image.
+/// Moves what says where bytes are.
 pub(super) fn shift(record: &mut Record, by: u64) {
-    let pre = match record {
-        Record::Content { pre, .. } | Record::Removed { gone: Gone::File { pre, .. }, .. } => pre,
-        _ => return,
-    };
-    if let Pre::Inline { offset } = pre {
-        *offset += by;
+    match record {
+        Record::Content { pre: Pre::Inline { offset }, .. }
+        | Record::Removed { gone: Gone::File { pre: Pre::Inline { offset }, .. }, .. }
+        | Record::Looked { offset, .. } => *offset += by,
+        _ => {}
     }
 }

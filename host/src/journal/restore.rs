@@ -57,7 +57,8 @@ impl Journal {
     /// [`Self::undo`], interrupted after some records.
     pub(crate) fn undo_at_most(&mut self, most: usize, mut into: Option<&mut Self>) -> Result<Undone, JournalError> {
         let mut undone = Undone::default();
-        if self.is_undone() {
+        // Nothing was written: nothing was changed, and nobody asks again.
+        if self.is_undone() || self.file.is_none() {
             return Ok(undone);
         }
         let (refused, from) = self.progress();
@@ -308,7 +309,7 @@ impl Scene<'_> {
     fn fill(&self, file: &File, content: &Content<'_>) -> Done {
         let journal = self.journal;
         match content.pre {
-            Pre::Inline { offset } => copy(&journal.file, offset, file, content.len)?,
+            Pre::Inline { offset } => copy(journal.written()?, offset, file, content.len)?,
             Pre::Copy { n } | Pre::Held { n, .. } => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let pre = File::from(openat(&*journal.handle, journal.pre_name(n), flags, Mode::empty())?);

@@ -168,8 +168,13 @@ impl Journal {
         for states in states.chunks(STATES_IN_FRAME) {
             self.append_unsynced(&mut states.to_vec(), &[])?;
         }
-        // Not synced: the trace says that the step completed, and an undo without these asks nobody whether it may.
-        self.append_unsynced(&mut vec![Record::Sealed], &[])?;
+        // Not synced: the trace says that the step completed, an undo without these asks nobody whether it may, and a run that would take
+        // the step's result runs it again.
+        let looked = self.looked()?;
+        self.append_unsynced(
+            &mut vec![Record::Looked { offset: 0, len: looked.len() as u64 }, Record::Sealed],
+            &looked,
+        )?;
         self.changes()
     }
 
@@ -299,7 +304,7 @@ impl Journal {
     /// The file that has a pre-image, and where it begins.
     pub(super) fn pre_image(&self, pre: Pre) -> io::Result<(File, u64)> {
         match pre {
-            Pre::Inline { offset } => Ok((self.file.try_clone()?, offset)),
+            Pre::Inline { offset } => Ok((self.written()?.try_clone()?, offset)),
             Pre::Copy { n } | Pre::Held { n, .. } => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 Ok((openat(&*self.handle, self.pre_name(n), flags, Mode::empty())?.into(), 0))
@@ -323,6 +328,11 @@ impl Journal {
         }
         self.held.clear();
         Ok(())
+    }
+
+    /// The file of the records, which those that have bytes are in.
+    pub(super) fn written(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn let_go_of(&self, n: u32) -> io::Result<()> {

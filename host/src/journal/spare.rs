@@ -58,12 +58,14 @@ impl Pool {
         let is_first = self.made == 0;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let mut made = Vec::new();
-        for n in self.made..self.made + limits::JOURNAL_SPARES {
+        // Few for a short run, and ever fewer syncs a step for a long one.
+        let more = self.made.clamp(limits::JOURNAL_SPARES_MIN, limits::JOURNAL_SPARES_MAX);
+        for n in self.made..self.made + more {
             let path = self.folder.join(format!("{PREFIX}{n}"));
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             made.push(path);
         }
-        self.made += limits::JOURNAL_SPARES;
+        self.made += more;
         File::open(&self.folder)?.sync_all()?;
         if let (true, Some(parent)) = (is_first, self.folder.parent()) {
             File::open(parent)?.sync_all()?;
@@ -104,7 +106,7 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
         if there.parent() != Some(folder) {
             return Err(io::Error::other("its journal would be elsewhere"));
         }
-        // Both are there where it was killed between copying the beginning and renaming, or where the rename is lost: the longer one has all.
+        // Where both are there the longer one has all.
         let has_more = match File::open(&there) {
             Ok(mut file) => record::read(&mut file)?.1 >= end,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,

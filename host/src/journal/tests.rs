@@ -1,7 +1,7 @@
 use std::os::unix::fs::FileExt as _;
 
 use super::restore::Undone;
-use super::touched::ReadState;
+use super::touched::{ReadState, Touched};
 use super::*;
 
 impl Journal {
@@ -32,7 +32,7 @@ impl Case {
 
     fn journal(&self, name: &str, durability: Durability) -> Journal {
         let root = Root::new("/w".to_owned(), self.root.try_clone().unwrap()).unwrap();
-        Journal::create(&self.folder.path().join(name), vec![root], durability).unwrap()
+        Journal::create(&self.folder.path().join(name), 0, vec![root], durability).unwrap()
     }
 
     fn open(&self, name: &str) -> Journal {
@@ -87,9 +87,11 @@ fn it_is_found_again_in_its_folder() {
 fn it_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let case = Case::new();
-    drop(case.journal("j", Durability::Buffered));
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    case.journal("j", Durability::Buffered).seal().unwrap();
     assert_eq!(mode(case.folder.path().join("j")), 0o600);
+    case.write(&mut case.journal("k", Durability::Full), "new", b"");
+    assert_eq!(mode(case.folder.path().join("k")), 0o600);
     drop(case.journal("journals/s.1", Durability::Buffered));
     assert_eq!(mode(case.folder.path().join("journals")), 0o700);
 }
@@ -138,7 +140,11 @@ fn a_journal_that_was_only_just_begun_is_none() {
     assert!(Journal::open_if_begun(&path).unwrap().is_none());
     assert_eq!(fs::read(&path).unwrap(), b"");
     Journal::remove_all(&path).unwrap();
-    drop(case.journal("j", Durability::Buffered));
+    let mut journal = case.journal("j", Durability::Buffered);
+    journal.undo(None).unwrap();
+    assert!(!path.exists(), "nothing was changed, nothing is written");
+    assert!(Journal::touched(&path).is_none());
+    case.write(&mut journal, "new", b"new");
     assert!(Journal::open_if_begun(&path).unwrap().is_some());
 }
 
@@ -153,7 +159,8 @@ fn without_room_for_it_nothing_is_noted_and_nothing_lost() {
         let error = journal.before(case.opening(path)).unwrap_err();
         assert!(matches!(error, JournalError::Io { .. } | JournalError::Unsaved { .. }), "{error:?}");
         assert!(!Journal::beside(&case.folder.path().join(name), ".pre-0").exists(), "the half copy is gone");
-        case.open(name).undo(None).unwrap();
+        assert!(Journal::open_if_begun(&case.folder.path().join(name)).unwrap().is_none());
+        journal.undo(None).unwrap();
     }
     assert_eq!(case.text("small").as_deref(), Some("small"));
 }
@@ -378,7 +385,7 @@ fn looked(case: &Case) -> Touched {
     case.write(&mut journal, "d/out", b"out");
     journal.look(case.at("d/out"), true, Look::Content);
     journal.seal().unwrap();
-    journal.touched().unwrap()
+    Journal::touched(&case.folder.path().join("j")).unwrap()
 }
 
 impl Case {
@@ -399,8 +406,6 @@ fn what_a_step_looked_at_is_known() {
     let digest = crate::id::Digest::of(b"\0\0\0\0\0\0\0\0line\n\x05\0\0\0\0\0\0\0");
     assert!(matches!(then, ReadState::File { len: 5, sha256, .. } if *sha256 == digest), "as it saw it: {then:?}");
     assert_eq!(touched.writes.keys().map(String::as_str).collect::<Vec<_>>(), ["/w/d/out", "/w/log"]);
-    let written = serde_json::to_string(&touched).unwrap();
-    let touched: Touched = serde_json::from_str(&written).unwrap();
     assert_eq!(case.still(&touched), Ok(()));
 }
 
@@ -433,9 +438,26 @@ fn a_step_that_looked_at_too_much_is_run_again() {
     for path in 0..=limits::READS_MAX {
         journal.look(case.at(&path.to_string()), true, Look::Stat);
     }
-    let touched = journal.touched().unwrap();
+    journal.seal().unwrap();
+    let touched = Journal::touched(&case.folder.path().join("j")).unwrap();
     assert!(!touched.complete);
     assert_eq!(case.still(&touched), Err("/".to_owned()));
+}
+
+#[test]
+fn a_step_that_looked_at_what_is_too_much_to_write_down_is_run_again() {
+    let case = Case::new();
+    let mut journal = case.journal("j", Durability::Buffered);
+    let long = "long".repeat(60);
+    let most = usize::try_from(limits::JOURNAL_LOOKED_BYTES_MAX).unwrap() / long.len();
+    for path in 0..most {
+        journal.look(case.at(&format!("{long}{path}")), true, Look::Stat);
+    }
+    case.write(&mut journal, "out", b"out");
+    journal.seal().unwrap();
+    let touched = Journal::touched(&case.folder.path().join("j")).unwrap();
+    assert!(!touched.complete && touched.reads.is_empty() && touched.writes.contains_key("/w/out"));
+    assert!(case.open("j").is_sealed());
 }
 
 #[test]
@@ -445,7 +467,7 @@ fn a_granted_directory_inside_of_another_may_be_renamed() {
     let inner = File::open(case.path("inner")).unwrap();
     let root = |guest: &str, handle: &File| Root::new(guest.to_owned(), handle.try_clone().unwrap()).unwrap();
     let roots = vec![root("/inner", &inner), root("/w", &case.root)];
-    let mut journal = Journal::create(&case.folder.path().join("j"), roots, Durability::Full).unwrap();
+    let mut journal = Journal::create(&case.folder.path().join("j"), 0, roots, Durability::Full).unwrap();
     let ticket = journal.before(Change::Rename { from: case.at("inner"), to: case.at("moved") }).unwrap();
     fs::rename(case.path("inner"), case.path("moved")).unwrap();
     journal.after(ticket, true, None).unwrap();
@@ -461,7 +483,7 @@ fn a_granted_directory_inside_of_another_may_be_renamed() {
 fn with_spare(case: &Case) -> (Journal, PathBuf) {
     let journals = case.folder.path().join("journals");
     let root = Root::new("/w".to_owned(), case.root.try_clone().unwrap()).unwrap();
-    let journal = Journal::create(&journals.join("step.1"), vec![root], Durability::Full).unwrap();
+    let journal = Journal::create(&journals.join("step.1"), 7, vec![root], Durability::Full).unwrap();
     (journal.with_spares(Some(Spares::in_folder(&journals))), journals)
 }
 
@@ -470,9 +492,10 @@ fn a_first_change_takes_a_spare_file_and_what_is_left_goes() {
     let case = Case::new();
     fs::write(case.path("a"), "before").unwrap();
     let (mut journal, journals) = with_spare(&case);
-    assert_eq!(fs::read_dir(&journals).unwrap().count(), 1, "none is made before it is needed");
+    assert_eq!(fs::read_dir(&journals).unwrap().count(), 0, "none is made before it is needed");
     case.write(&mut journal, "a", b"after");
     drop(journal);
+    assert_eq!(Journal::number(&journals.join("step.1")).unwrap(), Some(7));
     let names: Vec<_> = fs::read_dir(&journals).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["step.1"]);
     Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
@@ -481,25 +504,22 @@ fn a_first_change_takes_a_spare_file_and_what_is_left_goes() {
 
 #[test]
 fn records_whose_rename_was_lost_are_found_again() {
-    for records in [None, Some(""), Some("begun")] {
+    for is_there in [false, true] {
         let case = Case::new();
         fs::write(case.path("a"), "before").unwrap();
         let (mut journal, journals) = with_spare(&case);
-        let begun = fs::read(journals.join("step.1")).unwrap();
         case.write(&mut journal, "a", b"after");
         drop(journal);
         // As a disk may have it after a power failure: the bytes were synced, no name was.
         fs::rename(journals.join("step.1"), journals.join("spare-7")).unwrap();
-        match records {
-            Some("") => fs::write(journals.join("step.1"), "").unwrap(),
-            Some(_) => fs::write(journals.join("step.1"), &begun).unwrap(),
-            None => {}
+        if is_there {
+            fs::write(journals.join("step.1"), "").unwrap();
         }
         fs::write(journals.join("spare-6"), "").unwrap();
         adopt(&journals).unwrap();
         assert_eq!(fs::read_dir(&journals).unwrap().count(), 1);
         Journal::open(&journals.join("step.1")).unwrap().undo(None).unwrap();
-        assert_eq!(case.text("a").as_deref(), Some("before"), "{records:?}");
+        assert_eq!(case.text("a").as_deref(), Some("before"), "{is_there}");
     }
 }
 
@@ -507,7 +527,7 @@ fn records_whose_rename_was_lost_are_found_again() {
 fn a_spare_file_with_the_beginning_alone_is_no_journal() {
     let case = Case::new();
     let (mut journal, journals) = with_spare(&case);
-    let begun = fs::read(journals.join("step.1")).unwrap();
+    let begun = record::frame(&journal.records, &[]).unwrap();
     case.write(&mut journal, "new", b"new");
     drop(journal);
     fs::write(journals.join("spare-7"), begun).unwrap();
@@ -523,7 +543,7 @@ fn a_journal_is_removed_with_what_is_beside_it_and_no_other() {
         fs::write(case.path("large"), vec![1; 1 << 17]).unwrap();
         let mut journal = case.journal(&format!("j/{name}.1"), Durability::Full);
         case.write(&mut journal, "large", b"small");
-        fs::write(Journal::beside(&case.folder.path().join(format!("j/{name}.1")), TOUCHED), "{}").unwrap();
+        fs::write(Journal::beside(&case.folder.path().join(format!("j/{name}.1")), CLAIMED), "{}").unwrap();
     }
     let names = || {
         let entries = fs::read_dir(case.folder.path().join("j")).unwrap();
@@ -531,8 +551,8 @@ fn a_journal_is_removed_with_what_is_beside_it_and_no_other() {
         names.sort();
         names
     };
-    let of_other = ["a.1.1", "a.1.1.pre-0", "a.1.1.touched.json"];
-    assert_eq!(names(), ["a.1", "a.1.1", "a.1.1.pre-0", "a.1.1.touched.json", "a.1.pre-0", "a.1.touched.json"]);
+    let of_other = ["a.1.1", "a.1.1.claimed.json", "a.1.1.pre-0"];
+    assert_eq!(names(), ["a.1", "a.1.1", "a.1.1.claimed.json", "a.1.1.pre-0", "a.1.claimed.json", "a.1.pre-0"]);
     Journal::remove_all(&case.folder.path().join("j/a.1")).unwrap();
     assert_eq!(names(), of_other);
     Journal::remove_all(&case.folder.path().join("j/a.1")).unwrap();

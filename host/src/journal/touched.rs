@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
@@ -15,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::before::Change;
 use super::claims::Access;
-use super::place::{Kind, Meta, Place, Root, Roots, Spot, Time, below, folder_below};
-use super::record::{Gone, Record, State, bytes, digest};
+use super::place::{Kind, Meta, Place, Root, Roots, Spot, Time, below, folder_below, guest_path};
+use super::record::{self, Gone, Record, State, bytes, digest};
 use super::{At, Journal, JournalError};
 use crate::id::Digest;
 use crate::limits;
@@ -56,7 +57,7 @@ pub(super) struct Seen {
 }
 
 /// What a step looked at, and what it left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Touched {
     /// By guest path, what the step saw there first.
     pub(crate) reads: BTreeMap<String, Read>,
@@ -64,6 +65,13 @@ pub(crate) struct Touched {
     pub(crate) writes: BTreeMap<String, Written>,
     /// Whether that is all: otherwise the step has to be run again.
     pub(crate) complete: bool,
+}
+
+/// What a journal has of it that is not in its other records.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Looked {
+    reads: BTreeMap<String, Read>,
+    complete: bool,
 }
 
 /// One path that was looked at.
@@ -74,7 +82,7 @@ pub(crate) struct Read {
 }
 
 /// One path that was written to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written {
     at: Place,
     pub(crate) state: State,
@@ -272,7 +280,7 @@ impl Journal {
 
     /// The guest path of a path on the host.
     pub(crate) fn guest_of(&self, path: &Path) -> String {
-        let below = |root: &Root| Some(super::place::guest_path(&root.guest, path.strip_prefix(&root.host).ok()?));
+        let below = |root: &Root| Some(guest_path(&root.guest, path.strip_prefix(&root.host).ok()?));
         self.roots.0.iter().find_map(below).unwrap_or_else(|| "/".to_owned())
     }
 
@@ -294,12 +302,19 @@ impl Journal {
         touched.still(&self.roots.0)
     }
 
-    /// What the step looked at and, where it was sealed, what it left. Asked at the end of the step: files that it read are hashed now.
+    /// What the step looked at, as it is written down at its end: files that it read are hashed now.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where one of them cannot be read.
-    pub(crate) fn touched(&self) -> Result<Touched, JournalError> {
+    pub(super) fn looked(&self) -> Result<Vec<u8>, JournalError> {
+        let bytes = |looked: &Looked| serde_json::to_vec(looked).map_err(|error| self.failed("written", error.into()));
+        let looked = bytes(&self.reads()?)?;
+        // What is too much for a frame is not noted wholly: the step is run again.
+        if looked.len() as u64 > limits::JOURNAL_LOOKED_BYTES_MAX { bytes(&Looked::default()) } else { Ok(looked) }
+    }
+
+    fn reads(&self) -> Result<Looked, JournalError> {
         let mut reads = BTreeMap::new();
         let mut complete = !self.seen.overflow;
         for (at, first) in &self.seen.first {
@@ -324,10 +339,27 @@ impl Journal {
             };
             reads.insert(self.roots.guest(at), Read { at: at.clone(), state });
         }
-        let written =
-            |(at, state): (&Place, &State)| (self.roots.guest(at), Written { at: at.clone(), state: state.clone() });
-        let writes = self.states().into_iter().map(written).collect();
-        Ok(Touched { reads, writes, complete })
+        Ok(Looked { reads, complete })
+    }
+
+    /// What the step of a journal touched that was sealed; `None` where that is not known.
+    pub(crate) fn touched(path: &Path) -> Option<Touched> {
+        let mut file = File::open(path).ok()?;
+        let (records, _) = record::read(&mut file).ok()?;
+        let Record::Begun { roots, .. } = records.first()? else { return None };
+        let (offset, len) = records.iter().find_map(|record| match record {
+            Record::Looked { offset, len } => Some((*offset, *len)),
+            _ => None,
+        })?;
+        let mut looked = vec![0; usize::try_from(len).ok()?];
+        file.read_exact_at(&mut looked, offset).ok()?;
+        let Looked { reads, complete } = serde_json::from_slice(&looked).ok()?;
+        let written = records.iter().filter_map(|record| {
+            let Record::State { at, state } = record else { return None };
+            let root = roots.get(usize::try_from(at.root).ok()?)?;
+            Some((guest_path(&root.guest, &at.path), Written { at: at.clone(), state: state.clone() }))
+        });
+        Some(Touched { reads, writes: written.collect(), complete })
     }
 
     /// The digest of a file's content when it was looked at; `None` where somebody else has changed it since.

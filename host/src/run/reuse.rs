@@ -23,9 +23,9 @@ use crate::skill::{self, Tool};
 use crate::store::RunDir;
 use crate::store::index::StepFacts;
 use crate::trace::TraceError;
-use crate::trace::event::{Event, Flow, FlowEvent, StepBegin};
+use crate::trace::event::{Begun, Event, Flow, FlowEvent, Kind};
 use crate::trace::flow::{Continues, Reused};
-use crate::trace::reader::Reader;
+use crate::trace::reader::{Reader, event_at};
 use crate::validate::{Call, ValidStep};
 
 /// Why an earlier run is looked at.
@@ -78,7 +78,8 @@ pub(crate) struct Earlier {
 /// A step that completed.
 #[derive(Debug, Clone)]
 struct EarlierStep {
-    begin: Option<StepBegin>,
+    /// How it began, where it ran in that run.
+    begun: Option<Begun>,
     /// Its number in the order of completion.
     number: usize,
     reused: Reused,
@@ -106,22 +107,28 @@ impl Earlier {
         };
         let (mut begun, mut asked) = (None, None);
         loop {
+            let at = reader.bytes();
             let (hash, event) = match reader.next_line() {
                 Ok(None) | Err(TraceError::Torn { .. }) => break,
                 Err(error) => return Err(error.into()),
                 Ok(Some(line)) if line.kind().is_inside_of_step() => continue,
+                Ok(Some(line)) if line.kind() == Kind::StepBegin => {
+                    // Its input is the most of the trace, and hardly ever needed.
+                    begun = Some(line.begun(at)?).filter(|begun| !begun.compensates);
+                    earlier.head = line.hash();
+                    continue;
+                }
                 Ok(Some(line)) => (line.hash(), line.event()?),
             };
             earlier.head = hash;
             match event {
-                Event::StepBegin(begin) if !begin.compensates => begun = Some(begin),
                 Event::StepEnd(end) => {
-                    if let (Some(begin), Outcome::Completed { output }) = (begun.take(), end.outcome) {
-                        let fingerprint = begin.key.unwrap_or(hash);
-                        let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begin.tool.clone());
+                    if let (Some(begun), Outcome::Completed { output }) = (begun.take(), end.outcome) {
+                        let fingerprint = begun.key.unwrap_or(hash);
+                        let (calls, fuel, tool) = (end.calls, end.fuel.unwrap_or_default(), begun.tool.clone());
                         let reused = Reused { tool, fingerprint, source: hash, output, calls, fuel };
-                        let journal = transaction::journal(folder.path(), &begin.step, begin.attempt, false);
-                        earlier.completed(end.step, Some(begin), reused, journal);
+                        let journal = transaction::journal(folder.path(), &end.step, begun.attempt, false);
+                        earlier.completed(end.step, Some(begun), reused, journal);
                     }
                 }
                 Event::Flow(FlowEvent { step: Some(step), flow }) => earlier.flow(folder, step, flow, &mut asked),
@@ -156,10 +163,10 @@ impl Earlier {
         Ok(earlier)
     }
 
-    fn completed(&mut self, step: StepId, begin: Option<StepBegin>, reused: Reused, journal: PathBuf) {
+    fn completed(&mut self, step: StepId, begun: Option<Begun>, reused: Reused, journal: PathBuf) {
         let number = self.order.len();
         self.order.push(step.clone());
-        self.steps.insert(step, EarlierStep { begin, number, reused, journal });
+        self.steps.insert(step, EarlierStep { begun, number, reused, journal });
     }
 
     /// The run that has taken it back, itself or another one.
@@ -225,6 +232,28 @@ impl Earlier {
             let is_rewritten =
                 || rewritten.contains(path) || rewritten.range(folder.clone()..).next().is_some_and(|p| is_below(&p));
             is_later && !is_rewritten()
+        })
+    }
+
+    /// Why a step's key is another one.
+    fn what_changed(
+        &self,
+        Call { tool, skill }: Call<'_>,
+        input: &Value,
+        found: &EarlierStep,
+    ) -> Result<String, TraceError> {
+        let Some(begun) = &found.begun else { return Ok("its component, input or grant has changed".to_owned()) };
+        if begun.tool != tool.name {
+            return Ok(format!("its tool was `{}`", begun.tool));
+        }
+        if begun.skill != skill.digest {
+            return Ok("its component has changed".to_owned());
+        }
+        Ok(match event_at(&self.folder.trace(), begun.at)? {
+            Event::StepBegin(begin) if begin.input == *input => {
+                "its grant, or the plan's seed or start time, has changed".to_owned()
+            }
+            _ => "its input has changed".to_owned(),
         })
     }
 
@@ -358,7 +387,7 @@ impl Steps<'_> {
             return Ok(found(&reused, known.journal.clone()));
         }
         let changed = match known.reused.fingerprint == key {
-            false => Some(what_changed(call, input, known)),
+            false => Some(earlier.what_changed(call, input, known)?),
             true if call.tool.of_the_host().is_some() => self.taken_back_again(call, known, so_far).err(),
             true => earlier.changed_since(known, self.has_folders(grant), &so_far.rewritten).err(),
         };
@@ -467,21 +496,6 @@ struct Found {
 const fn may_be_of_any_run(step: &ValidStep<'_>, call: Call<'_>) -> bool {
     let annotations = &call.tool.annotations;
     annotations.read_only || annotations.idempotent || step.reuse
-}
-
-/// Why a key is another one.
-fn what_changed(Call { tool, skill }: Call<'_>, input: &Value, found: &EarlierStep) -> String {
-    let Some(begin) = &found.begin else { return "its component, input or grant has changed".to_owned() };
-    if begin.tool != tool.name {
-        return format!("its tool was `{}`", begin.tool);
-    }
-    if begin.skill != skill.digest {
-        return "its component has changed".to_owned();
-    }
-    if begin.input != *input {
-        return "its input has changed".to_owned();
-    }
-    "its grant, or the plan's seed or start time, has changed".to_owned()
 }
 
 /// Where results of any run are looked for.

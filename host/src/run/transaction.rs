@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attempt::Attempt;
 use super::log::{Go, StepLog};
@@ -11,7 +13,7 @@ use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
-use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, TOUCHED, Touched, adopt};
+use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, adopt};
 use crate::policy::Grant;
 use crate::sandbox::Undo;
 pub(crate) use crate::store::JOURNALS;
@@ -26,6 +28,8 @@ use crate::validate::ValidStep;
 pub(crate) struct Journals {
     pub(crate) run: PathBuf,
     durability: Durability,
+    /// How many were begun.
+    begun: Arc<AtomicU64>,
     /// For those whose changes are to survive a power failure.
     spares: Option<Spares>,
 }
@@ -34,7 +38,7 @@ impl Journals {
     /// Of a run that has this folder.
     pub(crate) fn of(run: &Path, durability: Durability) -> Self {
         let spares = (durability == Durability::Full).then(|| Spares::in_folder(&run.join(JOURNALS)));
-        Self { run: run.to_owned(), durability, spares }
+        Self { run: run.to_owned(), durability, begun: Arc::default(), spares }
     }
 
     /// Makes the names of the journals durable: once, behind the last step.
@@ -90,7 +94,8 @@ impl Transaction {
                 roots.push(root);
             }
         }
-        let journal = Journal::create(&path, roots, journals.durability)?;
+        let number = journals.begun.fetch_add(1, Ordering::Relaxed);
+        let journal = Journal::create(&path, number, roots, journals.durability)?;
         let undo = Undo::new(journal.with_spares(journals.spares.clone()));
         let claims = claims.filter(|_| !attempt.compensates).map(|claims| (claims.clone(), attempt.position));
         let undo = match &claims {
@@ -118,15 +123,7 @@ impl Transaction {
     /// The attempt completed: what it changed stays, and what it read is noted for those who ask later whether its result still holds. Gives
     /// how many paths it has changed.
     pub(super) fn keep(&self) -> Result<u64, Error> {
-        let (changed, touched) = self.undo.with(|journal| {
-            let changed = journal.seal()?;
-            Ok::<_, Error>((changed.len() as u64, journal.touched()?))
-        })?;
-        let path = Journal::beside(&self.path, TOUCHED);
-        let bytes = serde_json::to_vec(&touched).map_err(std::io::Error::other);
-        // Where it is lost the step is run again.
-        let written = bytes.and_then(|bytes| std::fs::write(&path, bytes));
-        written.map_err(|source| Error::Journals { path, source })?;
+        let changed = self.undo.with(Journal::seal)?.len() as u64;
         if let Some((claims, position)) = &self.claims {
             let path = Journal::beside(&self.path, CLAIMED);
             let bytes = serde_json::to_vec(&claims.of(*position)).map_err(std::io::Error::other);
@@ -195,15 +192,12 @@ pub(super) fn link(run: &Path, step: &StepId) -> PathBuf {
     std::fs::read_link(&at).unwrap_or(at)
 }
 
-/// What a step touched, as it was noted at its end.
-pub(super) fn touched(journal: &Path) -> Option<Touched> {
-    serde_json::from_slice(&std::fs::read(Journal::beside(journal, TOUCHED)).ok()?).ok()
-}
-
 /// Whether what a step read and wrote is as it left it, but for paths of which `is_later` says that a later step of its run has written
 /// them.
 pub(super) fn changed_since(journal: &Path, is_later: impl Fn(&str) -> bool) -> Result<(), String> {
-    let Some(mut touched) = touched(journal) else { return Err("what it read is not known any more".to_owned()) };
+    let Some(mut touched) = Journal::touched(journal) else {
+        return Err("what it read is not known any more".to_owned());
+    };
     touched.reads.retain(|path, _| !is_later(path));
     touched.writes.retain(|path, _| !is_later(path));
     let opened = Journal::open(journal).map_err(|error| error.to_string())?;
@@ -212,7 +206,7 @@ pub(super) fn changed_since(journal: &Path, is_later: impl Fn(&str) -> bool) -> 
 
 /// What a step wrote.
 pub(super) fn writes(journal: &Path) -> Vec<String> {
-    touched(journal).map(|touched| touched.writes.into_keys().collect()).unwrap_or_default()
+    Journal::touched(journal).map(|touched| touched.writes.into_keys().collect()).unwrap_or_default()
 }
 
 /// Claims again what a step had claimed that is settled.
@@ -225,7 +219,7 @@ pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> R
         return Ok(());
     }
     // It ran alone.
-    if let (Some(touched), true) = (touched(journal), journal.is_file()) {
+    if let Some(touched) = Journal::touched(journal) {
         for (path, access) in Journal::open(journal)?.claims_of(&touched) {
             // What is settled has lost nothing.
             drop(claims.claim(position, &path, access));
@@ -265,10 +259,10 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
     let mut open = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        let begun = entry.metadata().and_then(|metadata| metadata.modified()).map_err(failed)?;
         let Some(attempt) = entry.file_name().to_str().and_then(attempt_of) else { continue };
         if !settled.contains(&attempt) {
-            open.push((begun, attempt, entry.path()));
+            let path = entry.path();
+            open.push((Journal::number(&path).map_err(failed)?, attempt, path));
         }
     }
     // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.

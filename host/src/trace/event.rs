@@ -280,6 +280,23 @@ pub struct StepBegin {
     pub limits: StepLimits,
 }
 
+/// How a step began, without its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// Where its event begins in the trace, in bytes.
+    pub(crate) at: u64,
+    /// As in [`StepBegin`].
+    pub(crate) tool: ToolName,
+    /// As in [`StepBegin`].
+    pub(crate) attempt: u32,
+    /// As in [`StepBegin`].
+    pub(crate) skill: Digest,
+    /// As in [`StepBegin`].
+    pub(crate) key: Option<Digest>,
+    /// As in [`StepBegin`].
+    pub(crate) compensates: bool,
+}
+
 /// A host call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallEvent {

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST};
 use super::event::{
-    ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin,
-    StepEnd,
+    ApprovalEvent, Begun, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Flow, FlowEvent, Header, Kind,
+    StepBegin, StepEnd,
 };
 use super::scan::{Fault, Scanner, Shape};
 use super::{RecordedCall, SCHEMA, TraceError};
@@ -415,12 +415,8 @@ impl<'a> Line<'a> {
                 attempt: self.json(Member::Attempt)?,
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
-                key: self.raw(Member::Key).map(|_| self.parsed(Member::Key)).transpose()?,
-                compensates: match self.raw(Member::Role).map(|role| unquoted(role)) {
-                    None => false,
-                    Some(Some(COMPENSATION)) => true,
-                    Some(_) => return Err(self.wrong("`role` is no role of a step")),
-                },
+                key: self.key()?,
+                compensates: self.compensates()?,
                 grant: self.json(Member::Grant)?,
                 rules: self.ids(Member::Rules)?,
                 limits: self.limits()?,
@@ -473,6 +469,34 @@ impl<'a> Line<'a> {
                 steps: self.json(Member::Steps)?,
             },
         })
+    }
+
+    /// How a step began, of a line that begins at byte `at` of its trace.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Event`] when the event is not the beginning of a step.
+    pub(crate) fn begun(&self, at: u64) -> Result<Begun, TraceError> {
+        Ok(Begun {
+            at,
+            tool: self.parsed(Member::Tool)?,
+            attempt: self.json(Member::Attempt)?,
+            skill: self.parsed(Member::Skill)?,
+            key: self.key()?,
+            compensates: self.compensates()?,
+        })
+    }
+
+    fn key(&self) -> Result<Option<Digest>, TraceError> {
+        self.raw(Member::Key).map(|_| self.parsed(Member::Key)).transpose()
+    }
+
+    fn compensates(&self) -> Result<bool, TraceError> {
+        match self.raw(Member::Role).map(unquoted) {
+            None => Ok(false),
+            Some(Some(COMPENSATION)) => Ok(true),
+            Some(_) => Err(self.wrong("`role` is no role of a step")),
+        }
     }
 
     /// The host call, with its parameters as they were recorded.

@@ -251,6 +251,26 @@ pub fn last_event(path: &Path) -> Result<Option<Event>, TraceError> {
     Ok(Index::of(line).ok().and_then(|index| Line::new(line, &index).event().ok()))
 }
 
+/// The event whose line begins at byte `at`, which [`Reader::bytes`] has told: a second look at a trace that was read before, and believed
+/// for that.
+///
+/// # Errors
+///
+/// [`TraceError::Io`], and [`TraceError::Event`] where no event is there.
+pub(crate) fn event_at(path: &Path, at: u64) -> Result<Event, TraceError> {
+    let mut line = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(at))?;
+        BufReader::new(file.take(u64::try_from(limits::TRACE_LINE_BYTES_MAX).unwrap_or(u64::MAX)))
+            .read_until(b'\n', &mut line)
+    });
+    read.map_err(io_error("read", path))?;
+    line.pop_if(|last| *last == b'\n');
+    let nothing = || TraceError::Event { seq: 0, line: 0, what: format!("no event begins at byte {at}") };
+    let line = std::str::from_utf8(&line).map_err(|_| nothing())?;
+    Line::new(line, &Index::of(line).map_err(|_| nothing())?).event()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, reader};
@@ -269,6 +289,29 @@ mod tests {
             assert!(reader.next_line().unwrap().is_none());
             assert_eq!(reader.bytes(), bytes.len() as u64);
         }
+    }
+
+    #[test]
+    fn an_event_is_found_again_at_its_place() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = samples::recorded(&samples::every_outcome());
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut reader = reader(&bytes);
+        let (mut at, mut found) = (0, 0);
+        while let Some(line) = reader.next_line().unwrap() {
+            let event = line.event().unwrap();
+            if let Event::StepBegin(begin) = &event {
+                let begun = line.begun(at).unwrap();
+                let same = (&begun.tool, begun.attempt, begun.skill, begun.key, begun.compensates);
+                assert_eq!(same, (&begin.tool, begin.attempt, begin.skill, begin.key, begin.compensates));
+                found += 1;
+            } else {
+                assert!(line.begun(at).is_err());
+            }
+            assert_eq!(event_at(file.path(), at).unwrap(), event);
+            at = reader.bytes();
+        }
+        assert!(found > 1 && event_at(file.path(), 1).is_err() && event_at(file.path(), at).is_err());
     }
 
     fn first_error(bytes: &[u8]) -> TraceError {

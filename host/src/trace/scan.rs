@@ -40,7 +40,7 @@ struct Text {
     start: usize,
     /// Of its closing quote.
     end: usize,
-    /// Only ASCII and no escape, so that its bytes are its value.
+    /// Whether its bytes are its value: it has no escape.
     plain: bool,
 }
 
@@ -192,7 +192,8 @@ impl<'a> Scanner<'a> {
     /// Whether `a` sorts before `b` by UTF-16 code units.
     fn ascends(&self, a: Text, b: Text) -> bool {
         let raw = |text: Text| self.bytes.get(text.start..text.end).unwrap_or_default();
-        if a.plain && b.plain {
+        // Of ASCII the order of bytes is that of UTF-16.
+        if a.plain && b.plain && raw(a).is_ascii() && raw(b).is_ascii() {
             return raw(a) < raw(b);
         }
         let decoded = |text: Text| {
@@ -207,7 +208,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut plain = true;
         loop {
-            self.skip_plain();
+            self.at += canonical::plain(self.bytes.get(self.at..).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -217,32 +218,9 @@ impl<'a> Scanner<'a> {
                     plain = false;
                     self.escape()?;
                 }
-                Some(0..0x20) => return self.fault("a control character must be escaped"),
-                Some(byte) => {
-                    plain &= byte.is_ascii();
-                    self.at += 1;
-                }
+                Some(_) => return self.fault("a control character must be escaped"),
                 None => return self.fault("the string does not end"),
             }
-        }
-    }
-
-    /// Skips eight bytes at a time while none of them is special: not ASCII, a control character, a quote or a backslash.
-    fn skip_plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        const fn has_zero(word: u64) -> u64 {
-            word.wrapping_sub(ONES) & !word
-        }
-        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*eight);
-            let quote = has_zero(word ^ (ONES * 0x22));
-            let backslash = has_zero(word ^ (ONES * 0x5c));
-            let control = word.wrapping_sub(ONES * 0x20);
-            if (word | quote | backslash | control) & HIGH != 0 {
-                return;
-            }
-            self.at += 8;
         }
     }
 

@@ -235,7 +235,7 @@ fn journaled(bench: &mut Bench, journals: &Path) {
     let root = std::fs::File::open(bench.folder.path()).unwrap();
     let root = crate::journal::Root::new("/workspace".to_owned(), root).unwrap();
     let folder = journals.join("s.1");
-    let journal = crate::journal::Journal::create(&folder, vec![root], crate::durability::Durability::Full).unwrap();
+    let journal = crate::journal::Journal::create(&folder, 0, vec![root], crate::durability::Durability::Full).unwrap();
     bench.undo = Some(Undo::new(journal));
 }
 

@@ -88,7 +88,7 @@ impl Case {
         }
         let dir = cap_std::fs::Dir::open_ambient_dir(&root, cap_std::ambient_authority()).unwrap();
         let handle = Root::new("/w".to_owned(), dir.try_clone().unwrap().into_std_file()).unwrap();
-        let journal = Journal::create(&folder.path().join("journal"), vec![handle], Durability::Buffered).unwrap();
+        let journal = Journal::create(&folder.path().join("journal"), 0, vec![handle], Durability::Buffered).unwrap();
         let undo = Undo::new(journal);
         let granted = Directory { guest: "/w".to_owned(), handle: Arc::new(dir), perms: FsPerms::ReadWrite };
         let context = StepContext {
