@@ -43,6 +43,7 @@ impl Commits {
     fn begin(&mut self) -> (u64, Digest, Event) {
         let event = Event::StepBegin(StepBegin {
             key: None,
+            resolved_from: None,
             compensates: false,
             step: format!("step-{}", self.step).parse().unwrap(),
             tool: "files.write-text".parse().unwrap(),

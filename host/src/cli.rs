@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod decide;
 mod completions;
+mod dashboard;
 mod demo;
 mod env;
 mod error;
@@ -140,6 +141,7 @@ enum Command {
     #[command(subcommand)]
     Bundle(bundle::Bundle),
     Runs(runs::Runs),
+    Dashboard(dashboard::ShowDashboard),
     History(history::History),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -172,6 +174,7 @@ impl Command {
             Self::Policy(command) => command.execute(session),
             Self::Bundle(command) => command.execute(session),
             Self::Runs(command) => command.execute(session),
+            Self::Dashboard(command) => command.execute(session),
             Self::History(command) => command.execute(session),
             Self::Audit(command) => command.execute(session),
             Self::Gc(command) => command.execute(session),

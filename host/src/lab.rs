@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::host::{Error, SkillHost};
-use crate::id::SkillName;
+use crate::id::{SkillName, StepId, ToolName};
 use crate::policy::Policy;
 use crate::skill::{Skill, own};
 use crate::skills::{SkillBytes, SkillLoader};
@@ -33,6 +33,9 @@ pub struct Recorded {
     pub policy: Option<Policy>,
     /// The skills it ran, as far as their components were kept and can be loaded.
     pub skills: BTreeMap<SkillName, Arc<Skill>>,
+    /// What its plan declares to take steps back, whether it came to that or not: the step and the tool. Those that end a rollback are called
+    /// `compensate-0` and so on.
+    pub compensations: Vec<(StepId, ToolName)>,
     /// What could not be looked at.
     pub notes: Vec<String>,
 }
@@ -46,8 +49,14 @@ impl Recorded {
     /// engine cannot start. A component or policy that is not there is a note.
     pub fn read(host: &SkillHost, run: &RunDir) -> Result<Self, Error> {
         let usage = Usage::read(&mut Reader::open(&run.trace())?)?;
-        let mut recorded =
-            Self { run: run.id().to_owned(), usage, policy: None, skills: BTreeMap::new(), notes: Vec::new() };
+        let mut recorded = Self {
+            run: run.id().to_owned(),
+            usage,
+            policy: None,
+            skills: BTreeMap::new(),
+            compensations: Vec::new(),
+            notes: Vec::new(),
+        };
         match (run.policy_text(), run.rules_text()) {
             (Ok(text), Ok(None)) if text.is_empty() => recorded.policy = Some(Policy::deny_all()),
             (Ok(text), Ok(rules)) => {
@@ -75,7 +84,36 @@ impl Recorded {
                 None => recorded.note(&format!("what its skill `{name}` needs is not known: it kept no component")),
             }
         }
+        recorded.declared(run);
         Ok(recorded)
+    }
+
+    /// Takes from the plan what would take its steps back: nothing runs that is not allowed with them.
+    fn declared(&mut self, run: &RunDir) {
+        let draft = match run.plan_document() {
+            Ok(document) => document.draft(),
+            Err(_) => return self.note("it kept no plan: what takes its steps back is not known"),
+        };
+        // One that cannot be read was refused, which is said of the run.
+        let Ok(draft) = draft else { return };
+        let outline = draft.outline();
+        let of_steps = outline.steps.iter().filter_map(|step| Some((step.id?.clone(), step.compensate?.tool?)));
+        let last = outline.compensate.iter().enumerate();
+        let last = last.filter_map(|(index, call)| Some((StepId::of_compensation(index), call.tool?)));
+        for (step, tool) in of_steps.chain(last) {
+            let Ok(name) = tool.parse::<ToolName>() else { continue };
+            let resolved = self.skills.get(name.skill()).and_then(|skill| skill.resolve(name.function()));
+            let name = resolved.map_or(name, |tool| tool.name.clone());
+            self.compensations.push((step, name));
+        }
+    }
+
+    /// The compensations whose tools no step of the run called: nothing is known of them but that they have to be allowed.
+    pub(crate) fn unused_compensations(&self) -> impl Iterator<Item = &(StepId, ToolName)> {
+        // A run in which nothing began was not allowed, or needs nothing.
+        let has_begun = !self.usage.steps.is_empty();
+        let called = |tool: &ToolName| self.usage.steps.iter().any(|step| step.tool == *tool);
+        self.compensations.iter().filter(move |(_, tool)| has_begun && !called(tool))
     }
 
     fn note(&mut self, text: &str) {
@@ -83,7 +121,7 @@ impl Recorded {
     }
 
     /// The skill that has a step's tool.
-    fn skill(&self, tool: &crate::id::ToolName) -> Option<&Skill> {
+    fn skill(&self, tool: &ToolName) -> Option<&Skill> {
         self.skills.get(tool.skill()).map(Arc::as_ref)
     }
 

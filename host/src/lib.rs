@@ -27,6 +27,7 @@ pub mod diff;
 pub mod document;
 pub mod durability;
 mod file_stamp;
+mod form;
 mod guest_path;
 pub mod id;
 pub mod json;

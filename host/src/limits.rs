@@ -29,6 +29,12 @@ pub const GRANTS_MAX: usize = 10_000;
 pub const RULES_IMPORTED_MAX: usize = 500;
 /// Steps of one imported document. Each may have to wait for every other one, and what was written by hand has far fewer.
 pub const STEPS_IMPORTED_MAX: usize = 500;
+/// Other names of a tool: each is looked at for every tool that a plan names.
+pub const ALIASES_MAX: usize = 16;
+/// Tags of a plan, and as many of a policy: each is in the trace of the run and in every list of runs.
+pub const TAGS_MAX: usize = 32;
+/// Days for which a policy may keep its runs: a hundred years.
+pub const RETENTION_DAYS_MAX: u64 = 36_500;
 /// Attempts that an imported step may ask for, the first included: what a plan may ask for.
 pub const ATTEMPTS_IMPORTED_MAX: u64 = 10;
 /// Steps at one time that an imported plan asks for: what a plan may ask for.

@@ -42,6 +42,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// `description`, where given.
     pub description: Option<String>,
+    /// `tags`: labels of its runs.
+    pub tags: Vec<String>,
     /// `inputs`: values for `{{inputs.…}}`.
     pub inputs: Map<String, Value>,
     /// `skills`: where to find the components that are not built in.
@@ -140,6 +142,12 @@ impl Plan {
     pub fn from_value(document: &Value) -> Result<Self, Vec<Problem>> {
         let draft = document::read(document)?;
         draft.into_plan().map_err(|draft| draft.into_problems().into_vec())
+    }
+
+    /// The JSON Schema of plans (`docs/plan-format.md` says what it cannot express).
+    #[must_use]
+    pub fn json_schema() -> Value {
+        document::keys::schema()
     }
 
     /// The plan with other values for some of its inputs. What it does not declare cannot be given. [`Self::digest`] stays that of the

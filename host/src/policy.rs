@@ -5,6 +5,7 @@
 
 pub mod annotations;
 pub mod approval;
+pub mod audit;
 pub mod budget;
 pub mod decide;
 pub mod delegation;
@@ -33,6 +34,7 @@ use crate::limits::StepLimits;
 
 pub use annotations::Hints;
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal};
+pub use audit::{AuditLevel, AuditSettings};
 pub use budget::{Exhausted, RunBudget, Spent};
 pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
@@ -71,6 +73,8 @@ pub struct Policy {
     pub network: NetworkSettings,
     /// `[approval]`: who is told of what waits for a person.
     pub approval: ApprovalSettings,
+    /// `[audit]`: what an audit may show of its runs.
+    pub audit: AuditSettings,
     /// `rules`: who may call what. Where there are none, a grant alone decides.
     pub rules: Option<Arc<RuleSet>>,
     /// `[roles]`: the roles of each principal, for the rules.

@@ -26,6 +26,8 @@ pub struct Report {
     pub plan: String,
     /// The bundle that its skills are from, where there is one.
     pub snapshot: Option<SnapshotId>,
+    /// Its labels.
+    pub tags: Vec<String>,
     /// How the run ended.
     pub outcome: RunOutcome,
     /// The plan's output; `null` unless it completed.

@@ -131,6 +131,13 @@ impl Skill {
         self.tools.get(function)
     }
 
+    /// The tool that `name` means: the one that is called so, else the one that has it as an alias.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<&Tool> {
+        let has_alias = |tool: &&Tool| tool.annotations.aliases.iter().any(|alias| alias == name);
+        self.tool(name).or_else(|| self.tools.values().find(has_alias))
+    }
+
     /// What a tool says that it needs: the skill's own `needs` and the tool's together. `None` where neither says anything.
     #[must_use]
     pub fn needs(&self, function: &str) -> Option<Needs> {

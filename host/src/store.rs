@@ -6,6 +6,7 @@
 //! Files are for their owner alone (0600, folders 0700): a trace holds what the tools saw.
 
 pub mod audit;
+pub mod dashboard;
 pub mod gc;
 pub mod index;
 pub mod lock;
@@ -59,6 +60,8 @@ pub struct RunSummary {
     pub steps: u64,
     /// Why its trace cannot be read to the end, where that is so.
     pub damage: Option<String>,
+    /// Its labels.
+    pub tags: Vec<String>,
 }
 
 /// Why the state folder could not be used.
@@ -262,7 +265,7 @@ impl RunStore {
 }
 
 fn summary(path: &Path, id: String) -> RunSummary {
-    let mut summary = RunSummary { id, plan: String::new(), outcome: None, steps: 0, damage: None };
+    let mut summary = RunSummary { id, plan: String::new(), outcome: None, steps: 0, damage: None, tags: Vec::new() };
     if let Err(error) = summarise(path, &mut summary) {
         summary.damage = Some(error.to_string());
     }
@@ -275,6 +278,7 @@ fn summarise(path: &Path, summary: &mut RunSummary) -> Result<(), TraceError> {
     let mut reader = Reader::open(&trace)?;
     if let Some((_, Event::Header(header))) = reader.next_event()? {
         summary.plan = header.plan_name;
+        summary.tags = header.tags;
     }
     if let Some(Event::RunEnd { outcome, steps, .. }) = last_event(&trace)? {
         summary.outcome = Some(outcome);

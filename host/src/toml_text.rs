@@ -8,6 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::form::Shape;
 use crate::limits;
 use crate::problem::{Position, Problem, Problems, pointer_to, suggestion};
 
@@ -135,6 +136,11 @@ impl<'t> Reader<'t> {
         fields
     }
 
+    /// The document's own table, whatever its keys are.
+    pub(crate) fn whole<'d>(&self, table: &'d Spanned<DeTable<'t>>) -> Fields<'d, 't> {
+        Fields { place: Place::start(), table: table.get_ref() }
+    }
+
     fn check_keys(&mut self, fields: &Fields<'_, 't>, known: &[&str]) {
         for key in fields.table.keys() {
             let place = Place { pointer: pointer_to(&fields.place.pointer, key.get_ref()), span: key.span() };
@@ -165,6 +171,17 @@ impl<'t> Reader<'t> {
         let fields = self.open_table(node)?;
         self.check_keys(&fields, known);
         Some(fields)
+    }
+
+    /// A table of that shape, whose keys were checked.
+    pub(crate) fn shaped<'d>(&mut self, node: &Node<'d, 't>, shape: &Shape) -> Option<Fields<'d, 't>> {
+        self.table(node, &shape.names().collect::<Vec<_>>())
+    }
+
+    /// The integer of that key, in the range that `shape` gives it.
+    pub(crate) fn ranged(&mut self, fields: &Fields<'_, 't>, shape: &Shape, key: &str) -> Option<u64> {
+        let (_, max) = shape.range(key)?;
+        fields.get(key).and_then(|node| self.integer(&node, max))
     }
 
     /// Whether the value is a table, where it may be something else as well.

@@ -10,6 +10,7 @@ pub mod diff;
 mod encode;
 pub mod event;
 pub mod flow;
+mod form;
 pub mod line;
 pub mod reader;
 pub mod recorder;
@@ -28,6 +29,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::id::Digest;
+
+pub use form::schema as event_schema;
 
 /// The schema name of traces that this version writes and reads.
 pub const SCHEMA: &str = "skillhost.trace/1";

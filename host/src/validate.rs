@@ -15,7 +15,7 @@ mod resolve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use crate::id::{SkillName, StepId};
+use crate::id::{SkillName, StepId, ToolName};
 use crate::limits::LimitsDocument;
 use crate::plan::draft::{Outline, OutlineCall, OutlineStep, in_document_order};
 pub use crate::plan::template::Outputs;
@@ -101,11 +101,13 @@ pub struct Call<'p> {
     pub tool: &'p Tool,
     /// The skill that has the tool.
     pub skill: &'p Arc<Skill>,
+    /// The name in the plan, where it is an alias.
+    pub alias: Option<&'p ToolName>,
 }
 
 impl<'p> Call<'p> {
     fn of(bound: &'p BoundTool) -> Self {
-        Self { tool: &bound.0, skill: &bound.1 }
+        Self { tool: &bound.0, skill: &bound.1, alias: bound.2.as_ref() }
     }
 }
 
@@ -180,7 +182,7 @@ fn examine(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>
     let tools = bind_tools(plan, catalog, unusable, problems);
     let outputs = plan.steps.iter().zip(&tools.steps).map(|(step, bound)| match step.approve {
         Some(_) => Some(Some(&*DECISION)),
-        None => bound.as_ref().map(|(tool, _)| tool.result.ok.as_ref()),
+        None => bound.as_ref().map(|(tool, ..)| tool.result.ok.as_ref()),
     });
     let scope = references::Types::new(plan, &by_id, outputs.collect());
     let mut needs = Vec::with_capacity(plan.steps.len());
@@ -201,7 +203,7 @@ fn examine(plan: &Outline<'_>, catalog: &Catalog, unusable: &BTreeSet<SkillName>
         }
         own::check_compensation(
             &format!("/compensate/{index}/tool"),
-            bound.as_ref().map(|(tool, _)| &**tool),
+            bound.as_ref().map(|(tool, ..)| &**tool),
             problems,
         );
         check_call(&format!("compensation {index}"), *call, bound.as_ref(), &scope, problems);
@@ -230,10 +232,10 @@ fn examine_step(
     for condition in step.when {
         scope.check_condition(condition, problems);
     }
-    if let (Some(expect), Some((tool, _))) = (step.expect, bound) {
+    if let (Some(expect), Some((tool, ..))) = (step.expect, bound) {
         conditions::check_expect(expect, tool, &label, &places::step(index, "expect/kind"), problems);
     }
-    if let Some((tool, _)) = bound
+    if let Some((tool, ..)) = bound
         && tool.of_the_host().is_some()
     {
         own::check_step(index, step, tool, problems);
@@ -244,7 +246,7 @@ fn examine_step(
             scope.check(input, None, problems);
         }
         let bound = tools.compensations.get(index).and_then(Option::as_ref);
-        own::check_compensation(&places::step(index, "compensate/tool"), bound.map(|(tool, _)| &**tool), problems);
+        own::check_compensation(&places::step(index, "compensate/tool"), bound.map(|(tool, ..)| &**tool), problems);
         check_call(&format!("the compensation of {label}"), call, bound, scope, problems);
     }
 }
@@ -369,7 +371,7 @@ fn check_call(
     scope: &references::Types<'_>,
     problems: &mut Problems,
 ) {
-    let (Some(input), Some((tool, _))) = (call.input, bound) else { return };
+    let (Some(input), Some((tool, ..))) = (call.input, bound) else { return };
     check_tree(
         input.root(),
         &tool.params,

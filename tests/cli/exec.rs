@@ -224,7 +224,9 @@ fn a_bundle_answers_from_a_shell_pipe() {
 #[test]
 fn schemas_are_printed() {
     let program = program();
-    let ended = program.run(&["schema", "request"]);
-    assert_eq!((ended.code, ended.stdout), (0, repo::text("docs/schemas/request.json")));
+    for name in ["request", "response", "plan", "policy", "trace-event"] {
+        let ended = program.run(&["schema", name]);
+        assert_eq!((ended.code, ended.stdout), (0, repo::text(&format!("docs/schemas/{name}.json"))), "{name}");
+    }
     assert_eq!(program.run(&["schema", "requets"]).code, 2);
 }

@@ -216,3 +216,39 @@ fn limits_that_would_have_been_hit_are_named() {
     assert_eq!(with_fuel(used / 2).1, RunOutcome::Failed);
     assert!(with_fuel(used / 2).0 >= 1);
 }
+
+#[test]
+fn what_would_take_steps_back_is_looked_at_although_it_never_ran() {
+    let all = "schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"files\"]\ntools = [\"*\"]\napproval = \"never\"\n\
+               filesystem = [{ host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" }]\n";
+    let host = TestHost::new(all);
+    host.write("a.txt", "a");
+    let mut read = step("read", "files.read-text", json!({ "path": "/workspace/a.txt" }));
+    read["compensate"] = json!({ "tool": "files.remove", "input": { "path": "/workspace/b.txt" } });
+    let mut document = plan([read]);
+    document["compensate"] =
+        json!([{ "tool": "files.write-text", "input": { "path": "/workspace/c.txt", "text": "c" } }]);
+    let run = host.run(&document).completed();
+    let recorded = recorded(&host, &run.report);
+
+    // One that grants what ran, and not what would take it back: the plan would be denied as a whole.
+    let only = all.replace("tools = [\"*\"]", "tools = [\"read-text\", \"remove\"]");
+    let found = compare([&recorded], &Policy::parse(&only).expect("a policy"));
+    let said: Vec<String> =
+        found.findings.iter().map(|found| format!("{} {} {}", found.step, found.tool, found.what)).collect();
+    assert_eq!(said, ["compensate-0 files.write-text what would take the step back"]);
+    assert_eq!(found.findings[0].change, Change::Denies);
+    assert_eq!(compare([&recorded], &Policy::parse(all).expect("a policy")).findings, []);
+
+    // What is suggested lets the plan run, and rehearses no compensation: their grant is what it was.
+    let suggestion = suggest(std::slice::from_ref(&recorded)).expect("a suggestion");
+    let again = TestHost::new(&suggestion.text);
+    again.write("a.txt", "a");
+    again.run(&document).completed();
+    let grant = |tool: &str| {
+        let names = |grant: &&skillhost::policy::Grant| grant.tools.iter().any(|pattern| pattern.matches(tool));
+        suggestion.policy.grants.iter().find(names).expect("a grant")
+    };
+    assert_eq!(grant("read-text").filesystem[0].access, Access::ReadOnly, "it was narrowed to its use");
+    assert_eq!(grant("remove").filesystem[0].access, Access::ReadWrite);
+}

@@ -1,5 +1,6 @@
 //! The library with real and hostile guests: limits, isolation, replay, and what must never change silently.
 
+mod aliases;
 mod annotations;
 mod approvals;
 mod budgets;
@@ -31,6 +32,7 @@ mod replay;
 mod resume;
 mod rollback;
 mod rules;
+mod schemas;
 mod sandbox;
 mod secrets;
 mod skills_lock;

@@ -10,6 +10,7 @@ const LAYERS: [&[&str]; 5] = [
     &[
         "limits",
         "problem",
+        "form",
         "canonical",
         "clock",
         "id",

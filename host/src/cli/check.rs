@@ -34,7 +34,7 @@ impl Check {
             .plan
             .steps()
             .map(|step| match step.work {
-                Work::Call(Call { tool, skill }) => {
+                Work::Call(Call { tool, skill, .. }) => {
                     let (tool, digest) = (tool.name.to_string(), skill.digest.to_string());
                     json!({ "id": step.id.as_str(), "tool": tool, "skill_sha256": digest })
                 }

@@ -6,7 +6,7 @@ use crate::cli::run::{go_on, reply};
 use crate::cli::session::{GoOnArgs, Session};
 use crate::clock;
 use crate::report::{human, json};
-use crate::store::index::{Answer, Approval, ApprovalState};
+use crate::store::index::{AccessAction, Answer, Approval, ApprovalState};
 use crate::store::{Index, RunDir, StoreError};
 
 /// Lets a step run that waits for approval, and goes on with its run
@@ -68,6 +68,8 @@ impl Decision {
         let decided = index.decide_approval(run.id(), &step, &answer, clock::since_epoch());
         decided.map_err(StoreError::from)?;
         drop(index);
+        let action = if approved { AccessAction::Approve } else { AccessAction::Reject };
+        session.note_access(action, Some(&self.by), (Some(run.id()), Some(&step)), &self.reason);
         let word = if approved { "approved" } else { "rejected" };
         session.note(&format!("step `{step}` of run {} is {word} by {}", run.id(), self.by));
         if self.no_continue {

@@ -13,6 +13,7 @@ use crate::id::Digest;
 use crate::report::human::{Append as _, bytes, counted};
 use crate::skills::{SkillBytes, builtin};
 use crate::store::gc::{Collected, GcOptions, collect};
+use crate::store::index::AccessAction;
 
 /// The age of what is deleted where nothing is said.
 const DEFAULT_AGE: Duration = Duration::from_hours(30 * 24);
@@ -23,7 +24,8 @@ const DEFAULT_AGE: Duration = Duration::from_hours(30 * 24);
 /// both say so.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gc {
-    /// Runs at least so old, such as `30d`, `12h` or `2w` [default: 30d, unless `--keep` is given]
+    /// Runs at least so old, such as `30d`, `12h` or `2w`, and never one that its policy keeps longer [default: what the policy says, else 30d,
+    /// unless `--keep` is given]
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
     /// All but the newest N that have ended
@@ -54,12 +56,18 @@ impl Gc {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let host = session.builder(&SkillArgs::default()).build();
         let options = GcOptions {
-            older_than: self.older_than.or_else(|| self.keep.is_none().then_some(DEFAULT_AGE)),
+            older_than: self.older_than,
+            default_age: (self.older_than.is_none() && self.keep.is_none()).then_some(DEFAULT_AGE),
             keep: self.keep.unwrap_or_default(),
             dry_run: self.dry_run,
             in_use: builtin::names().filter_map(builtin::find).filter_map(|skill| digest(&skill)).collect(),
         };
         let done = collect(host.store(), &options, clock::since_epoch())?;
+        if !self.dry_run {
+            for run in &done.runs {
+                session.note_access(AccessAction::Gc, None, (Some(run), None), "");
+            }
+        }
         Ok(Reply::new(text(&done, self.dry_run), result(&done, self.dry_run)))
     }
 }

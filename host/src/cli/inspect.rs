@@ -199,6 +199,9 @@ fn annotations_text(annotations: &Annotations) -> Vec<String> {
         (annotations.destructive, "destructive"),
     ];
     texts.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned()));
+    if !annotations.aliases.is_empty() {
+        texts.push(format!("also called {}", annotations.aliases.join(", ")));
+    }
     texts.extend(annotations.compensation.as_ref().map(|tool| format!("undone by {tool}")));
     texts
 }
@@ -296,6 +299,7 @@ fn tool_json(tool: &Tool) -> Value {
             "idempotent": annotations.idempotent,
             "destructive": annotations.destructive,
             "compensation": annotations.compensation,
+            "aliases": annotations.aliases,
             "output": annotations.output.map(output_name),
         },
     })

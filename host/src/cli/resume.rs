@@ -8,6 +8,7 @@ use crate::cli::reply::Reply;
 use crate::cli::run::reply;
 use crate::cli::session::{GoOnArgs, Session};
 use crate::report::{human, json};
+use crate::store::index::AccessAction;
 use crate::{Bundle, GoOnOptions, HostEvent};
 
 /// Runs again what did not complete in a run: what did is taken from its record, where it is still what it was
@@ -55,6 +56,9 @@ fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> 
         builder = builder.bundle(Arc::new(Bundle::open(root)?));
     }
     let host = builder.observer(says).build();
+    if takes_back {
+        session.note_access(AccessAction::Rollback, None, (Some(from.id()), None), "");
+    }
     let options = GoOnOptions::default();
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = if takes_back { host.roll_back(&from, &options)? } else { host.resume(&from, &options)? };

@@ -24,6 +24,9 @@ pub(crate) struct Runs {
     /// Only those that are this
     #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(statuses()))]
     status: Option<String>,
+    /// Only those with this label
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
 }
 
 fn statuses() -> Vec<&'static str> {
@@ -35,7 +38,7 @@ impl Runs {
         let host = session.builder(&SkillArgs::default()).build();
         let status = self.status.as_deref().and_then(RunStatus::from_name);
         let index = readable_index(session, host.store());
-        let runs = host.store().overview(index.as_ref(), status, self.limit)?;
+        let runs = host.store().overview(index.as_ref(), status, self.tag.as_deref(), self.limit)?;
         let columns = [("run", Align::Left), ("plan", Align::Left), ("status", Align::Left), ("steps", Align::Right)];
         let mut table = Table::new(&columns).and(&[("started (UTC)", Align::Left)]);
         let mut list: Vec<Value> = Vec::new();
@@ -56,6 +59,7 @@ impl Runs {
                 "steps": run.steps,
                 "started": started,
                 "damage": run.damage,
+                "tags": run.tags,
                 "snapshot_id": host.store().snapshot_of(&run.id),
             }));
         }
@@ -63,10 +67,13 @@ impl Runs {
             [] => String::new(),
             _ => table.render(&session.output.look),
         };
-        match &self.status {
+        match (&self.status, &self.tag) {
             _ if !runs.is_empty() => {}
-            Some(status) => session.note(&format!("no run in `{}` is {status}", session.state().display())),
-            None => session.note(&format!("no run is recorded in `{}`", session.state().display())),
+            (Some(status), None) => session.note(&format!("no run in `{}` is {status}", session.state().display())),
+            (_, Some(tag)) => {
+                session.note(&format!("no such run in `{}` has the tag `{tag}`", session.state().display()));
+            }
+            (None, None) => session.note(&format!("no run is recorded in `{}`", session.state().display())),
         }
         Ok(Reply::new(text, json!({ "runs": list })))
     }
@@ -85,7 +92,7 @@ fn shown(run: &Overview) -> (&'static str, Tone) {
 }
 
 /// The index where there is one that can be read. A list is made from the folders as well, so that nothing else ends it.
-fn readable_index(session: &Session, store: &RunStore) -> Option<Index> {
+pub(crate) fn readable_index(session: &Session, store: &RunStore) -> Option<Index> {
     let found = Index::existing(store.state(), Durability::Full);
     found.unwrap_or_else(|error| {
         let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::protocol::schema::{NAMES, schema};
 /// Prints the JSON Schema of a document
 #[derive(Debug, clap::Args)]
 pub(crate) struct Schema {
-    /// The document: `request` or `response` of `host exec`
+    /// The document: `plan`, `policy`, `trace-event` (one line of a trace), or `request` or `response` of `host exec`
     #[arg(value_name = "NAME")]
     name: String,
 }

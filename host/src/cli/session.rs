@@ -11,13 +11,15 @@ use crate::cli::exit::Exit;
 use crate::cli::interactive;
 use crate::cli::output::Output;
 use crate::cli::reply::Reply;
+use crate::cli::runs::whole_index;
 use crate::clock::Stopwatch;
 use crate::id::SkillName;
 use crate::policy::Principal;
 use crate::report::Report;
 use crate::skill::own;
 use crate::skills::SkillBytes;
-use crate::store::{RunDir, RunStore};
+use crate::store::index::{AccessAction, NewAccess};
+use crate::store::{Index, RunDir, RunStore, StoreError};
 use crate::{Bundle, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
 
 /// The policy that is taken where none is named.
@@ -124,6 +126,40 @@ impl Session {
     }
 
     /// The runs there are.
+    /// Notes who does what to that which was recorded: the name that was given, else the user of the operating system. Where it cannot be noted
+    /// that is said, and what was asked for is done.
+    pub(crate) fn note_access(
+        &self,
+        action: AccessAction,
+        by: Option<&str>,
+        (run, step): (Option<&str>, Option<&str>),
+        detail: &str,
+    ) {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let store = self.store();
+        if !store.state().is_dir() {
+            return;
+        }
+        let user = || {
+            std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |own| format!("uid:{}", own.uid()))
+        };
+        let who = by.map_or_else(user, str::to_owned);
+        let (run, step) = (run.map(str::to_owned), step.map(str::to_owned));
+        let access = NewAccess { action, who, run, step, detail: detail.to_owned() };
+        let opened = match Index::existing(store.state(), self.durability()) {
+            Ok(None) => whole_index(&store),
+            opened => opened.map_err(|error| StoreError::from(error).into()),
+        };
+        let noted = opened.and_then(|index| match index {
+            Some(mut index) => index.note_access(&access).map_err(|error| StoreError::from(error).into()),
+            None => Ok(()),
+        });
+        if let Err(error) = noted {
+            self.note(&format!("this access is not noted: {}", error.first()));
+        }
+    }
+
     pub(crate) fn store(&self) -> RunStore {
         RunStore::at(self.state())
     }

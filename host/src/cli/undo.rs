@@ -6,6 +6,7 @@ use crate::cli::error::Error;
 use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::report::human::{Append as _, counted, harmless};
+use crate::store::index::AccessAction;
 
 /// Takes back the last steps that changed files, of whatever run: contents, names, modes and times are as before
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ impl Undo {
         let undone = host.undo(self.steps as usize, self.force)?;
         let mut text = String::new();
         for step in &undone {
+            let by = (Some(step.run.as_str()), Some(step.step.as_str()));
+            session.note_access(AccessAction::Undo, None, by, if self.force { "forced" } else { "" });
             let paths = counted(step.changes.len() as u64, "path");
             text.add(format_args!("undone: step `{}` of run {} ({paths})\n", step.step, step.run));
             for change in &step.changes {

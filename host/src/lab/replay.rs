@@ -140,6 +140,12 @@ pub fn compare<'r>(runs: impl IntoIterator<Item = &'r Recorded>, policy: &Policy
                 comparison.push(finding);
             }
         }
+        for (step, tool) in run.unused_compensations() {
+            if let Err(reason) = allows(policy, (step, tool), run, None) {
+                let what = "what would take the step back";
+                comparison.push(finding(run, step.as_str(), tool, None, Change::Denies, what, reason));
+            }
+        }
         let (mut spent, mut index) = (Spent::default(), 0);
         for step in &run.usage.steps {
             let mut asked = Asked { run, step, comparison: &mut comparison };

@@ -16,7 +16,7 @@ use crate::guest_path;
 use crate::id::ToolName;
 use crate::policy::document::places;
 use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
-use crate::policy::{Access, Approval, Clocks, EnvValue, Grant, Policy, Preopen, Random};
+use crate::policy::{Access, Approval, Clocks, Decision, EnvValue, Grant, Policy, Preopen, Random, decide};
 use crate::skill::{FolderNeed, Needs, Risk};
 
 /// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
@@ -105,9 +105,16 @@ pub fn suggest(runs: &[Recorded]) -> Result<Suggestion, SuggestError> {
     if tools.is_empty() {
         return Err(SuggestError::NothingRan);
     }
+    // Without a grant for what takes its steps back a plan is denied as a whole.
+    let used = tools.len();
+    for tool in runs.iter().flat_map(Recorded::unused_compensations).map(|(_, tool)| tool) {
+        if !tools.contains(&tool) {
+            tools.push(tool);
+        }
+    }
     let mut grants: Vec<(Vec<&ToolName>, Wants)> = Vec::new();
-    for tool in tools {
-        let wants = wants_of(tool, runs, &new)?;
+    for (index, tool) in tools.into_iter().enumerate() {
+        let wants = if index < used { wants_of(tool, runs, &new)? } else { as_granted(tool, runs)? };
         let same = grants
             .iter_mut()
             .find(|(others, other)| others.iter().all(|other| other.skill() == tool.skill()) && other.is_like(&wants));
@@ -166,6 +173,36 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
         let is_risky = matches!(risk, Some(Risk::High | Risk::Critical));
         wants.approval = wants.approval.or(had.approval.filter(|approval| *approval == Approval::Required || is_risky));
         add_limits(&mut wants.limits, step);
+    }
+    Ok(wants)
+}
+
+/// What the runs' policies granted a tool that none of them called: there is no use of it by which it could be narrowed.
+fn as_granted(tool: &ToolName, runs: &[Recorded]) -> Result<Wants, SuggestError> {
+    let mut wants = Wants::default();
+    for run in runs.iter().filter(|run| run.compensations.iter().any(|(_, declared)| declared == tool)) {
+        let Some(Decision::Allow { grant, .. }) = run.policy.as_ref().map(|policy| decide(policy, tool)) else {
+            continue;
+        };
+        for preopen in &grant.filesystem {
+            add_folder(&mut wants.folders, preopen.clone(), tool)?;
+        }
+        for rule in &grant.network {
+            if !wants.network.contains(rule) {
+                wants.network.push(rule.clone());
+            }
+        }
+        // Of a skill as a whole it is not known which tools are meant.
+        wants.calls.extend(grant.calls.iter().filter_map(|pattern| pattern.to_string().parse().ok()));
+        wants.clocks |= grant.clocks == Clocks::Real;
+        wants.random |= grant.random == Random::Real;
+        wants.env.extend(grant.env.clone());
+        wants.config.extend(grant.config.clone());
+        wants.approval = wants.approval.or(grant.approval);
+        for (name, limit) in grant.limits.entries() {
+            let highest = wants.limits.entry(name).or_default();
+            *highest = limit.max(*highest);
+        }
     }
     Ok(wants)
 }

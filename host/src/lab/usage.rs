@@ -281,8 +281,22 @@ impl Following {
         let DelegateBegin { depth, tool, skill, input, grant, rules } = begin;
         let (step, limits) = (self.usage.step.clone(), self.usage.limits);
         let (attempt, key, compensates) = (1, None, false);
-        let mut callee =
-            Self::new(StepBegin { step, tool, attempt, skill, input, key, compensates, grant, rules, limits }, false);
+        let mut callee = Self::new(
+            StepBegin {
+                step,
+                tool,
+                attempt,
+                skill,
+                input,
+                key,
+                resolved_from: None,
+                compensates,
+                grant,
+                rules,
+                limits,
+            },
+            false,
+        );
         callee.usage.depth = depth;
         callee.usage.used.trace_bytes = bytes;
         callee

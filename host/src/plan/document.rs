@@ -1,6 +1,7 @@
 //! From a document's value to a draft of a plan: every key is checked, every mistake is in the report, and what is around it is read on.
 
 mod flow;
+pub(super) mod keys;
 pub(super) mod plan;
 mod step;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::draft::{Draft, Gaps};
+use crate::form::Shape;
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::types::check::integer;
 use crate::types::one_of;
@@ -57,17 +59,16 @@ impl Reader<'_> {
     }
 
     /// Reports other keys. Gives the absent keys that they may have been meant for: what these say is not known then.
-    fn known_keys<'k>(&mut self, members: Members<'_>, known: &[&'k str]) -> BTreeSet<&'k str> {
-        let absent = || known.iter().copied().filter(|known| !members.map.contains_key(*known));
+    fn known_keys(&mut self, members: Members<'_>, shape: &Shape) -> BTreeSet<&'static str> {
+        let absent = || shape.names().filter(|known| !members.map.contains_key(*known));
         let mut meant = BTreeSet::new();
-        for key in members.map.keys().filter(|key| !known.contains(&key.as_str())) {
+        for key in members.map.keys().filter(|key| !shape.names().any(|known| known == key.as_str())) {
             if self.problems.is_full() {
                 self.problems.skip();
                 break;
             }
             meant.extend(absent().filter(|known| suggestion(key, [*known]).is_some()));
-            let known = known.iter().copied();
-            let hint = suggestion(key, known.clone()).unwrap_or_else(|| one_of("known are", known));
+            let hint = suggestion(key, shape.names()).unwrap_or_else(|| one_of("known are", shape.names()));
             let message = format!("{} has no key `{}`", members.what, shown(key));
             self.push("unknown-key", pointer_to(members.pointer, key), message, hint);
         }
@@ -106,8 +107,10 @@ impl Reader<'_> {
         self.required(members, key).and_then(|value| self.string(members, key, value))
     }
 
-    fn bounded(&mut self, members: Members<'_>, key: &str, min: u64, max: u64) -> Option<u64> {
+    /// An integer in the range that `shape` gives it.
+    fn bounded(&mut self, members: Members<'_>, shape: &Shape, key: &str) -> Option<u64> {
         let value = members.map.get(key)?;
+        let (min, max) = shape.range(key)?;
         let pointer = || pointer_to(members.pointer, key);
         let Some(number) = value.as_number() else {
             self.wrong_type(pointer(), key, "an integer", value);

@@ -19,6 +19,7 @@ pub(crate) struct Draft {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) description: Option<String>,
+    pub(super) tags: Vec<String>,
     /// `None` where they could not be read; empty where there are none.
     pub(super) inputs: Option<Map<String, Value>>,
     pub(super) skills: BTreeMap<SkillName, SkillSource>,
@@ -186,6 +187,7 @@ impl Draft {
             name: self.name.unwrap_or_default(),
             version: self.version,
             description: self.description,
+            tags: self.tags,
             inputs: self.inputs.unwrap_or_default(),
             skills: self.skills,
             seed: self.seed,
@@ -210,6 +212,10 @@ impl Draft {
 
     pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn tags(&self) -> &[String] {
+        &self.tags
     }
 
     pub(crate) const fn inputs(&self) -> Option<&Map<String, Value>> {

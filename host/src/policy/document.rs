@@ -1,6 +1,7 @@
 //! The policy document (`schema = "skillhost.policy/1"`): from TOML text to a [`Policy`], or all mistakes at once.
 
 mod approval;
+pub(super) mod keys;
 mod network;
 mod secrets;
 
@@ -9,8 +10,11 @@ pub(crate) use network::places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
+use crate::policy::audit::{self, AuditSettings};
 use crate::policy::{
     Access, Approval, ApprovalSettings, CallPattern, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen,
     Principal, Random, RuleSet, RunBudget, SCHEMA, WORKSPACE,
@@ -33,6 +37,12 @@ impl Policy {
                 format!("the rules `{name}` are not given: without them the policy would say less than it means");
             Err(Problem::new("missing-rules", "/rules", message))
         })
+    }
+
+    /// The JSON Schema of policies, for the JSON of what their TOML says (`docs/policy-format.md` says what it cannot express).
+    #[must_use]
+    pub fn json_schema() -> Value {
+        keys::schema()
     }
 
     /// Reads a policy document whose `rules` have this text, whatever they are called.
@@ -60,10 +70,9 @@ impl Policy {
     pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let keys = ["schema", "limits", "run", "rules", "roles", "network", "approval", "secrets", "grant"];
-        let root = reader.root(&document, &keys);
+        let root = reader.root(&document, &keys::POLICY.names().collect::<Vec<_>>());
         reader.schema(&root, SCHEMA);
-        let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, &StepLimits::MAX, None));
+        let ceilings = root.get("limits").map(|node| read_limits(&mut reader, &node, None));
         let call_depth = root.get("limits").and_then(|node| read_call_depth(&mut reader, &node));
         let call_depth = call_depth.unwrap_or(limits::CALL_DEPTH_MAX);
         let limits = over_defaults(&ceilings.unwrap_or_default());
@@ -73,6 +82,7 @@ impl Policy {
         let mut used = secrets::References::default();
         let approval =
             root.get("approval").map(|node| approval::read(&mut reader, &node, &mut used)).unwrap_or_default();
+        let audit = root.get("audit").map(|node| audit::read(&mut reader, &node)).unwrap_or_default();
         let grants = root.get("grant").map(|node| read_grants(&mut reader, &node, limits, &mut used));
         let secrets = used.check(&mut reader, declared.unwrap_or_default());
         let named = root.get("rules").and_then(|node| read_rules_name(&mut reader, &node));
@@ -102,7 +112,7 @@ impl Policy {
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
             let digest = Digest::of(text.as_bytes());
-            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, digest })
+            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, audit, digest })
         } else {
             Err(problems)
         }
@@ -119,6 +129,7 @@ impl Policy {
             secrets: BTreeMap::new(),
             network: NetworkSettings::default(),
             approval: ApprovalSettings::default(),
+            audit: AuditSettings::default(),
             rules: None,
             roles: BTreeMap::new(),
             digest: Digest::of(b""),
@@ -197,9 +208,9 @@ fn over_defaults(document: &LimitsDocument) -> StepLimits {
 /// Reads `[run]`.
 fn read_run<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> RunBudget {
     let mut budget = RunBudget::default();
-    let Some(fields) = reader.table(node, &RunBudget::KEYS.map(|(key, _)| key)) else { return budget };
-    for (key, max) in RunBudget::KEYS {
-        let amount = fields.get(key).and_then(|node| reader.integer(&node, max));
+    let Some(fields) = reader.shaped(node, &keys::RUN) else { return budget };
+    for key in keys::RUN.names() {
+        let amount = reader.ranged(&fields, &keys::RUN, key);
         if let Some(slot) = budget.slot(key) {
             *slot = amount;
         }
@@ -208,22 +219,14 @@ fn read_run<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> RunBudget {
 }
 
 /// Reads a `limits` table. `ceiling` is what `[limits]` says, for the table of a grant: a grant cannot raise it.
-fn read_limits<'t>(
-    reader: &mut Reader<'t>,
-    node: &Node<'_, 't>,
-    max: &StepLimits,
-    ceiling: Option<&StepLimits>,
-) -> LimitsDocument {
-    let mut keys = max.entries().map(|(key, _)| key).to_vec();
-    if ceiling.is_none() {
-        keys.push(CALL_DEPTH);
-    }
+fn read_limits<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceiling: Option<&StepLimits>) -> LimitsDocument {
+    let shape = if ceiling.is_none() { &keys::CEILINGS } else { &keys::LIMITS };
     let mut document = LimitsDocument::default();
-    let Some(fields) = reader.table(node, &keys) else { return document };
+    let Some(fields) = reader.shaped(node, shape) else { return document };
     let ceilings = ceiling.map(StepLimits::entries);
-    for (index, (key, max)) in max.entries().into_iter().enumerate() {
+    for (index, key) in keys::LIMITS.names().enumerate() {
         let Some(node) = fields.get(key) else { continue };
-        let value = reader.integer(&node, max);
+        let value = reader.ranged(&fields, shape, key);
         let highest = ceilings.and_then(|entries| entries.get(index).map(|(_, highest)| *highest));
         if let (Some(value), Some(highest)) = (value, highest)
             && value > highest
@@ -300,20 +303,7 @@ fn read_grant<'t>(
     ceilings: StepLimits,
     used: &mut secrets::References,
 ) -> Option<Grant> {
-    let keys = [
-        "skills",
-        "tools",
-        "filesystem",
-        "network",
-        "clocks",
-        "random",
-        "env",
-        "config",
-        "calls",
-        "approval",
-        "limits",
-    ];
-    let fields = reader.table(node, &keys)?;
+    let fields = reader.shaped(node, &keys::GRANT)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
     let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
@@ -328,7 +318,7 @@ fn read_grant<'t>(
     let approval = fields.get("approval");
     let approval =
         approval.and_then(|node| reader.one_of(&node, &[("never", Approval::Never), ("required", Approval::Required)]));
-    let own = fields.get("limits").map(|node| read_limits(reader, &node, &StepLimits::MAX, Some(&ceilings)));
+    let own = fields.get("limits").map(|node| read_limits(reader, &node, Some(&ceilings)));
     Some(Grant {
         skills: skills?,
         tools: tools?,
@@ -351,7 +341,8 @@ const CALL_DEPTH: &str = "call_depth";
 fn read_call_depth<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<u64> {
     let fields = if Reader::is_table(node) { reader.open_table(node)? } else { return None };
     let node = fields.get(CALL_DEPTH)?;
-    reader.integer(&node, limits::CALL_DEPTH_MAX)
+    let (_, max) = keys::CEILINGS.range(CALL_DEPTH)?;
+    reader.integer(&node, max)
 }
 
 /// Reads `calls`: names of tools with their skill, of which the last part may end in a star.
@@ -480,8 +471,8 @@ fn is_same_or_below(one: &str, other: &str) -> bool {
 }
 
 fn read_preopen<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<(Preopen, Place)> {
-    let fields = reader.table(node, &["host", "guest", "access"])?;
-    for key in ["host", "guest", "access"] {
+    let fields = reader.shaped(node, &keys::PREOPEN)?;
+    for key in keys::PREOPEN.names() {
         if fields.get(key).is_none() {
             let hint =
                 (key == "access").then(|| "write `access = \"read-only\"` or `access = \"read-write\"`".to_owned());

@@ -1,15 +1,18 @@
-//! The JSON Schemas of the protocol's documents: of requests, made of the table that they are read by, and of answers.
+//! The JSON Schemas of documents: of requests, made of the table that they are read by, and of answers; those of plans, policies and traces
+//! are made where these are read.
 
 use serde_json::{Value, json};
 
+use crate::form::DIALECT;
+use crate::plan::Plan;
+use crate::policy::Policy;
 use crate::protocol::SCHEMA_VERSION;
 use crate::protocol::code::{Code, Detail};
 use crate::protocol::request;
+use crate::trace;
 
 /// The documents that have a schema.
-pub const NAMES: [&str; 2] = ["request", "response"];
-
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+pub const NAMES: [&str; 5] = ["request", "response", "plan", "policy", "trace-event"];
 
 /// The schema of that name.
 #[must_use]
@@ -17,6 +20,9 @@ pub fn schema(name: &str) -> Option<Value> {
     let (mut schema, title) = match name {
         "request" => (request_schema(), "A request to `host exec`"),
         "response" => (response(), "An answer of `host exec`"),
+        "plan" => return Some(Plan::json_schema()),
+        "policy" => return Some(Policy::json_schema()),
+        "trace-event" => return Some(trace::event_schema()),
         _ => return None,
     };
     if let Some(members) = schema.as_object_mut() {

@@ -8,12 +8,13 @@ use crate::report::human::{Append as _, counted};
 use crate::store::audit::{Audit, AuditEntry, AuditedRun};
 
 /// The columns of CSV and HTML.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "run",
     "seq",
     "at",
     "principal",
     "plan",
+    "tags",
     "action",
     "step",
     "tool",
@@ -46,6 +47,7 @@ pub fn entry(entry: &AuditEntry) -> Value {
         "at": entry.at,
         "principal": entry.principal,
         "plan": entry.plan,
+        "tags": entry.tags,
         "action": entry.action,
         "step": entry.step,
         "tool": entry.tool,
@@ -70,6 +72,7 @@ pub fn run(run: &AuditedRun) -> Value {
         "head": run.head,
         "ended": run.ended,
         "damage": run.damage,
+        "level": run.level.name(),
     })
 }
 
@@ -111,6 +114,7 @@ fn cells(entry: &AuditEntry) -> [String; COLUMNS.len()] {
         text(&entry.at),
         entry.principal.clone(),
         entry.plan.clone(),
+        entry.tags.join(" "),
         entry.action.to_owned(),
         text(&entry.step),
         text(&entry.tool),
@@ -175,7 +179,7 @@ pub fn html(audit: &Audit) -> String {
                     "<td><details><summary>{}</summary><pre>{hash} {}\n{}</pre></details></td>",
                     escaped(&cell),
                     escaped(&entry.hash),
-                    escaped(entry.json.as_deref().unwrap_or("the event is long: it is in the trace alone"))
+                    escaped(entry.json.as_deref().unwrap_or("the event is in the trace alone"))
                 )),
                 _ => out.add(format_args!("<td>{}</td>", escaped(&cell))),
             }
@@ -209,6 +213,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::AuditLevel;
 
     fn audit() -> Audit {
         let entry = AuditEntry {
@@ -228,10 +233,17 @@ mod tests {
             changed: None,
             undone_by: None,
             hash: "ab".to_owned(),
+            tags: vec!["soc2".to_owned(), "pci".to_owned()],
             json: Some("{\"kind\":\"step-end\"}".to_owned()),
         };
-        let run =
-            AuditedRun { run: "r".into(), events: 4, head: "ab".into(), ended: false, damage: Some("<b>".into()) };
+        let run = AuditedRun {
+            run: "r".into(),
+            events: 4,
+            head: "ab".into(),
+            ended: false,
+            damage: Some("<b>".into()),
+            level: AuditLevel::Full,
+        };
         Audit { entries: vec![entry], runs: vec![run], more: true, without_index: None }
     }
 

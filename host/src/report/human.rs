@@ -77,6 +77,9 @@ pub fn report(report: &Report, look: &Look) -> String {
     let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
     let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
     out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report))));
+    if !report.tags.is_empty() {
+        out.add(format_args!("tags: {}\n", report.tags.join(", ")));
+    }
     if report.log_only {
         out += &log_only(&report.would_deny, look);
     }
@@ -410,6 +413,7 @@ mod tests {
             folder: "state/runs/r1".into(),
             plan: "p".to_owned(),
             snapshot: None,
+            tags: Vec::new(),
             outcome,
             output: if outcome == RunOutcome::Completed { json!({"total": 3}) } else { Value::Null },
             steps,

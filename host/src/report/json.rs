@@ -18,6 +18,9 @@ pub fn report(report: &Report) -> Value {
     if let Some(snapshot) = report.snapshot {
         out.insert("snapshot_id".to_owned(), json!(snapshot));
     }
+    if !report.tags.is_empty() {
+        out.insert("tags".to_owned(), json!(report.tags));
+    }
     out.insert("outcome".to_owned(), json!(report.outcome.name()));
     out.insert("output".to_owned(), report.output.clone());
     out.insert("steps".to_owned(), report.steps.iter().map(|one| step(one, report)).collect());
@@ -219,6 +222,7 @@ mod tests {
             folder: "runs/r".into(),
             plan: "p".to_owned(),
             snapshot: None,
+            tags: vec!["soc2".to_owned()],
             outcome: RunOutcome::Failed,
             output: Value::Null,
             steps,

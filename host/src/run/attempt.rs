@@ -102,6 +102,7 @@ impl Steps<'_> {
             attempt: number,
             skill: call.skill.digest,
             input: input.clone(),
+            resolved_from: call.alias.cloned(),
             key: (!compensates).then(|| self.key(step, call, input, grant)),
             compensates,
             grant: grant_index as u64,

@@ -83,6 +83,8 @@ pub(crate) struct Prepared {
     pub(crate) log_only: bool,
     /// The bundle that the skills are from.
     pub(crate) snapshot: Option<SnapshotId>,
+    /// Labels of the run: those of the policy, then those of the plan.
+    pub(crate) tags: Vec<String>,
     /// The plan's name and digest where it could be read.
     read: Option<Read>,
 }
@@ -152,7 +154,8 @@ pub(crate) fn prepare_with(
     load: impl FnOnce(&Outline<'_>) -> Loaded,
 ) -> Result<Prepared, Error> {
     let Given { inputs, policy, principal, has_approver, log_only, replaced, snapshot } = *given;
-    let prepared = |engine, loaded, read, stage| Prepared {
+    let mut tags = policy.audit.tags.clone();
+    let prepared = |engine, loaded, (read, tags), stage| Prepared {
         engine,
         loaded,
         stage,
@@ -161,18 +164,21 @@ pub(crate) fn prepare_with(
         principal: principal.clone(),
         log_only,
         snapshot,
+        tags,
         read,
     };
     let refused = |engine, loaded, read, problems| prepared(engine, loaded, read, Stage::Refused { problems });
     let mut draft = match document.draft() {
         Ok(draft) => draft,
-        Err(problems) => return Ok(refused(engine, Loaded::default(), None, problems)),
+        Err(problems) => return Ok(refused(engine, Loaded::default(), (None, tags), problems)),
     };
     // With inputs that the plan does not declare, so that a replay refuses them as well.
     let mut all_inputs = draft.inputs().cloned().unwrap_or_default();
     all_inputs.extend(inputs.clone());
     draft.override_inputs(inputs.clone());
     draft.unpin(replaced);
+    let more: Vec<String> = draft.tags().iter().filter(|tag| !tags.contains(tag)).cloned().collect();
+    tags.extend(more);
     let read = Read {
         name: draft.name().to_owned(),
         digest: draft.digest(),
@@ -183,7 +189,7 @@ pub(crate) fn prepare_with(
     let loaded = load(&draft.outline());
     let plan = match validated(draft, &loaded) {
         Ok(plan) => plan,
-        Err(problems) => return Ok(refused(engine, loaded, Some(read), problems)),
+        Err(problems) => return Ok(refused(engine, loaded, (Some(read), tags), problems)),
     };
     let authorized = {
         let asked = Asked::of(&plan);
@@ -201,7 +207,7 @@ pub(crate) fn prepare_with(
         Ok((authorized, would_deny)) => Stage::Ready { checked: Checked { plan, catalog }, authorized, would_deny },
         Err(denials) => Stage::Denied { checked: Checked { plan, catalog }, denials },
     };
-    Ok(prepared(engine, loaded, Some(read), stage))
+    Ok(prepared(engine, loaded, (Some(read), tags), stage))
 }
 
 /// The valid plan, or what is wrong with the document, with its skills and with its meaning in one report.
@@ -246,6 +252,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
         seed: read.map_or(0, |read| read.seed),
         snapshot: prepared.snapshot,
         start_time: read.map_or(0, |read| read.start_time),
+        tags: prepared.tags.clone(),
         host: env!("CARGO_PKG_VERSION").to_owned(),
         engine: engine::identity(),
     }

@@ -30,7 +30,7 @@ impl<'p> Asked<'p> {
 
     /// The steps that call a tool, in the order in which they run.
     pub(super) fn steps(&self) -> impl Iterator<Item = StepRequest<'_>> {
-        self.calls().map(|(step, Call { tool, skill })| StepRequest {
+        self.calls().map(|(step, Call { tool, skill, .. })| StepRequest {
             step: step.id,
             tool: &tool.name,
             limits: step.limits,
@@ -54,7 +54,7 @@ impl<'p> Asked<'p> {
     pub(super) fn compensations(&self) -> Vec<CallRequest<'_>> {
         let calls = self.plan.compensations().zip(&self.last);
         calls
-            .map(|(Call { tool, skill }, input)| CallRequest { tool: &tool.name, skill, input: input.as_ref() })
+            .map(|(Call { tool, skill, .. }, input)| CallRequest { tool: &tool.name, skill, input: input.as_ref() })
             .collect()
     }
 
@@ -87,7 +87,7 @@ impl<'p> Asked<'p> {
         Demands {
             attempts: step.retry.map(|retry| retry.attempts),
             must_leave_nothing: is_rolled_back && compensation.is_none() && !step.irreversible,
-            compensation: compensation.map(|Call { tool, skill }| CallRequest { tool: &tool.name, skill, input }),
+            compensation: compensation.map(|Call { tool, skill, .. }| CallRequest { tool: &tool.name, skill, input }),
         }
     }
 }

@@ -238,7 +238,7 @@ impl Earlier {
     /// Why a step's key is another one.
     fn what_changed(
         &self,
-        Call { tool, skill }: Call<'_>,
+        Call { tool, skill, .. }: Call<'_>,
         input: &Value,
         found: &EarlierStep,
     ) -> Result<String, TraceError> {

@@ -139,6 +139,7 @@ impl Done {
             folder: PathBuf::new(),
             plan: prepared.plan_name().to_owned(),
             snapshot: prepared.snapshot,
+            tags: prepared.tags.clone(),
             outcome: self.outcome,
             output: self.output,
             steps: self.steps,

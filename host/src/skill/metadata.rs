@@ -1,11 +1,12 @@
 //! `skill.toml`: what a skill's author says of it. Annotations inform people and planners; no permission follows from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::needs::{self, Needs};
 use super::{Import, Tool};
-use crate::id::SkillName;
-use crate::problem::{Problem, Problems, pointer_to, suggestion};
+use crate::id::{SkillName, is_name};
+use crate::limits;
+use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
 use crate::toml_text::{self, Node, Reader};
 
 /// The schema name of the manifests that this version reads.
@@ -64,6 +65,7 @@ impl Metadata {
                 known => format!("its tools are {}", known.join(", ")),
             })
         };
+        let mut known_aliases = BTreeSet::new();
         for (name, annotations) in &self.tools {
             let pointer = pointer_to("/tools", name);
             if !tools.contains_key(name) {
@@ -76,6 +78,18 @@ impl Metadata {
                 let message = format!("the compensation `{compensation}` is no tool of the component");
                 let problem = Problem::new("unknown-tool", pointer_to(&pointer, "compensation"), message);
                 problems.push(problem.with_hint(hint(compensation)));
+            }
+            for (index, alias) in annotations.aliases.iter().enumerate() {
+                let pointer = pointer_to(&pointer_to(&pointer, "aliases"), &index.to_string());
+                let taken = if tools.contains_key(alias) {
+                    format!("the alias `{alias}` is a tool of the component")
+                } else if !known_aliases.insert(alias.as_str()) {
+                    format!("the alias `{alias}` is there twice")
+                } else {
+                    continue;
+                };
+                let hint = "a name means one tool: take it out, or write another";
+                problems.push(Problem::new("duplicate-alias", pointer, taken).with_hint(hint));
             }
             let needs = annotations.needs.iter();
             let unimported = needs.flat_map(|needs| needs.unimported(imports, &pointer_to(&pointer, "needs")));
@@ -108,7 +122,8 @@ fn read_tools<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Stri
 }
 
 fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Option<Annotations> {
-    let keys = ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output", "needs"];
+    let keys =
+        ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output", "needs", "aliases"];
     let fields = reader.table(node, &keys)?;
     let mut flag = |key| fields.get(key).and_then(|node| reader.boolean(&node)).unwrap_or_default();
     let (read_only, idempotent, destructive) = (flag("read_only"), flag("idempotent"), flag("destructive"));
@@ -121,6 +136,7 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
         compensation: fields.get("compensation").and_then(|node| reader.string(&node).map(str::to_owned)),
         output: fields.get("output").and_then(|node| reader.one_of(&node, &OUTPUTS)),
         needs: fields.get("needs").and_then(|node| needs::read(reader, &node)),
+        aliases: fields.get("aliases").map(|node| read_aliases(reader, &node)).unwrap_or_default(),
     };
     if read_only && destructive {
         let message = format!("the tool `{name}` cannot be both read-only and destructive");
@@ -132,6 +148,27 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
         reader.report(&fields.place, "contradiction", message, None);
     }
     Some(annotations)
+}
+
+fn read_aliases<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<String> {
+    let Some(items) = reader.array(node, "names of a tool") else { return Vec::new() };
+    if items.len() > limits::ALIASES_MAX {
+        let message = format!("there are {} aliases; at most {} are read", items.len(), limits::ALIASES_MAX);
+        reader.report(&node.place, "too-many-aliases", message, None);
+        return Vec::new();
+    }
+    let mut aliases = Vec::new();
+    for item in &items {
+        let Some(text) = reader.string(item) else { continue };
+        if text.split('.').count() <= 2 && text.split('.').all(is_name) {
+            aliases.push(text.to_owned());
+        } else {
+            let message = format!("`{}` cannot be the name of a tool", shown(text));
+            let hint = "write `function` or `interface.function`, without the skill".to_owned();
+            reader.report(&item.place, "bad-name", message, Some(hint));
+        }
+    }
+    aliases
 }
 
 const RISKS: [(&str, Risk); 4] =
@@ -159,6 +196,8 @@ pub struct Annotations {
     pub output: Option<OutputKind>,
     /// `needs`, beside those of the skill.
     pub needs: Option<Needs>,
+    /// `aliases`: other names under which plans may call it.
+    pub aliases: Vec<String>,
 }
 
 /// How much harm a tool can do.
@@ -285,5 +324,40 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].to_string(), "/tools/raed: the component exports no tool `raed`");
         assert_eq!(found[1].hint.as_deref(), Some("the component exports no tools"));
+    }
+
+    #[test]
+    fn a_name_means_one_tool() {
+        let problems = |text: &str| Metadata::parse(&format!("{HEAD}{text}")).unwrap_err()[0].code.clone();
+        let metadata = Metadata::parse(&format!("{HEAD}[tools.read]\naliases = [\"load\", \"api.get\"]\n")).unwrap();
+        assert_eq!(metadata.tools["read"].aliases, ["load", "api.get"]);
+        assert_eq!(problems("[tools.read]\naliases = \"load\"\n"), "wrong-type");
+        assert_eq!(problems("[tools.read]\naliases = [\"csv.api.get\"]\n"), "bad-name");
+        let many: Vec<String> = (0..=limits::ALIASES_MAX).map(|n| format!("\"a{n}\"")).collect();
+        assert_eq!(problems(&format!("[tools.read]\naliases = [{}]\n", many.join(", "))), "too-many-aliases");
+        let tool = |name: &str| Tool {
+            name: format!("csv.{name}").parse().unwrap(),
+            export: crate::skill::Export::Function { interface: None, function: name.to_owned() },
+            params: Vec::new(),
+            result: crate::skill::ToolResult { ok: None, err: None, fallible: false },
+            annotations: Annotations::default(),
+        };
+        let tools: BTreeMap<String, Tool> =
+            ["read", "write"].map(|name| (name.to_owned(), tool(name))).into_iter().collect();
+        let check = |text: &str| {
+            let problems = Metadata::parse(&format!("{HEAD}{text}")).unwrap().check(&tools, &[]);
+            problems.iter().map(|problem| format!("{} {}", problem.pointer, problem.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            check("[tools.read]\naliases = [\"load\"]\n[tools.write]\naliases = [\"save\"]\n"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            check("[tools.read]\naliases = [\"write\", \"load\"]\n[tools.write]\naliases = [\"load\"]\n"),
+            [
+                "/tools/read/aliases/0 the alias `write` is a tool of the component",
+                "/tools/write/aliases/0 the alias `load` is there twice",
+            ]
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! Who did what, over many runs: every event of their traces but host calls. Read from the traces, whose chains are verified on the way, so
 //! that it cannot say anything else; the index adds what no trace has (times, undo) where there is one.
 
+mod payload;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::index::{Durability, EventRow, Index, IndexError, StepRow};
 use super::{RUNS, RunDir, RunStore, StoreError};
+use crate::policy::{AuditLevel, AuditSettings};
 use crate::trace::TraceError;
 use crate::trace::event::{Event, Kind};
 use crate::trace::reader::Reader;
@@ -16,8 +19,12 @@ pub struct AuditFilter {
     pub run: Option<String>,
     /// Only those of runs in this name.
     pub principal: Option<String>,
+    /// Only those of runs with this label.
+    pub tag: Option<String>,
     /// At the most so many: the newest.
     pub limit: usize,
+    /// How much of payloads is shown, and never more than the policy of a run lets be shown.
+    pub level: AuditLevel,
 }
 
 /// One thing that happened.
@@ -55,6 +62,8 @@ pub struct AuditEntry {
     pub undone_by: Option<String>,
     /// The event's hash, by which it can be found in the trace.
     pub hash: String,
+    /// The run's labels.
+    pub tags: Vec<String>,
     /// The event as JSON; `None` where it is long, see [`crate::limits::INDEX_EVENT_BYTES_MAX`].
     pub json: Option<String>,
 }
@@ -72,6 +81,8 @@ pub struct AuditedRun {
     pub ended: bool,
     /// What is wrong with the trace behind its last good event.
     pub damage: Option<String>,
+    /// How much of payloads is shown.
+    pub level: AuditLevel,
 }
 
 /// What an export has.
@@ -136,7 +147,9 @@ pub fn audit(store: &RunStore, filter: &AuditFilter) -> Result<Audit, StoreError
 
 /// The last entries of one run; `None` where it is not wanted.
 fn entries(folder: &RunDir, filter: &AuditFilter, max: usize) -> Option<Found> {
-    let run = AuditedRun { run: folder.id().to_owned(), events: 0, head: String::new(), ended: false, damage: None };
+    let level = ceiling(folder).min(filter.level);
+    let run =
+        AuditedRun { run: folder.id().to_owned(), events: 0, head: String::new(), ended: false, damage: None, level };
     let mut found = Found { entries: VecDeque::new(), run, more: false };
     let opened = Reader::open(&folder.trace()).map(|mut reader| {
         let read = read(&mut reader, filter, max, &mut found);
@@ -151,12 +164,18 @@ fn entries(folder: &RunDir, filter: &AuditFilter, max: usize) -> Option<Found> {
         Err(error) => found.run.damage = Some(error.to_string()),
     }
     // Of a trace whose header cannot be read nobody knows whose it is.
-    if filter.principal.is_some() && found.entries.is_empty() { None } else { Some(found) }
+    if (filter.principal.is_some() || filter.tag.is_some()) && found.entries.is_empty() { None } else { Some(found) }
+}
+
+/// The most that the policy of a run lets be shown; nothing where nobody can read what it says.
+fn ceiling(folder: &RunDir) -> AuditLevel {
+    let settings = folder.policy_text().ok().and_then(|text| AuditSettings::of_text(&text));
+    settings.map_or(AuditLevel::None, |settings| settings.level)
 }
 
 /// Gives false where the run is in another name than the one that is wanted.
 fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found) -> Result<bool, TraceError> {
-    let (mut plan, mut principal) = (String::new(), String::new());
+    let (mut plan, mut principal, mut tags) = (String::new(), String::new(), Vec::new());
     let mut tool = None;
     while let Some(line) = reader.next_line()? {
         if line.kind().is_inside_of_step() {
@@ -167,7 +186,9 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
         match &event {
             Event::Header(header) => {
                 (plan, principal) = (header.plan_name.clone(), header.principal.to_string());
-                if filter.principal.as_ref().is_some_and(|wanted| *wanted != principal) {
+                tags.clone_from(&header.tags);
+                let other = filter.principal.as_ref().is_some_and(|wanted| *wanted != principal);
+                if other || filter.tag.as_ref().is_some_and(|wanted| !tags.contains(wanted)) {
                     return Ok(false);
                 }
             }
@@ -179,7 +200,7 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
         let Some(row) = EventRow::of(seq, hash, &event)? else { continue };
         let (kind, named) = (row.kind(), row.tool().map(str::to_owned));
         let own = if kind == Kind::StepEnd.name() { tool.clone() } else { None };
-        found.entries.push_back(AuditEntry {
+        let mut entry = AuditEntry {
             run: found.run.run.clone(),
             seq,
             at: None,
@@ -196,8 +217,11 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
             changed: None,
             undone_by: None,
             hash: hash.to_string(),
+            tags: tags.clone(),
             json: row.json().map(str::to_owned),
-        });
+        };
+        payload::lower(&mut entry, found.run.level);
+        found.entries.push_back(entry);
         if found.entries.len() > max {
             found.entries.pop_front();
             found.more = true;
@@ -239,6 +263,7 @@ mod tests {
         let run = store.create_run().unwrap();
         let events = samples::every_outcome();
         fs::write(run.trace(), samples::recorded(&events)).unwrap();
+        run.keep_policy("", None).unwrap();
         let plain = audit(&store, &all()).unwrap();
         let shown = events.iter().filter(|event| event.kind() != Kind::Call).map(|event| event.kind().name());
         assert!(plain.entries.iter().map(|entry| entry.action).eq(shown));
@@ -271,6 +296,7 @@ mod tests {
         let [first, second] = [samples::every_outcome(), samples::asked()].map(|events| {
             let run = store.create_run().unwrap();
             fs::write(run.trace(), samples::recorded(&events)).unwrap();
+            run.keep_policy("", None).unwrap();
             run
         });
         let of = |filter: &AuditFilter| audit(&store, filter).unwrap();
@@ -297,5 +323,51 @@ mod tests {
         assert_eq!(damaged.entries.len(), 6);
         fs::write(state.path().join("host.db"), "x".repeat(5_000)).unwrap();
         assert!(of(&all()).without_index.unwrap().contains("damaged"));
+    }
+
+    #[test]
+    fn a_level_takes_payloads_away_and_the_policy_of_the_run_is_its_ceiling() {
+        let state = tempfile::tempdir().unwrap();
+        let store = RunStore::at(state.path());
+        let run = store.create_run().unwrap();
+        let mut events = samples::every_outcome();
+        events.splice(1..1, samples::flow().into_iter().filter(|event| matches!(event, Event::Flow(_))));
+        fs::write(run.trace(), samples::recorded(&events)).unwrap();
+        let with = |policy: &str, level| {
+            fs::write(run.path().join("policy.toml"), policy).unwrap();
+            let audit = audit(&store, &AuditFilter { level, ..all() }).unwrap();
+            (audit.runs[0].level, audit.entries)
+        };
+        let detailed = "schema = \"skillhost.policy/1\"\n[audit]\nlevel = \"detailed\"\n";
+        let (level, full) = with("", AuditLevel::Full);
+        assert_eq!(level, AuditLevel::Full);
+        let (level, summary) = with(detailed, AuditLevel::Full);
+        assert_eq!(level, AuditLevel::Summary);
+        assert_eq!(with("", AuditLevel::Summary).1, summary, "asked for or decreed is the same");
+        let (level, none) = with(detailed, AuditLevel::None);
+        assert_eq!(level, AuditLevel::None);
+        assert_eq!(with("[audit", AuditLevel::Full).0, AuditLevel::None, "what cannot be read allows nothing");
+        fs::remove_file(run.path().join("policy.toml")).unwrap();
+        let unknown = audit(&store, &all()).unwrap();
+        assert_eq!((unknown.runs[0].level, &unknown.entries), (AuditLevel::None, &none));
+
+        assert!(none.iter().all(|entry| entry.json.is_none()));
+        // Words that only payloads of the samples have.
+        for secret in ["a.csv", "no such column", "unreachable", "may it?", "it lacks", "1 is not 2", "rows"] {
+            let holds = |entries: &[AuditEntry]| format!("{entries:?}").contains(secret);
+            assert!(holds(&full), "{secret}");
+            assert!(!holds(&summary) && !holds(&none), "{secret}");
+        }
+        let inputs = summary[0].json.as_deref().unwrap();
+        assert!(
+            inputs.contains("\"inputs\":{\"bytes\":") && inputs.contains("\"kind\":\"object\",\"sha256\":\""),
+            "{inputs}"
+        );
+        // Who did what and how it ended is the same at every level, and so is the chain.
+        let bare = |entries: Vec<AuditEntry>| {
+            entries.into_iter().map(|entry| AuditEntry { json: None, reason: None, ..entry }).collect::<Vec<_>>()
+        };
+        assert_eq!(bare(full.clone()), bare(summary));
+        assert_eq!(bare(full), bare(none));
     }
 }

@@ -13,22 +13,26 @@ use super::index::{Durability, Index, RunFilter, RunRow, RunStatus};
 use super::lock::{LockError, RunLock};
 use super::{COMPONENTS, JOURNALS, RUNS, RunDir, RunStore, StoreError, create_folder, failed};
 use crate::id::Digest;
+use crate::policy::AuditSettings;
 use crate::trace::TRACE_FILE;
 use crate::trace::event::Event;
 use crate::trace::reader::last_event;
 
 /// Where folders are on their way to be deleted, below the state folder.
-const TRASH: &str = "trash";
+pub(super) const TRASH: &str = "trash";
 /// The folder of compiled components, below the state folder.
-const CACHE: &str = "cache";
+pub(super) const CACHE: &str = "cache";
 /// After this long, what a start or a write has left behind unfinished will not be finished.
 const ABANDONED: Duration = Duration::from_hours(24);
 
 /// What is not wanted any more.
 #[derive(Debug, Clone, Default)]
 pub struct GcOptions {
-    /// Runs whose last event is at least so long ago; `None` for any.
+    /// Runs whose last event is at least so long ago; `None` for any. Where the policy of a run says for how many days it is kept, never one that
+    /// is younger than that.
     pub older_than: Option<Duration>,
+    /// The same for runs whose policy says nothing of it, where [`Self::older_than`] does not say more.
+    pub default_age: Option<Duration>,
     /// The newest ended runs that are kept whatever their age.
     pub keep: usize,
     /// Deletes nothing and says what would be.
@@ -88,8 +92,12 @@ pub fn collect(store: &RunStore, options: &GcOptions, now: Duration) -> Result<C
         let path = store.state().join(RUNS).join(id);
         let fate = fate(&path, rows.get(id), now);
         ended += usize::from(matches!(fate, Fate::Ended));
-        let old = options.older_than.is_none_or(|age| changed(&path).is_some_and(|at| now.saturating_sub(at) >= age));
+        let retention = retention(&path);
+        let (old, kept) = is_old(changed(&path).map(|at| now.saturating_sub(at)), retention, options);
         match fate {
+            Fate::Ended if kept && ended > options.keep => {
+                done.spared.push((id.clone(), "its policy keeps it longer"));
+            }
             Fate::Ended if old && ended > options.keep && needed.contains(id) => {
                 done.spared.push((id.clone(), "a run that stays continues it or has results of it"));
             }
@@ -113,6 +121,30 @@ pub fn collect(store: &RunStore, options: &GcOptions, now: Duration) -> Result<C
     unnamed(&store.state().join(COMPONENTS), &named, options.dry_run, now, &mut done)?;
     unnamed(&store.state().join(CACHE), &named, options.dry_run, now, &mut done)?;
     Ok(done)
+}
+
+/// For how long the policy of a run keeps it.
+fn retention(path: &Path) -> Option<Duration> {
+    let text = RunDir::open(path).ok()?.policy_text().ok()?;
+    let days = AuditSettings::of_text(&text)?.retention_days?;
+    Some(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))
+}
+
+/// Whether a run of that age is old enough to be deleted, and whether it would be if its policy did not keep it.
+fn is_old(age: Option<Duration>, retention: Option<Duration>, options: &GcOptions) -> (bool, bool) {
+    let beyond = |least: Option<Duration>| least.is_none_or(|least| age.is_some_and(|age| age >= least));
+    let asked = beyond(options.older_than);
+    match retention {
+        Some(_) => (asked && beyond(retention), asked && options.asks_for_age() && !beyond(retention)),
+        None => (asked && beyond(options.default_age), false),
+    }
+}
+
+impl GcOptions {
+    /// Whether somebody has said which runs are not wanted any more.
+    const fn asks_for_age(&self) -> bool {
+        self.older_than.is_some() || self.default_age.is_none()
+    }
 }
 
 /// What the index and the trace say of a run together. The index may be behind the trace, and it knows what no trace says.
@@ -273,7 +305,7 @@ fn size(path: &Path) -> Result<u64, StoreError> {
 }
 
 /// What is in a folder, sorted; nothing where there is none. A folder that is a link to another belongs to somebody else.
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, Metadata)>, StoreError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<(PathBuf, Metadata)>, StoreError> {
     if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
     }

@@ -4,6 +4,7 @@
 //! One commit is one transaction: everything that one step means becomes visible and durable together, or not at all. Several processes
 //! may use one file. Never read to decide what a replay does, and never asked by the trace.
 
+mod access;
 mod approval;
 mod commit;
 mod db;
@@ -11,6 +12,7 @@ mod error;
 mod query;
 mod rebuild;
 mod row;
+mod salvage;
 mod status;
 mod undo;
 mod writer;
@@ -28,6 +30,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::create_folder;
 use crate::limits;
 
+pub use access::{Access, AccessAction, NewAccess};
 pub use approval::{Answer, Approval, ApprovalRequest, Delivery};
 pub use commit::{Committed, NewRun};
 pub use error::IndexError;
@@ -47,7 +50,8 @@ const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
 /// `PRAGMA application_id` of our files: `SKHX`.
 const APPLICATION_ID: i64 = 0x534b_4858;
 /// Each takes the file from one version (`PRAGMA user_version`) to the next; the first from nothing to 1.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 /// Statements that are kept compiled: more than there are.
 const STATEMENTS_KEPT: usize = 64;
 

@@ -2,7 +2,7 @@
 
 use super::index::{Index, RunFilter, RunRow, RunStatus};
 use super::lock::RunLock;
-use super::{RUNS, RunStore, StoreError, summary};
+use super::{RUNS, RunStore, RunSummary, StoreError, summary};
 use crate::id::SnapshotId;
 use crate::trace::TRACE_FILE;
 use crate::trace::event::Event;
@@ -23,10 +23,12 @@ pub struct Overview {
     pub steps: u64,
     /// Why its trace cannot be read to the end, where that is so.
     pub damage: Option<String>,
+    /// Its labels.
+    pub tags: Vec<String>,
 }
 
 impl RunStore {
-    /// The newest runs of that status, at the most `max`, the newest first.
+    /// The newest runs of that status and with that label, at the most `max`, the newest first.
     ///
     /// What the index says of a run that has ended or waits is believed. Of any other the trace knows more.
     ///
@@ -37,6 +39,7 @@ impl RunStore {
         &self,
         index: Option<&Index>,
         status: Option<RunStatus>,
+        tag: Option<&str>,
         max: usize,
     ) -> Result<Vec<Overview>, StoreError> {
         let rows = match index {
@@ -45,7 +48,11 @@ impl RunStore {
         };
         let row = |id: &String| rows.binary_search_by(|row| id.cmp(&row.id)).ok().and_then(|at| rows.get(at));
         let all = self.ids()?.into_iter().map(|id| self.overview_of(row(&id), id));
-        Ok(all.filter(|run| status.is_none_or(|status| run.status == status)).take(max).collect())
+        let wanted = |run: &Overview| {
+            status.is_none_or(|status| run.status == status)
+                && tag.is_none_or(|tag| run.tags.iter().any(|known| known == tag))
+        };
+        Ok(all.filter(wanted).take(max).collect())
     }
 
     /// The bundle that a run took its skills from; `None` where there was none, or its trace cannot be read.
@@ -64,11 +71,13 @@ impl RunStore {
         let settled = |row: &&RunRow| !matches!(row.status, RunStatus::Pending | RunStatus::Running);
         if let Some(row) = row.filter(settled) {
             let (plan, damage) = (row.plan_name.clone(), row.damage.clone());
-            return Overview { id, plan, status: row.status, held, steps: row.steps, damage };
+            let tags = row.tags.clone();
+            return Overview { id, plan, status: row.status, held, steps: row.steps, damage, tags };
         }
         let seen = summary(&path, id);
         let status = seen.outcome.map_or(RunStatus::Running, RunStatus::from);
-        Overview { id: seen.id, plan: seen.plan, status, held, steps: seen.steps, damage: seen.damage }
+        let RunSummary { id, plan, steps, damage, tags, .. } = seen;
+        Overview { id, plan, status, held, steps, damage, tags }
     }
 }
 
@@ -92,21 +101,23 @@ mod tests {
             run.id().to_owned()
         });
         let lock = RunLock::acquire(&state.path().join(RUNS).join(&ids[1])).unwrap();
-        let plain = store.overview(None, None, 9).unwrap();
+        let plain = store.overview(None, None, None, 9).unwrap();
         let mut index = Index::open(state.path(), Durability::Buffered).unwrap();
-        assert_eq!(store.overview(Some(&index), None, 9).unwrap(), plain);
+        assert_eq!(store.overview(Some(&index), None, None, 9).unwrap(), plain);
         index.catch_up(&store).unwrap();
-        assert_eq!(store.overview(Some(&index), None, 9).unwrap(), plain);
+        assert_eq!(store.overview(Some(&index), None, None, 9).unwrap(), plain);
         assert_eq!(
             plain.iter().map(|run| (run.status, run.held)).collect::<Vec<_>>(),
             [(RunStatus::Denied, false), (RunStatus::Running, true), (RunStatus::Denied, false)]
         );
-        let of = |status, max| store.overview(Some(&index), Some(status), max).unwrap().into_iter().map(|run| run.id);
+        let of =
+            |status, max| store.overview(Some(&index), Some(status), None, max).unwrap().into_iter().map(|run| run.id);
         assert_eq!(of(RunStatus::Denied, 1).collect::<Vec<_>>(), [ids[2].clone()]);
         assert_eq!(of(RunStatus::Running, 9).collect::<Vec<_>>(), [ids[1].clone()]);
         drop(lock);
         index.set_status(&ids[1], RunStatus::Paused, "").unwrap();
-        let of = |status, max| store.overview(Some(&index), Some(status), max).unwrap().into_iter().map(|run| run.id);
+        let of =
+            |status, max| store.overview(Some(&index), Some(status), None, max).unwrap().into_iter().map(|run| run.id);
         assert_eq!(of(RunStatus::Paused, 9).collect::<Vec<_>>(), [ids[1].clone()]);
     }
 }

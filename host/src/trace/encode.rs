@@ -202,6 +202,7 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
         digest(out, "snapshot", *snapshot.digest());
     }
     number(out, "start_time", header.start_time);
+    texts(out, "tags", &header.tags);
     out.push(b'}');
     line
 }
@@ -221,6 +222,10 @@ fn step_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &StepBegin) -
     let limits = begun.limits.entries().into_iter().map(|(name, limit)| (name.to_owned(), Value::from(limit)));
     write_value(out, &Value::Object(limits.collect()));
     previous(out, prev);
+    if let Some(alias) = &begun.resolved_from {
+        member(out, "resolved_from");
+        quoted(out, alias);
+    }
     if begun.compensates {
         text(out, "role", COMPENSATION);
     }

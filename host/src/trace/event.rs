@@ -202,6 +202,8 @@ pub struct Header {
     pub snapshot: Option<SnapshotId>,
     /// Where virtual clocks start, in seconds since 1970.
     pub start_time: u64,
+    /// Labels of the run: those of its policy, then those of its plan.
+    pub tags: Vec<String>,
     /// This program's version.
     pub host: String,
     /// The engine: its version and the digest of its configuration. Fuel is comparable only where it is equal.
@@ -270,6 +272,8 @@ pub struct StepBegin {
     pub input: Value,
     /// What identifies the call: component, tool, input, grant, and what seeded bytes come from. `None` in older traces.
     pub key: Option<Digest>,
+    /// The name by which the plan calls the tool, where that is an alias.
+    pub resolved_from: Option<ToolName>,
     /// Whether it takes back what the step did, after the run failed.
     pub compensates: bool,
     /// The index of the grant that applies.

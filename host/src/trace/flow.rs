@@ -183,9 +183,11 @@ impl Flow {
     }
 
     /// Reads what [`Self::what`] wrote.
-    pub(super) fn read(kind: Kind, what: Value) -> Result<Self, String> {
-        let tagged = Value::Object([(kind.name().to_owned(), what)].into_iter().collect());
-        serde_json::from_value(tagged).map_err(|error| error.to_string())
+    pub(super) fn read(kind: Kind, what: &Value) -> Result<Self, String> {
+        let tagged = Value::Object([(kind.name().to_owned(), what.clone())].into_iter().collect());
+        let read: Self = serde_json::from_value(tagged).map_err(|error| error.to_string())?;
+        // Lists in the place of objects, and members that say nothing, are read as well; there is one spelling.
+        if read.what() == *what { Ok(read) } else { Err("it is not written as this event is".to_owned()) }
     }
 
     /// The event about a step.

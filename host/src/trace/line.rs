@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST};
+use super::encode::{COMPENSATION, HASH_MEMBER_BYTES, NO_DIGEST, outcome_value};
 use super::event::{
     ApprovalEvent, Begun, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Flow, FlowEvent, Header, Kind,
     StepBegin, StepEnd,
@@ -49,6 +49,7 @@ pub(super) enum Member {
     Principal,
     Problems,
     Reason,
+    ResolvedFrom,
     Result,
     Role,
     Rules,
@@ -62,6 +63,7 @@ pub(super) enum Member {
     StartTime,
     Step,
     Steps,
+    Tags,
     Tool,
     What,
     Who,
@@ -69,7 +71,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const COUNT: usize = 42;
+    const COUNT: usize = 44;
     const NAMES: [&'static str; Self::COUNT] = [
         "attempt",
         "calls",
@@ -96,6 +98,7 @@ impl Member {
         "principal",
         "problems",
         "reason",
+        "resolved_from",
         "result",
         "role",
         "rules",
@@ -109,19 +112,20 @@ impl Member {
         "start_time",
         "step",
         "steps",
+        "tags",
         "tool",
         "what",
         "who",
         "why",
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Self::NAMES.get(self as usize).copied().unwrap_or_default()
     }
 }
 
 /// The members that an event of `kind` has, and those that it may lack.
-const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
+pub(super) const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
     use Member as M;
     match kind {
         Kind::Header => (
@@ -140,7 +144,7 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
                 M::Skills,
                 M::StartTime,
             ],
-            &[M::LogOnly, M::PlanName, M::Principal, M::Rules, M::Snapshot],
+            &[M::LogOnly, M::PlanName, M::Principal, M::Rules, M::Snapshot, M::Tags],
         ),
         Kind::Refused => (&[M::Hash, M::Kind, M::Prev, M::Problems, M::Seq], &[]),
         // Older traces say no more than the reason.
@@ -158,7 +162,7 @@ const fn members_of(kind: Kind) -> (&'static [Member], &'static [Member]) {
         ),
         Kind::StepBegin => (
             &[M::Attempt, M::Grant, M::Hash, M::Input, M::Kind, M::Limits, M::Prev, M::Seq, M::Skill, M::Step, M::Tool],
-            &[M::Key, M::Role, M::Rules],
+            &[M::Key, M::ResolvedFrom, M::Role, M::Rules],
         ),
         Kind::Call => (&[M::Hash, M::Kind, M::Name, M::Params, M::Prev, M::Result, M::Seq], &[]),
         Kind::DelegateBegin => {
@@ -260,9 +264,11 @@ impl Index {
     }
 }
 
-/// Whether a host call is a request, whose answer has notes beside it.
+/// The host call that is a request, whose answer has notes beside it.
+pub(super) const REQUEST: &str = "wasi:http/outgoing-handler#handle";
+
 fn is_request(name: Option<&str>) -> bool {
-    name == Some("\"wasi:http/outgoing-handler#handle\"")
+    name.and_then(unquoted) == Some(REQUEST)
 }
 
 /// Whether a result is `ok` or `err` and beside it nothing but what is noted of a request.
@@ -416,6 +422,7 @@ impl<'a> Line<'a> {
                 skill: self.parsed(Member::Skill)?,
                 input: self.json(Member::Input)?,
                 key: self.key()?,
+                resolved_from: self.raw(Member::ResolvedFrom).map(|_| self.parsed(Member::ResolvedFrom)).transpose()?,
                 compensates: self.compensates()?,
                 grant: self.json(Member::Grant)?,
                 rules: self.ids(Member::Rules)?,
@@ -456,7 +463,7 @@ impl<'a> Line<'a> {
             | Kind::ApprovalRequest
             | Kind::Rollback => Event::Flow(FlowEvent {
                 step: self.raw(Member::Step).map(|_| self.parsed(Member::Step)).transpose()?,
-                flow: Flow::read(self.kind(), self.json(Member::What)?)
+                flow: Flow::read(self.kind(), &self.json(Member::What)?)
                     .map_err(|error| self.wrong(format!("`what`: {error}")))?,
             }),
             Kind::RunEnd => Event::RunEnd {
@@ -547,6 +554,7 @@ impl<'a> Line<'a> {
             seed: self.json(Member::Seed)?,
             snapshot: self.raw(Member::Snapshot).map(|_| self.parsed(Member::Snapshot)).transpose()?,
             start_time: self.json(Member::StartTime)?,
+            tags: self.ids(Member::Tags)?,
             host: self.json(Member::Host)?,
             engine: self.json(Member::Runtime)?,
         })
@@ -613,7 +621,8 @@ impl<'a> Line<'a> {
             Cancelled(()),
             Conflict { path: String, with: String },
         }
-        Ok(match self.json(Member::Outcome)? {
+        let written: Value = self.json(Member::Outcome)?;
+        let read = match self.json(Member::Outcome)? {
             Traced::Completed(output) => Outcome::Completed { output },
             Traced::Failed(error) => Outcome::Failed { error },
             Traced::Trapped { message, backtrace } => Outcome::Trapped { message, backtrace },
@@ -624,7 +633,13 @@ impl<'a> Line<'a> {
             }
             Traced::Cancelled(()) => Outcome::Cancelled,
             Traced::Conflict { path, with } => Outcome::Conflict { path, with },
-        })
+        };
+        // A list in the place of an object is read as well; there is one spelling.
+        if outcome_value(&read) == written {
+            Ok(read)
+        } else {
+            Err(self.wrong("`outcome` is not written as outcomes are"))
+        }
     }
 
     fn json<T: DeserializeOwned>(&self, member: Member) -> Result<T, TraceError> {

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::event::{
     ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Header, StepBegin, StepEnd,
 };
+use super::flow::{
+    ApprovalRequested, Continues, Contract, Flow, Retry, Reused, Rollback, Skipped, Undone, UndoneChange,
+};
 use super::recorder::{MemoryOutput, Recorder};
 use crate::id::{Digest, SnapshotId};
 use crate::limits::{LimitKind, StepLimits};
@@ -26,6 +29,7 @@ pub(crate) fn header() -> Event {
         seed: u64::MAX,
         snapshot: None,
         start_time: 1_700_000_000,
+        tags: Vec::new(),
         host: "0.1.0".to_owned(),
         engine: "wasmtime 48.0.8".to_owned(),
     })
@@ -40,6 +44,7 @@ pub(crate) fn begin(step: &str, input: Value) -> Event {
         skill: Digest::of(b"csv"),
         input,
         key: Some(Digest::of(b"key")),
+        resolved_from: None,
         compensates: false,
         grant: 0,
         rules: vec!["readers".to_owned()],
@@ -148,7 +153,12 @@ pub(crate) fn log_only() -> Vec<Event> {
         })
     };
     vec![
-        Event::Header(Header { log_only: true, snapshot: Some(SnapshotId::new(Digest::of(b"bundle"))), ..header }),
+        Event::Header(Header {
+            tags: vec!["soc2".to_owned(), "pci".to_owned()],
+            log_only: true,
+            snapshot: Some(SnapshotId::new(Digest::of(b"bundle"))),
+            ..header
+        }),
         would_deny("one", Why::NotGranted),
         begin("one", json!({})),
         end("one", Outcome::Completed { output: json!(1) }, 0),
@@ -185,6 +195,54 @@ pub(crate) fn delegated() -> Vec<Event> {
         called(json!({"ok": "1"})),
         self::end("one", Outcome::Completed { output: json!(1) }, 5),
         run_end(RunOutcome::Completed, 1),
+    ]
+}
+
+/// One event of each kind of what the host does beside its steps.
+pub(crate) fn flow() -> Vec<Event> {
+    let step = || "one".parse().unwrap();
+    let digest = Digest::of(b"flow");
+    let contract = Contract {
+        drift: "schema-mismatch".to_owned(),
+        decision: "warn".to_owned(),
+        expected: "json".to_owned(),
+        reason: "it lacks `a`".to_owned(),
+        pointer: "/a".to_owned(),
+        parse_error: Some("at 1".to_owned()),
+        excerpt: "{}".to_owned(),
+        missing: vec!["a".to_owned()],
+    };
+    let change = UndoneChange { change: "created".to_owned(), path: "/a".to_owned() };
+    let request = ApprovalRequested {
+        tool: Some("csv.parse".parse().unwrap()),
+        needs_approval: vec!["risk high".to_owned()],
+        subject: digest,
+        message: "may it?".to_owned(),
+        context: json!({"a": 1}).as_object().unwrap().clone(),
+    };
+    let (tool, output) = ("csv.parse".parse().unwrap(), json!([1]));
+    let reused = Reused { tool, fingerprint: digest, source: digest, output, calls: 1, fuel: 2 };
+    vec![
+        header(),
+        Flow::Continues(Continues { head: digest, why: "resume".to_owned() }).of_run(),
+        Flow::Skipped(Skipped { reason: "1 is not 2".to_owned() }).of(&step()),
+        Flow::Reused(reused).of(&step()),
+        Flow::Retry(Retry { attempt: 2, wait_ms: 100, because: "failed".to_owned() }).of(&step()),
+        Flow::Contract(contract).of(&step()),
+        Flow::Undone(Undone { changes: vec![change], conflicts: vec!["/b".to_owned()] }).of(&step()),
+        Flow::Undone(Undone::default()).of_run(),
+        Flow::ApprovalRequest(request).of(&step()),
+        match begin("two", json!({})) {
+            Event::StepBegin(begun) => Event::StepBegin(StepBegin {
+                resolved_from: Some("csv.read".parse().unwrap()),
+                compensates: true,
+                ..begun
+            }),
+            other => other,
+        },
+        end("two", Outcome::Completed { output: json!(1) }, 0),
+        Flow::Rollback(Rollback { because: "one failed".to_owned() }).of_run(),
+        run_end(RunOutcome::RolledBack, 0),
     ]
 }
 

@@ -184,6 +184,9 @@ impl Renderer {
         if let Some(snapshot) = header.snapshot {
             write!(out, "  bundle {}", self.digest(*snapshot.digest()))?;
         }
+        if !header.tags.is_empty() {
+            write!(out, "  tags {}", header.tags.join(", "))?;
+        }
         if !header.inputs.is_empty() {
             write!(out, "  inputs {}", self.value(&Value::Object(header.inputs.clone())))?;
         }
@@ -194,6 +197,9 @@ impl Renderer {
     fn step_begin(&self, begin: &StepBegin, out: &mut String) -> fmt::Result {
         let verb = if begin.compensates { "compensate" } else { "begin" };
         write!(out, "{verb} {}({})", begin.tool, self.value(&begin.input))?;
+        if let Some(alias) = &begin.resolved_from {
+            write!(out, "  called as {alias}")?;
+        }
         if begin.attempt > 1 {
             write!(out, "  attempt {}", begin.attempt)?;
         }

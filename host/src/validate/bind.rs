@@ -1,4 +1,4 @@
-//! From the names of tools to tools: exact, with a suggestion for a near miss.
+//! From the names of tools to tools: the name itself, then an alias, both exact; for a near miss a suggestion and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::problem::{Problem, Problems, shown, suggestion};
 use crate::skill::{Catalog, Skill, Tool};
 use crate::types::{Mismatch, one_of};
 
-/// A tool and the skill that has it.
-pub(super) type BoundTool = (Arc<Tool>, Arc<Skill>);
+/// A tool and the skill that has it, and the name by which it was found where that is an alias.
+pub(super) type BoundTool = (Arc<Tool>, Arc<Skill>, Option<ToolName>);
 
 /// What the calls of a plan name: those of the steps, those that undo them, those that end a rollback. `None` where there is no call, where
 /// it could not be read and where it names nothing.
@@ -85,7 +85,13 @@ impl<'a> Binder<'a> {
 
 /// Without looking for suggestions if `tersely`.
 fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, Mismatch> {
-    let all = || catalog.values().flat_map(|skill| skill.tools.values().map(|tool| tool.name.to_string()));
+    let all = || {
+        let tools = catalog.values().flat_map(|skill| skill.tools.values());
+        tools.flat_map(|tool| {
+            let aliases = tool.annotations.aliases.iter().map(|alias| format!("{}.{alias}", tool.name.skill()));
+            std::iter::once(tool.name.to_string()).chain(aliases)
+        })
+    };
     let nearest = || {
         if tersely {
             return None;
@@ -104,7 +110,7 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
             .unwrap_or_else(|| one_of("the skills of this run are", skills));
         return Err(Mismatch::new(format!("there is no skill `{}`", tool_name.skill())).hint(hint));
     };
-    let Some(tool) = skill.tool(tool_name.function()) else {
+    let Some(tool) = skill.resolve(tool_name.function()) else {
         let mismatch =
             Mismatch::new(format!("the skill `{}` has no tool `{}`", skill.name, shown(tool_name.function())));
         if let Some((_, reason)) = skill.not_tools.iter().find(|(function, _)| function == tool_name.function()) {
@@ -113,5 +119,6 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
         let hint = nearest().unwrap_or_else(|| one_of("its tools are", skill.tools.keys().map(String::as_str)));
         return Err(mismatch.hint(hint));
     };
-    Ok((Arc::new(tool.clone()), Arc::clone(skill)))
+    let alias = (tool.name != tool_name).then_some(tool_name);
+    Ok((Arc::new(tool.clone()), Arc::clone(skill), alias))
 }

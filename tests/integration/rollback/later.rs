@@ -253,9 +253,9 @@ fn a_run_that_waits_or_was_denied_and_is_taken_back_is_so_in_every_list() {
     assert_eq!((run.report.outcome, status(&host, &run)), (RunOutcome::Paused, RunStatus::Paused));
     assert_eq!(roll_back(&host, &run).report.outcome, RunOutcome::RolledBack);
     assert_eq!(status(&host, &run), RunStatus::RolledBack);
-    let of = |status| host.host.store().overview(None, status, 9).unwrap().len();
+    let of = |status| host.host.store().overview(None, status, None, 9).unwrap().len();
     let index = Index::existing(&host.state(), Durability::Buffered).unwrap();
-    let listed = host.host.store().overview(index.as_ref(), Some(RunStatus::Paused), 9).unwrap();
+    let listed = host.host.store().overview(index.as_ref(), Some(RunStatus::Paused), None, 9).unwrap();
     assert_eq!((listed.len(), of(None)), (0, 2));
     assert!(host.host.store().stopped().unwrap().is_empty());
     // An index that is built again says so as well.

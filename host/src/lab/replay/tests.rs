@@ -13,7 +13,14 @@ fn recorded(calls: Vec<Event>) -> Recorded {
     events.push(samples::end("one", Outcome::Completed { output: json!(1) }, count));
     events.push(samples::run_end(RunOutcome::Completed, 1));
     let usage = Usage::read(&mut samples::reader(&samples::recorded(&events))).unwrap();
-    Recorded { run: "r".to_owned(), usage, policy: None, skills: std::collections::BTreeMap::new(), notes: Vec::new() }
+    Recorded {
+        run: "r".to_owned(),
+        usage,
+        policy: None,
+        skills: std::collections::BTreeMap::new(),
+        compensations: Vec::new(),
+        notes: Vec::new(),
+    }
 }
 
 fn policy(lines: &str) -> Policy {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
+use super::keys::{APPROVE, CONDITION, EXPECT, RETRY};
 use super::{Members, Reader, kind};
 use crate::canonical;
 use crate::limits;
@@ -11,11 +12,6 @@ use crate::plan::flow::{Comparison, Condition, Expect, ExpectKind, ExpectMode, R
 use crate::plan::schema::OutputSchema;
 use crate::plan::template::Template;
 use crate::problem::{pointer_to, shown};
-
-const RETRY_KEYS: [&str; 3] = ["attempts", "backoff_ms", "on"];
-const EXPECT_KEYS: [&str; 3] = ["kind", "schema", "mode"];
-const APPROVE_KEYS: [&str; 4] = ["message", "context", "webhook_url", "expires_in_s"];
-const CONDITION_KEYS: [&str; 7] = ["value", "is", "is_not", "less_than", "at_most", "more_than", "at_least"];
 
 /// The wait before a second attempt where the plan says nothing.
 const BACKOFF_MS_DEFAULT: u64 = 100;
@@ -56,7 +52,7 @@ impl Reader<'_> {
         const FORM: &str = "such as `{\"value\": \"{{steps.count.total}}\", \"more_than\": 5}`";
         let what = format!("a condition of {step}");
         let members = self.object(value, pointer, &what)?;
-        self.known_keys(members, &CONDITION_KEYS);
+        self.known_keys(members, &CONDITION);
         let value = self.required(members, "value");
         let value = value.map(|value| Template::parse(value, &pointer_to(pointer, "value"), self.problems));
         let mut given = Comparison::ALL
@@ -82,10 +78,10 @@ impl Reader<'_> {
         let pointer = pointer_to(members.pointer, "retry");
         let what = format!("`retry` of {}", members.what);
         let members = self.object(value, &pointer, &what)?;
-        self.known_keys(members, &RETRY_KEYS);
+        self.known_keys(members, &RETRY);
         self.required(members, "attempts");
-        let attempts = self.bounded(members, "attempts", 2, u64::from(limits::ATTEMPTS_MAX));
-        let backoff_ms = self.bounded(members, "backoff_ms", 0, limits::BACKOFF_MS_MAX).unwrap_or(BACKOFF_MS_DEFAULT);
+        let attempts = self.bounded(members, &RETRY, "attempts");
+        let backoff_ms = self.bounded(members, &RETRY, "backoff_ms").unwrap_or(BACKOFF_MS_DEFAULT);
         let on = self.retry_on(members);
         Some(Retry { attempts: u32::try_from(attempts?).ok()?, backoff_ms, on: on? })
     }
@@ -132,7 +128,7 @@ impl Reader<'_> {
         let pointer = pointer_to(members.pointer, "expect");
         let what = format!("`expect` of {}", members.what);
         let members = self.object(value, &pointer, &what)?;
-        self.known_keys(members, &EXPECT_KEYS);
+        self.known_keys(members, &EXPECT);
         let kinds = [ExpectKind::Text, ExpectKind::Json].map(|kind| (kind.name(), kind));
         let modes = [ExpectMode::Strict, ExpectMode::Warn].map(|mode| (mode.name(), mode));
         self.required(members, "kind");
@@ -171,7 +167,7 @@ impl Reader<'_> {
     pub(super) fn approve(&mut self, value: &Value, pointer: &str, step: &str) -> DraftApprove {
         let what = format!("`approve` of {step}");
         let Some(members) = self.object(value, pointer, &what) else { return DraftApprove::default() };
-        self.known_keys(members, &APPROVE_KEYS);
+        self.known_keys(members, &APPROVE);
         let message = self.required_string(members, "message").map(|text| {
             let pointer = pointer_to(pointer, "message");
             if text.trim().is_empty() {
@@ -189,7 +185,7 @@ impl Reader<'_> {
             Some(Template::parse(context, &pointer, self.problems))
         });
         let webhook_url = self.webhook_url(members);
-        let expires_in_s = self.bounded(members, "expires_in_s", 1, limits::APPROVAL_EXPIRES_S_MAX);
+        let expires_in_s = self.bounded(members, &APPROVE, "expires_in_s");
         DraftApprove { message, context, webhook_url, expires_in_s }
     }
 

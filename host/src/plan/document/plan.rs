@@ -5,36 +5,16 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::keys::{PLAN, SKILL};
 use super::{Members, Reader};
 use crate::canonical;
-use crate::id::{Digest, SkillName};
+use crate::id::{Digest, NAME_FORM, SkillName, is_name};
 use crate::limits;
 use crate::plan::draft::{Draft, DraftCall, DraftStep};
 use crate::plan::flow::OnFailure;
 use crate::plan::template::Template;
 use crate::plan::{SCHEMA, START_TIME_DEFAULT, SkillSource};
 use crate::problem::{Problems, pointer_to, shown};
-
-/// The largest seed: every JSON reader keeps it exact.
-const SEED_MAX: u64 = (1 << 53) - 1;
-
-const PLAN_KEYS: [&str; 14] = [
-    "schema",
-    "name",
-    "version",
-    "description",
-    "inputs",
-    "skills",
-    "seed",
-    "start_time",
-    "on_failure",
-    "parallel",
-    "deadline_ms",
-    "steps",
-    "compensate",
-    "output",
-];
-const SKILL_KEYS: [&str; 2] = ["path", "sha256"];
 
 impl Reader<'_> {
     /// Reads a plan; `None` where nothing of it can be read.
@@ -44,7 +24,7 @@ impl Reader<'_> {
             // Written for another version: what else it says would be misread.
             return None;
         }
-        let meant = self.known_keys(members, &PLAN_KEYS);
+        let meant = self.known_keys(members, &PLAN);
         self.gaps.any_skill = meant.contains("skills");
         let name = self.name(members);
         let version = self.optional_string(members, "version").map(str::to_owned);
@@ -53,6 +33,7 @@ impl Reader<'_> {
             self.push("bad-version", "/version".to_owned(), message, "write three numbers, such as `1.0.0`");
         }
         let description = self.optional_string(members, "description").map(str::to_owned);
+        let tags = self.tags(members);
         let inputs = match members.map.get("inputs") {
             None => (!meant.contains("inputs")).then(Map::new),
             Some(Value::Object(inputs)) => Some(inputs.clone()),
@@ -62,12 +43,12 @@ impl Reader<'_> {
             }
         };
         let skills = self.skills(members);
-        let seed = self.bounded(members, "seed", 0, SEED_MAX).unwrap_or(0);
+        let seed = self.bounded(members, &PLAN, "seed").unwrap_or(0);
         let start_time = self.start_time(members);
         let on_failure = self.on_failure(members);
-        let parallel = self.bounded(members, "parallel", 1, u64::from(limits::PARALLEL_MAX));
+        let parallel = self.bounded(members, &PLAN, "parallel");
         let parallel = parallel.and_then(|parallel| u32::try_from(parallel).ok()).unwrap_or(1);
-        let deadline_ms = self.bounded(members, "deadline_ms", 1, limits::RUN_DEADLINE_MS_MAX);
+        let deadline_ms = self.bounded(members, &PLAN, "deadline_ms");
         let steps = self.steps(members, parallel);
         let compensate = self.compensations(members);
         let output = members.map.get("output").map(|output| Template::parse(output, "/output", self.problems));
@@ -75,6 +56,7 @@ impl Reader<'_> {
             name,
             version,
             description,
+            tags,
             inputs,
             skills,
             seed,
@@ -120,6 +102,34 @@ impl Reader<'_> {
         Some(name.to_owned())
     }
 
+    fn tags(&mut self, members: Members<'_>) -> Vec<String> {
+        let Some(value) = members.map.get("tags") else { return Vec::new() };
+        let Value::Array(items) = value else {
+            self.wrong_type("/tags".to_owned(), "tags", "an array of names", value);
+            return Vec::new();
+        };
+        if items.len() > limits::TAGS_MAX {
+            let message = format!("the plan has {} tags, more than {}", items.len(), limits::TAGS_MAX);
+            self.push("too-many-tags", "/tags".to_owned(), message, "keep those that somebody asks for");
+            return Vec::new();
+        }
+        let mut tags: Vec<String> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let pointer = format!("/tags/{index}");
+            match item.as_str() {
+                None => self.wrong_type(pointer, "tags", "an array of names", item),
+                Some(tag) if !is_name(tag) => {
+                    self.push("bad-name", pointer, format!("`{}` is no tag", shown(tag)), NAME_FORM);
+                }
+                Some(tag) if tags.iter().any(|known| known == tag) => {
+                    self.push("duplicate-value", pointer, format!("`{tag}` is there twice"), "keep one of the two");
+                }
+                Some(tag) => tags.push(tag.to_owned()),
+            }
+        }
+        tags
+    }
+
     fn skills(&mut self, members: Members<'_>) -> BTreeMap<SkillName, SkillSource> {
         let mut skills = BTreeMap::new();
         let Some(value) = members.map.get("skills") else { return skills };
@@ -137,7 +147,7 @@ impl Reader<'_> {
             }
             self.gaps.skills.insert(name.clone());
             let Some(members) = self.object(source, &pointer, &what) else { continue };
-            self.known_keys(members, &SKILL_KEYS);
+            self.known_keys(members, &SKILL);
             let mut path = self.required_string(members, "path");
             if path.take_if(|path| path.is_empty() || path.contains('\0')).is_some() {
                 let message = format!("the path of {what} is empty or holds a zero byte");

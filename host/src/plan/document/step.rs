@@ -4,31 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::keys::{CALL_KEYS, COMPENSATION, LIMITS, STEP};
 use super::{Members, Reader};
 use crate::id::StepId;
-use crate::limits::{self, LimitsDocument};
+use crate::limits::LimitsDocument;
 use crate::plan::draft::{DraftCall, DraftStep};
 use crate::plan::template::Template;
 use crate::problem::{pointer_to, shown};
-
-const STEP_KEYS: [&str; 13] = [
-    "id",
-    "tool",
-    "approve",
-    "description",
-    "input",
-    "depends_on",
-    "when",
-    "limits",
-    "retry",
-    "expect",
-    "compensate",
-    "reuse",
-    "irreversible",
-];
-/// What says something about the call of a tool.
-const CALL_KEYS: [&str; 7] = ["input", "limits", "retry", "expect", "compensate", "reuse", "irreversible"];
-const COMPENSATION_KEYS: [&str; 2] = ["tool", "input"];
 
 impl Reader<'_> {
     pub(super) fn step(&mut self, step: &Value, pointer: &str, index: usize) -> DraftStep {
@@ -38,7 +20,7 @@ impl Reader<'_> {
             self.gaps.any_step = true;
             return DraftStep::default();
         };
-        let meant = self.known_keys(members, &STEP_KEYS);
+        let meant = self.known_keys(members, &STEP);
         let id = self.id(members);
         let approve = members.map.get("approve");
         if approve.is_some() {
@@ -117,7 +99,7 @@ impl Reader<'_> {
     /// `{tool, input}`.
     pub(super) fn compensation(&mut self, call: &Value, pointer: &str, what: &str) -> DraftCall {
         let Some(members) = self.object(call, pointer, what) else { return DraftCall::default() };
-        let meant = self.known_keys(members, &COMPENSATION_KEYS);
+        let meant = self.known_keys(members, &COMPENSATION);
         let tool = self.required_string(members, "tool").map(str::to_owned);
         DraftCall { tool, input: self.input(members, meant.contains("input")) }
     }
@@ -153,18 +135,17 @@ impl Reader<'_> {
         let pointer = pointer_to(members.pointer, "limits");
         let what = format!("`limits` of {}", members.what);
         let Some(members) = self.object(value, &pointer, &what) else { return asked };
-        let bounds: [(&str, &mut Option<u64>, u64); 7] = [
-            ("fuel", &mut asked.fuel, limits::FUEL_MAX),
-            ("deadline_ms", &mut asked.deadline_ms, limits::DEADLINE_MS_MAX),
-            ("memory_bytes", &mut asked.memory_bytes, limits::MEMORY_BYTES_MAX),
-            ("output_bytes", &mut asked.output_bytes, limits::OUTPUT_BYTES_MAX),
-            ("stdio_bytes", &mut asked.stdio_bytes, limits::STDIO_BYTES_MAX),
-            ("host_calls", &mut asked.host_calls, limits::HOST_CALLS_MAX),
-            ("trace_bytes", &mut asked.trace_bytes, limits::TRACE_BYTES_MAX),
-        ];
-        self.known_keys(members, &bounds.each_ref().map(|(key, ..)| *key));
-        for (key, limit, max) in bounds {
-            *limit = self.bounded(members, key, 1, max);
+        self.known_keys(members, &LIMITS);
+        for (key, limit) in [
+            ("fuel", &mut asked.fuel),
+            ("deadline_ms", &mut asked.deadline_ms),
+            ("memory_bytes", &mut asked.memory_bytes),
+            ("output_bytes", &mut asked.output_bytes),
+            ("stdio_bytes", &mut asked.stdio_bytes),
+            ("host_calls", &mut asked.host_calls),
+            ("trace_bytes", &mut asked.trace_bytes),
+        ] {
+            *limit = self.bounded(members, &LIMITS, key);
         }
         asked
     }

@@ -2,8 +2,8 @@
 
 use http::Uri;
 
-use crate::limits;
 use crate::policy::ApprovalSettings;
+use crate::policy::document::keys::APPROVAL;
 use crate::policy::document::network::read_rules;
 use crate::policy::document::secrets::References;
 use crate::policy::network::Target;
@@ -14,7 +14,7 @@ const METHOD: &str = "POST";
 
 /// Reads `[approval]`.
 pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> ApprovalSettings {
-    let Some(fields) = reader.table(node, &["webhook", "expires_in_s", "network"]) else {
+    let Some(fields) = reader.shaped(node, &APPROVAL) else {
         return ApprovalSettings::default();
     };
     let webhook = fields.get("webhook").and_then(|node| {
@@ -29,8 +29,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut 
         reader.report(&node.place, "bad-url", format!("`webhook` is no url that is told: {fault}"), Some(hint));
         None
     });
-    let expires_in_s =
-        fields.get("expires_in_s").and_then(|node| reader.integer(&node, limits::APPROVAL_EXPIRES_S_MAX));
+    let expires_in_s = reader.ranged(&fields, &APPROVAL, "expires_in_s");
     let network = fields.get("network").map(|node| {
         let rules = read_rules(reader, &node, used);
         if rules.iter().any(|rule| rule.methods.iter().any(|method| method != METHOD)) {

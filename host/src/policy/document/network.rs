@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use crate::limits;
+use crate::policy::document::keys;
 use crate::policy::document::network::url::{Url, read_url};
 use crate::policy::document::secrets::{self, References};
 use crate::policy::network::{HOST_HEADERS, HeaderValue, NetworkRule, NetworkSettings, Roots, address, covered_by};
@@ -27,7 +28,7 @@ fn sound<T>(reader: &mut Reader<'_>, place: &Place, result: Result<T, Refusal>) 
 
 /// Reads `[network]`.
 pub(super) fn read_settings<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> NetworkSettings {
-    let Some(fields) = reader.table(node, &["dns", "roots"]) else { return NetworkSettings::default() };
+    let Some(fields) = reader.shaped(node, &keys::NETWORK) else { return NetworkSettings::default() };
     let dns = fields.get("dns").and_then(|node| {
         let text = reader.string(&node)?;
         let server = text.parse::<core::net::SocketAddr>().ok().filter(|server| server.port() != 0);
@@ -42,7 +43,7 @@ pub(super) fn read_settings<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) ->
         if !Reader::is_table(&node) {
             return reader.one_of(&node, &[("mozilla", ())]).map(|()| Roots::Mozilla);
         }
-        let fields = reader.table(&node, &["file"])?;
+        let fields = reader.shaped(&node, &keys::ROOTS)?;
         let Some(node) = fields.get("file") else {
             let hint = Some("write `\"mozilla\"`, or `{ file = \"/path\" }` for a PEM file".to_owned());
             reader.report(&fields.place, "missing-key", "the table has no `file`", hint);
@@ -81,7 +82,7 @@ pub(super) fn read_rules<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used:
 }
 
 fn read_rule<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<NetworkRule> {
-    let fields = reader.table(node, &["url", "methods", "addresses", "headers", "secrets"])?;
+    let fields = reader.shaped(node, &keys::NETWORK_RULE)?;
     let url = match fields.get("url") {
         None => {
             let hint = Some("write `url = \"https://api.example.com/v1/*\"`".to_owned());
@@ -259,7 +260,7 @@ fn read_header_value<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mu
         sound(reader, &node.place, read_header_text(text, text))?;
         return Some(HeaderValue::Text(text.to_owned()));
     }
-    let fields = reader.table(node, &["secret", "prefix"])?;
+    let fields = reader.shaped(node, &keys::HEADER)?;
     let prefix = match fields.get("prefix") {
         None => "",
         Some(node) => {

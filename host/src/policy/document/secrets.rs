@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::limits;
+use crate::policy::document::keys;
 use crate::policy::secrets::{EnvValue, SecretDeclaration, SecretSource, is_name};
 use crate::problem::suggestion;
 use crate::toml_text::{Node, Place, Reader};
@@ -78,7 +79,7 @@ fn read_source<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<Secre
         reader.report(&node.place, "bad-secret", message, hint());
         return None;
     }
-    let fields = reader.table(node, &["env", "file"])?;
+    let fields = reader.shaped(node, &keys::SECRET_SOURCE)?;
     match (fields.get("env"), fields.get("file")) {
         (Some(node), None) => {
             let name = reader.string(&node)?;
@@ -163,7 +164,7 @@ fn read_value<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut Refer
 
 /// Reads `{ secret = "NAME" }`.
 fn read_secret<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<String> {
-    let fields = reader.table(node, &["secret"])?;
+    let fields = reader.shaped(node, &keys::SECRET)?;
     let Some(node) = fields.get("secret") else {
         let hint = Some("write a text, or `{ secret = \"NAME\" }`".to_owned());
         reader.report(&fields.place, "missing-key", "the table has no `secret`", hint);

@@ -198,3 +198,28 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
     let done = collect(&store, &days(1), NOW).unwrap();
     assert_eq!(done.runs, [child.id(), lender.id(), parent.id(), first.id()]);
 }
+
+#[test]
+fn a_policy_keeps_its_runs_for_as_long_as_it_says() {
+    let (_folder, store) = state();
+    let [short, long, plain] = [7, 90, 0].map(|kept| {
+        let run = run(&store, true, 40);
+        let audit = if kept == 0 { String::new() } else { format!("[audit]\nretention_days = {kept}\n") };
+        run.keep_policy(&format!("schema = \"skillhost.policy/1\"\n{audit}"), None).unwrap();
+        run
+    });
+    let deleted =
+        |options: &GcOptions, now| collect(&store, &GcOptions { dry_run: true, ..options.clone() }, now).unwrap();
+    let by_default = |days| GcOptions { default_age: Some(DAY * days), ..GcOptions::default() };
+    // The policy says more than the default, in both directions.
+    assert_eq!(deleted(&by_default(50), NOW).runs, [short.id()]);
+    assert_eq!(deleted(&by_default(30), NOW).runs, [plain.id(), short.id()]);
+    // Whoever asks for more deletes no more than the policy allows, and is told so.
+    for options in [days(1), GcOptions::default()] {
+        let done = deleted(&options, NOW);
+        assert_eq!(done.runs, [plain.id(), short.id()]);
+        assert_eq!(done.spared, [(long.id().to_owned(), "its policy keeps it longer")]);
+    }
+    assert_eq!(deleted(&days(60), NOW).runs, Vec::<String>::new(), "nobody has asked for that");
+    assert_eq!(collect(&store, &by_default(30), NOW + DAY * 50).unwrap().runs.len(), 3);
+}

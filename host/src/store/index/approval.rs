@@ -275,7 +275,7 @@ fn last(db: Db<'_>, run: &str, step: &str) -> Result<Option<Approval>, IndexErro
     db.one(&format!("SELECT {COLUMNS} WHERE run = ?1 AND step = ?2 {order}"), [run, step], approval)
 }
 
-fn approval(row: &Row<'_>) -> rusqlite::Result<Approval> {
+pub(super) fn approval(row: &Row<'_>) -> rusqlite::Result<Approval> {
     let subject = row.get_ref(2)?.as_str()?.parse().unwrap_or(Digest::from_bytes([0; 32]));
     let state = ApprovalState::from_name(row.get_ref(3)?.as_str()?).unwrap_or(ApprovalState::Invalid);
     Ok(Approval {

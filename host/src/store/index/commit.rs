@@ -193,10 +193,11 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
     let step = step.as_deref().unwrap_or_default();
     match change {
         Change::Nothing => {}
-        Change::Header { plan_name, plan, policy, principal } => {
+        Change::Header { plan_name, plan, policy, principal, tags } => {
+            let tags = serde_json::json!(tags).to_string();
             db.execute(
-                "UPDATE runs SET plan_name = ?2, plan = ?3, policy = ?4, principal = ?5 WHERE id = ?1",
-                params![run, plan_name, plan.to_string(), policy.to_string(), principal],
+                "UPDATE runs SET plan_name = ?2, plan = ?3, policy = ?4, principal = ?5, tags = ?6 WHERE id = ?1",
+                params![run, plan_name, plan.to_string(), policy.to_string(), principal, tags],
             )?;
             if current.status == RunStatus::Pending {
                 become_status(db, current, RunStatus::Running, "")?;

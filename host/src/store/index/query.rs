@@ -56,6 +56,8 @@ pub struct RunRow {
     pub damage: Option<String>,
     /// How often its rows were taken back or built again.
     pub rebuilds: u64,
+    /// Its labels.
+    pub tags: Vec<String>,
 }
 
 /// A step, or one attempt of it, as the index knows it.
@@ -98,7 +100,7 @@ pub struct StepRow {
 }
 
 const RUN_COLUMNS: &str = "id, folder, plan_name, plan, policy, principal, status, reason, resumed_from, created_at, updated_at, \
-     events, head, steps, fuel, damage, rebuilds FROM runs";
+     events, head, steps, fuel, damage, rebuilds, tags FROM runs";
 
 impl Index {
     /// Runs, the newest first.
@@ -183,6 +185,8 @@ fn run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         fuel: natural(row.get(14)?),
         damage: row.get(15)?,
         rebuilds: natural(row.get(16)?),
+        // The column is checked to hold an array.
+        tags: serde_json::from_str(row.get_ref(17)?.as_str()?).unwrap_or_default(),
     })
 }
 

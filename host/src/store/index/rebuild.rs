@@ -2,7 +2,8 @@
 //! bad event is not taken over, and the run says so in its column `damage`.
 //!
 //! What no trace says is kept where the row that it belongs to comes out the same: when events were committed, fingerprints, how long steps
-//! took, what was undone, and a status that somebody's decision has led to. Approvals and deliveries are not touched.
+//! took, what was undone, and a status that somebody's decision has led to. Approvals, deliveries and accesses stay; where the file was damaged,
+//! as many approvals and accesses as can still be read come along, and every decision that a run has gone on with comes from its trace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use super::commit::{self, NewRun, insert_run};
 use super::db::{Db, integer};
 use super::query::{RunRow, StepRow};
 use super::row::{EventRow, Row, StepFacts};
+use super::salvage::{Decisions, Salvaged};
 use super::{COMPANIONS, Durability, INDEX_FILE, Index, IndexError, RunStatus};
 use crate::clock;
 use crate::limits;
@@ -53,8 +55,10 @@ pub fn reindex(
     facts: &dyn Fn(&RunDir) -> Vec<StepFacts>,
 ) -> Result<Vec<Reindexed>, StoreError> {
     let opened = Index::open(store.state(), durability).and_then(|index| index.check().map(|()| index));
+    let mut saved = Salvaged::default();
     let mut index = match opened {
         Err(IndexError::Damaged { .. }) => {
+            saved = Salvaged::of(&store.state().join(INDEX_FILE));
             put_aside(store)?;
             Index::open(store.state(), durability)?
         }
@@ -65,7 +69,10 @@ pub fn reindex(
     let gone: Vec<String> =
         gone.into_iter().filter(|id| ids.binary_search_by(|known| id.cmp(known)).is_err()).collect();
     index.forget(&gone)?;
-    ids.iter().map(|id| Ok(index.reindex_run(store, id, facts)?)).collect()
+    let done = ids.iter().map(|id| Ok(index.reindex_run(store, id, facts)?)).collect::<Result<Vec<_>, StoreError>>()?;
+    // After the runs that it is about, and before anybody goes on with one of them.
+    saved.put_back(&mut index)?;
+    Ok(done)
 }
 
 /// Renames a file that is no index any more, with what belongs to it.
@@ -118,8 +125,9 @@ impl Index {
             let kept = take_kept(db, run)?;
             let now = clock::utc_now();
             reset(db, run, kept.run.is_some(), &now)?;
+            let mut decisions = Decisions::default();
             let damage = match &folder {
-                Some(folder) => follow(db, run, folder)?,
+                Some(folder) => follow(db, run, folder, &mut decisions)?,
                 None => None,
             };
             let taken_back = folder.as_ref().and_then(|folder| folder.taken_back().ok().flatten());
@@ -131,6 +139,10 @@ impl Index {
                     Err(error) => return Err(error),
                 }
             }
+            let created: Option<String> =
+                db.one("SELECT created_at FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
+            let last = changed.clone().unwrap_or_else(|| now.clone());
+            decisions.put(db, run, (created.as_deref().unwrap_or(&now), &last))?;
             let updated = kept.run.map(|run| run.updated_at).or(changed).unwrap_or(now);
             db.execute("UPDATE runs SET damage = ?2, updated_at = ?3 WHERE id = ?1", params![run, damage, updated])?;
             let events = db.one("SELECT events FROM runs WHERE id = ?1", [run], |row| row.get::<_, i64>(0))?;
@@ -181,21 +193,21 @@ fn reset(db: Db<'_>, run: &str, known: bool, now: &str) -> Result<(), IndexError
     db.execute("DELETE FROM steps WHERE run = ?1", [run])?;
     db.execute(
         "UPDATE runs SET rebuilds = rebuilds + 1, status = 'pending', reason = '', plan_name = '', plan = NULL, \
-         policy = NULL, principal = NULL, events = 0, head = NULL, steps = 0, fuel = 0, damage = NULL WHERE id = ?1",
+         policy = NULL, principal = NULL, tags = '[]', events = 0, head = NULL, steps = 0, fuel = 0, damage = NULL WHERE id = ?1",
         [run],
     )
     .map(drop)
 }
 
 /// Commits what the trace says, up to where it is whole. Gives what is wrong behind that.
-fn follow(db: Db<'_>, run: &str, folder: &RunDir) -> Result<Option<String>, IndexError> {
+fn follow(db: Db<'_>, run: &str, folder: &RunDir, decisions: &mut Decisions) -> Result<Option<String>, IndexError> {
     let mut reader = match Reader::open(&folder.trace()) {
         Ok(reader) => reader,
         Err(error) => return Ok(Some(error.to_string())),
     };
     let mut rows = Vec::new();
     loop {
-        let next = next(&mut reader);
+        let next = next(&mut reader, decisions);
         let ended = !matches!(next, Ok(Some(_)));
         if let Ok(Some(Some(row))) = &next {
             rows.push(Row::Event(row.clone()));
@@ -224,11 +236,15 @@ fn put(db: Db<'_>, run: &str, rows: &[Row]) -> Result<(), IndexError> {
 }
 
 /// The next event of a trace, `None` within for a host call.
-fn next(reader: &mut Reader) -> Result<Option<Option<EventRow>>, TraceError> {
+fn next(reader: &mut Reader, decisions: &mut Decisions) -> Result<Option<Option<EventRow>>, TraceError> {
     let Some(line) = reader.next_line()? else { return Ok(None) };
     match line.kind() {
         kind if kind.is_inside_of_step() => Ok(Some(None)),
-        _ => EventRow::of(line.seq(), line.hash(), &line.event()?).map(Some),
+        _ => {
+            let event = line.event()?;
+            decisions.follow(&event);
+            EventRow::of(line.seq(), line.hash(), &event).map(Some)
+        }
     }
 }
 

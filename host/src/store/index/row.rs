@@ -50,6 +50,7 @@ pub(super) enum Change {
         plan: Digest,
         policy: Digest,
         principal: String,
+        tags: Vec<String>,
     },
     Begin {
         attempt: u32,
@@ -164,6 +165,7 @@ fn change(event: &Event) -> Change {
             plan: header.plan,
             policy: header.policy,
             principal: header.principal.to_string(),
+            tags: header.tags.clone(),
         },
         Event::StepBegin(begun) => Change::Begin { attempt: begun.attempt, key: begun.key },
         Event::Flow(FlowEvent { flow: Flow::Skipped(_), .. }) => Change::Settled(StepStatus::Skipped, None),

@@ -111,7 +111,7 @@ fn the_file_is_what_the_documentation_says() {
         assert_eq!(text("PRAGMA journal_mode"), "wal");
         assert_eq!(number("PRAGMA synchronous"), synchronous);
         assert_eq!(number("PRAGMA foreign_keys"), 1);
-        assert_eq!(number("PRAGMA user_version"), 2);
+        assert_eq!(number("PRAGMA user_version"), 3);
         let loose = "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 \
                      AND name NOT LIKE 'sqlite_%'";
         assert_eq!(number(loose), 0);
@@ -125,9 +125,9 @@ fn a_newer_one_and_one_that_is_none_are_refused() {
     assert!(index.is_new());
     drop(index);
     assert!(!case.open().is_new());
-    case.open().db("test").batch("PRAGMA user_version = 3").unwrap();
+    case.open().db("test").batch("PRAGMA user_version = 4").unwrap();
     let error = Index::open(case.store.state(), Durability::Full).unwrap_err();
-    assert!(matches!(error, IndexError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
     assert!(error.hint().unwrap().contains("version"));
 
     let path = case.store.state().join(INDEX_FILE);

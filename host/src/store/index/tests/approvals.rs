@@ -136,3 +136,103 @@ fn deliveries_keep_no_secrets() {
         assert_eq!(last, Delivery { url: kept.to_owned(), ..delivery });
     }
 }
+
+/// A run that asked, was answered, and went on; then asked again and waits.
+fn asked_twice(case: &Case) -> (Digest, Vec<Event>) {
+    use crate::policy::ApprovalAnswer;
+    use crate::trace::event::{ApprovalEvent, Flow};
+    use crate::trace::flow::ApprovalRequested;
+
+    let request = |step: &str, subject| {
+        let asked = ApprovalRequested {
+            tool: None,
+            needs_approval: vec!["the plan".to_owned()],
+            subject,
+            message: "pay?".to_owned(),
+            context: serde_json::Map::new(),
+        };
+        Flow::ApprovalRequest(asked).of(&step.parse().unwrap())
+    };
+    let subject = Digest::of(b"first");
+    let answer = ApprovalAnswer::approve("user:ann", "looked at it");
+    let (step, tool) = ("pay".parse().unwrap(), "host.approve".parse().unwrap());
+    let approval = ApprovalEvent { step, tool, needs_approval: vec!["the plan".to_owned()], answer };
+    let events = vec![
+        samples::header(),
+        request("pay", subject),
+        Event::Approval(approval),
+        request("ship", Digest::of(b"second")),
+    ];
+    fs::write(case.run.trace(), samples::recorded(&events)).unwrap();
+    (subject, events)
+}
+
+#[test]
+fn a_decision_that_a_run_has_gone_on_with_is_built_again_from_its_trace() {
+    let case = Case::new();
+    let (subject, _) = asked_twice(&case);
+    for _ in 0..2 {
+        reindex(&case.store, Durability::Buffered, &|_| Vec::new()).unwrap();
+        let index = case.open();
+        let [known] = &index.approvals(case.id()).unwrap()[..] else { panic!("one answer") };
+        assert_eq!((known.step.as_str(), known.subject, known.state), ("pay", subject, ApprovalState::Approved));
+        assert_eq!((known.decided_by.as_deref(), known.reason.as_str()), (Some("user:ann"), "looked at it"));
+        assert!(known.request.contains("pay?") && known.decided_at.is_some());
+        // What waits is asked again by whoever goes on with the run: nobody has answered it.
+        assert_eq!(index.pending_approvals().unwrap(), []);
+    }
+}
+
+#[test]
+fn what_was_decided_is_taken_out_of_a_damaged_file() {
+    let case = Case::new();
+    let (subject, events) = asked_twice(&case);
+    let mut index = case.begun();
+    index.commit(case.id(), &rows(&events)).unwrap();
+    let ask = |index: &mut Index, step: &str, subject| {
+        let asked = ApprovalRequest { step: step.to_owned(), subject, ..request(&case, "x") };
+        index.request_approval(&asked).unwrap();
+    };
+    ask(&mut index, "pay", subject);
+    index.decide_approval(case.id(), "pay", &answer(true), ASKED).unwrap();
+    // Answered, and killed before the run went on: no trace has it. And one that nobody has answered.
+    ask(&mut index, "ship", Digest::of(b"second"));
+    index.decide_approval(case.id(), "ship", &answer(false), ASKED).unwrap();
+    ask(&mut index, "bill", Digest::of(b"third"));
+    let access = NewAccess {
+        action: AccessAction::Reject,
+        who: "ann".to_owned(),
+        run: Some(case.id().to_owned()),
+        step: None,
+        detail: String::new(),
+    };
+    index.note_access(&access).unwrap();
+    let (before, accesses) = (index.approvals(case.id()).unwrap(), index.accesses(9).unwrap());
+    assert_eq!((before.len(), accesses.len()), (3, 1));
+    index.db("test").batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(index);
+    let path = case.store.state().join(INDEX_FILE);
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    bytes[4096..12288].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    reindex(&case.store, Durability::Full, &|_| Vec::new()).unwrap();
+    let index = case.open();
+    assert_eq!(index.approvals(case.id()).unwrap(), before);
+    assert_eq!(index.accesses(9).unwrap(), accesses);
+    assert_eq!(index.pending_approvals().unwrap().len(), 1);
+    drop(index);
+
+    // Where nothing of it can be read, what the trace tells of is there.
+    fs::write(&path, vec![0x5a; whole.len()]).unwrap();
+    for name in COMPANIONS {
+        let _gone = fs::remove_file(case.store.state().join(name));
+    }
+    reindex(&case.store, Durability::Full, &|_| Vec::new()).unwrap();
+    let index = case.open();
+    let known = index.approvals(case.id()).unwrap();
+    assert_eq!(
+        known.iter().map(|one| (one.step.as_str(), one.state)).collect::<Vec<_>>(),
+        [("pay", ApprovalState::Approved)]
+    );
+}
