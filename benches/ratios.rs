@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use host_benches::exchange::HttpFloor;
 use host_benches::index::Commits;
+use host_benches::protocol::{self, Process, Stream};
 use host_benches::rules::{Check, Plain};
 use host_benches::transactions::{Disk, Steps, executed_and_resumed, four_at_one_time};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
@@ -37,14 +38,22 @@ struct Row {
 type Group = (&'static str, fn() -> Vec<Row>);
 
 fn main() -> ExitCode {
+    if protocol::is_host() {
+        return protocol::host();
+    }
     // `cargo bench` hands every bench its own flags; a test run of the benches wants them to build and no more.
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
     }
     // `cargo bench --bench ratios -- GROUP…` measures only these.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let groups: [Group; 4] =
-        [("calls", calls), ("scale", scale), ("policy", policy_check), ("transactions", transactions)];
+    let groups: [Group; 5] = [
+        ("calls", calls),
+        ("scale", scale),
+        ("policy", policy_check),
+        ("transactions", transactions),
+        ("protocol", requests),
+    ];
     let groups = groups.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|group| group == name));
     let rows: Vec<Row> = groups.flat_map(|(_, measure)| measure()).collect();
     println!("{:<44} {:>14} {:>14} {:>8} {:>8}", "what", "ours", "floor", "ratio", "bound");
@@ -161,6 +170,30 @@ fn policy_check() -> Vec<Row> {
     }
     let allowed = compared("policy check of a step", times.clone(), vec![5e-6], 1.0);
     vec![compared("policy check beside plain Cedar", times, floors, 1.0), allowed]
+}
+
+/// Requests to `host exec`, from writing one to having read its answer, beside what is allowed and beside a process that does nothing.
+fn requests() -> Vec<Row> {
+    const REQUESTS: usize = 2_000;
+    let mut rows = Vec::new();
+    let tools = [("add", protocol::ADD), ("text.split", protocol::SPLIT)];
+    for (tool, request) in tools {
+        let mut stream = Stream::start(guests::ADD);
+        let times: Vec<f64> = (0..REQUESTS).map(|_| stream.ask(request)).collect();
+        let name = format!("a request of a stream to `{tool}`, beside 100 us");
+        rows.push(compared(&name, times, vec![100e-6], 1.0));
+    }
+    let process = Process::new(guests::ADD);
+    let (mut times, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS * 2 {
+        times.push(process.ask(protocol::ADD));
+        floors.push(process.nothing());
+    }
+    rows.push(compared("a process for a request, beside 20 ms", times.clone(), vec![20e-3], 1.0));
+    // The lowest that the founding system was measured at: requirements, section 7.
+    rows.push(compared("the same, beside 187 ms of the founding system", times.clone(), vec![187e-3], 0.11));
+    rows.push(compared("the same, beside `host --version`", times, floors, 10.0));
+    rows
 }
 
 /// Steps with all that makes them transactions, beside an append and fdatasync of the same disk, in turns.

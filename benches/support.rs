@@ -4,6 +4,7 @@
 pub mod exchange;
 pub mod guests;
 pub mod index;
+pub mod protocol;
 pub mod rules;
 pub mod transactions;
 

@@ -1,6 +1,8 @@
 //! What a request says of itself, for the guests of the run that it asked for. Decides nothing: it is in no digest, and in a trace only where
 //! a guest asked for it.
 
+use crate::id::Digest;
+
 /// Who asked for a run. The ids are opaque; nothing is looked up by them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RequestContext {
@@ -20,4 +22,14 @@ pub struct RequestContext {
     pub snapshot_id: Option<String>,
     /// The time that the request has.
     pub timeout_ms: Option<u64>,
+}
+
+/// The idempotency key of a request, with what the request is about: of two with one key the second is not done again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestKey {
+    /// The key.
+    pub key: String,
+    /// The digest of all that the request asks for.
+    pub request: Digest,
 }

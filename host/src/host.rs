@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::bundle::{Bundle, BundleError};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, RequestKey};
 use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
@@ -366,6 +366,8 @@ pub struct RunOptions {
     pub keep: Keep,
     /// What the request says that asked for it: guests may ask for that.
     pub request: Option<Arc<RequestContext>>,
+    /// The idempotency key of that request. A run that is kept knows it before anything of it runs.
+    pub key: Option<RequestKey>,
     /// Ends the run from outside.
     pub cancel: CancelToken,
 }

@@ -279,6 +279,10 @@ pub const EXEC_REQUEST_BYTES_MAX: usize = 4 << 20;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Ids of requests that a session knows: of two that are further apart nobody would know which is meant anyway.
 pub const REQUEST_IDS_SEEN_MAX: usize = 100_000;
+/// Idempotency keys that a state folder knows. Each is a row of the index, and asking for one counts them; `host gc` forgets old ones.
+pub const IDEMPOTENCY_KEYS_MAX: i64 = 100_000;
+/// An answer that is kept for its key. Of a longer one the key knows that it was given, and by which run.
+pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Skills that stay loaded between runs. A compiled component takes a few megabytes of address space.
 pub const WARM_SKILLS_MAX: usize = 256;
 /// Frames of a guest's backtrace that are kept.

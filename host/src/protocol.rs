@@ -6,6 +6,7 @@
 pub mod code;
 mod describe;
 mod invoke;
+mod keyed;
 pub mod request;
 pub mod response;
 pub mod schema;

@@ -146,7 +146,7 @@ fn begin(
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
-    folder.keep_place(&Place::of(host, document, earlier.as_ref(), options.request.as_deref()))?;
+    folder.keep_place(&Place::of(host, document, earlier.as_ref(), options))?;
     phases.done("store");
 
     let prepared = prepare(host, document, options)?;

@@ -15,6 +15,7 @@ pub mod engine;
 mod interfaces;
 mod invoke;
 mod program;
+pub(crate) mod runtime;
 mod stop;
 mod table;
 pub mod tape;

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod dashboard;
 pub mod gc;
 pub mod index;
+pub mod keys;
 pub mod lock;
 mod overview;
 mod run_dir;

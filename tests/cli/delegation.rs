@@ -1,6 +1,7 @@
 //! A skill that calls others, as a user sees it.
 
 use host_tests::repo;
+use serde_json::Value;
 
 use crate::program::Program;
 
@@ -41,4 +42,21 @@ fn the_policy_says_what_may_be_called() {
     let refused = program.run(&["run", "plan.json", "--policy", "policy.toml", "--workspace", "."]);
     assert!(refused.stderr.contains("did you mean `summarise`?"), "{}", refused.all());
     insta::assert_snapshot!("delegation_refused", refused.all());
+}
+
+#[test]
+fn an_audit_says_what_a_skill_called() {
+    let program = example();
+    assert_eq!(program.run(&["run", "plan.json", "--policy", "policy.toml", "--workspace", "."]).code, 0);
+    let exported = program.run(&["audit", "export"]);
+    assert_eq!(exported.code, 0, "{}", exported.all());
+    let entries: Vec<Value> = exported.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |action: &str| -> Vec<&Value> { entries.iter().filter(|entry| entry["action"] == action).collect() };
+    let (begun, ended, steps) = (of("delegate-begin"), of("delegate-end"), of("step-begin"));
+    assert!(!begun.is_empty() && begun.len() == ended.len(), "{}", exported.all());
+    for (begun, ended) in begun.iter().zip(&ended) {
+        assert_eq!((&begun["step"], &ended["step"]), (&steps[0]["step"], &steps[0]["step"]));
+        assert!(begun["tool"].is_string() && begun["tool"] != steps[0]["tool"], "{begun:#}");
+        assert_eq!((&ended["status"], ended["fuel"].is_u64()), (&Value::from("completed"), true), "{ended:#}");
+    }
 }

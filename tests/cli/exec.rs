@@ -176,6 +176,137 @@ fn a_stream_answers_as_it_reads_and_ends_when_nobody_listens() {
 }
 
 #[test]
+fn timings_are_told_and_tracebacks_left_out_where_that_is_asked() {
+    let program = program();
+    let trap = Guest { imports: &[], exports: "export go: func();", core: r#"(func (export "go") unreachable)"# };
+    program.write("trap.wasm", trap.build());
+    let host =
+        ["exec", "--policy", "open.toml", "--skill", "trap=trap.wasm", "--action", "invoke", "--handler", "trap.go"];
+    let asked = |more: &[&str]| answer(&program.run(&[&host[..], more].concat()));
+    let plain = asked(&[]);
+    assert_eq!(plain["meta"].get("timings"), None);
+    assert!(plain["error"]["details"]["traceback"].is_array(), "{plain:#}");
+    for (record, phases) in [
+        ("effects", &["read", "load", "validate", "run", "call", "total"][..]),
+        ("all", &["read", "load", "store", "validate", "run", "call", "record", "total"]),
+    ] {
+        let told = asked(&["--debug", "--record", record]);
+        let timings = told["meta"]["timings"].as_object().unwrap();
+        let of = |name: &str| timings[&format!("{name}_ms")].as_f64().unwrap();
+        assert_eq!(timings.len(), phases.len(), "{told:#}");
+        assert!(phases.iter().all(|phase| (0.0..=of("total")).contains(&of(phase))), "{told:#}");
+        assert!(of("call") <= of("run") && of("call") > 0.0, "{told:#}");
+        assert_eq!(of("total"), told["meta"]["duration_ms"].as_f64().unwrap());
+    }
+    let quiet = asked(&["--no-traceback"]);
+    let (mut error, mut expected) = (quiet["error"].clone(), plain["error"].clone());
+    assert_eq!(error["details"]["location"]["function"].take(), Value::Null);
+    expected["details"].as_object_mut().unwrap().remove("traceback");
+    expected["details"]["location"]["function"] = Value::Null;
+    error["details"]["location"]["function"] = Value::Null;
+    assert_eq!(error, expected);
+    // What cannot be read has taken its time as well.
+    let unread = answer(&program.piped(&["exec", "--debug"], "{"));
+    assert_eq!(unread["meta"]["timings"].as_object().unwrap().len(), 2, "{unread:#}");
+}
+
+#[test]
+fn a_client_that_goes_away_in_the_middle_leaves_a_run_that_has_ended() {
+    let program = program();
+    guests(&program);
+    let host = ["exec", "--policy", "open.toml", "--skill", "spin=spin.wasm", "--record", "all"];
+    let request = r#"{"action":"invoke","handler":"spin.go","meta":{"timeout_ms":300}}"#;
+    // One process for many, which ends well; and one for this, which ends as its answer says.
+    for (number, (stream, code)) in [(true, 0), (false, 4)].into_iter().enumerate() {
+        let mut command = program.command(&[&host[..], if stream { &["--stream"] } else { &[] }].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        drop(child.stdout.take());
+        writeln!(input, "{request}").unwrap();
+        // Of a stream the input stays open: it ends because of its output.
+        let input = stream.then_some(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(code), &b""[..]));
+        drop(input);
+        let runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().flatten().collect();
+        assert_eq!(runs.len(), number + 1);
+        for run in runs {
+            let trace = std::fs::read_to_string(run.path().join("trace.jsonl")).unwrap();
+            assert!(trace.lines().last().unwrap().contains("\"run-end\""), "{trace}");
+        }
+    }
+}
+
+#[test]
+fn half_a_line_at_the_end_is_answered() {
+    let program = program();
+    let ended = program.piped(&["exec", "--stream"], &format!("{SPLIT}\n{}", &SPLIT[..20]));
+    let answers: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((ended.code, ended.stderr.as_str(), answers.len()), (0, "", 2));
+    assert_eq!((&answers[0]["ok"], &answers[1]["error"]["details"]["code"]), (&json!(true), &json!("REQUEST_INVALID")));
+}
+
+/// A process that answers a request which does not end, once `has_begun`; killed then.
+fn killed(program: &Program, args: &[&str], has_begun: impl Fn() -> bool, meanwhile: impl Fn()) {
+    let mut child = program.command(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    while !has_begun() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    meanwhile();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_key_outlives_a_process_that_is_killed() {
+    let program = program();
+    guests(&program);
+    let request = |key: &'static str, ms: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        let args = [
+            "exec",
+            "--policy",
+            "open.toml",
+            "--skill",
+            "spin=spin.wasm",
+            "--action",
+            "invoke",
+            "--handler",
+            "spin.go",
+        ];
+        [&args[..], &["--idempotency-key", key, "--timeout-ms", ms], more].concat()
+    };
+    let asked = |args: &[&str]| answer(&program.run(args));
+    let code = |answer: &Value| answer["error"]["details"]["code"].as_str().unwrap_or("ok").to_owned();
+    let entries = |folder: &str| std::fs::read_dir(program.path(folder)).into_iter().flatten().flatten();
+
+    // Nothing of it is kept, because it can have no effect: it is done again.
+    let pure = request("pure", "600000", &[]);
+    killed(&program, &pure, || entries(".skillhost/requests").next().is_some(), || ());
+    let again = asked(&request("pure", "1", &[]));
+    assert_eq!((code(&again), &again["meta"]["from_record"]), ("DEADLINE".to_owned(), &json!(false)), "{again:#}");
+    assert_eq!(asked(&pure)["meta"]["from_record"], true);
+
+    // What is kept may have had an effect: it is not.
+    let kept = request("kept", "600000", &["--record", "all"]);
+    let has_begun = || {
+        let traces = entries(".skillhost/runs").map(|run| std::fs::read_to_string(run.path().join("trace.jsonl")));
+        traces.flatten().any(|trace| trace.contains("\"step-begin\""))
+    };
+    let under_way = || assert_eq!(code(&asked(&kept)), "REQUEST_UNDER_WAY");
+    killed(&program, &kept, has_begun, under_way);
+    for _ in 0..2 {
+        let lost = asked(&kept);
+        assert_eq!(
+            (code(&lost), &lost["error"]["details"]["run"]),
+            ("ANSWER_LOST".to_owned(), &json!("$RUN")),
+            "{lost:#}"
+        );
+    }
+    assert_eq!(entries(".skillhost/runs").count(), 1);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_host_that_cannot_start_says_so() {
     let program = program();

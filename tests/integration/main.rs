@@ -17,6 +17,7 @@ mod examples;
 mod fuel_ledger;
 mod hostile;
 mod http;
+mod keyed;
 mod lab;
 mod languages;
 mod http_skill;

@@ -100,6 +100,9 @@ fn provoked() -> Vec<Value> {
         ask(&no_state, &split()),
         ask(&pausing, &split()),
     ]
+    .into_iter()
+    .chain(crate::keyed::provoked())
+    .collect()
 }
 
 #[test]

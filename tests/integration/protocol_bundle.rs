@@ -201,3 +201,50 @@ fn describe_lists_what_the_bundle_offers() {
     let one = demo.ask(&json!({ "action": "describe", "kind": "tool", "handler": "drift" }))["result"].clone();
     assert_eq!(one["exports"][0]["output_schema"]["minItems"], 5);
 }
+
+#[test]
+fn whatever_a_session_is_given_it_serves_the_next() {
+    let demo = Demo::new(&policy("", ""));
+    let mut session = Session::new(&demo.host.host, Settings::default());
+    let invoke = |kind: &str, handler: &str, id: &str| {
+        let event = json!({ "text": "a,b", "pattern": "," });
+        let meta = json!({ "request_id": id });
+        json!({ "action": "invoke", "kind": kind, "handler": handler, "event": event, "meta": meta }).to_string()
+    };
+    let good = |session: &mut Session<'_>, id: &str| {
+        let answer = session.answer(invoke("tool", "split", id).as_bytes()).to_json();
+        assert_eq!((&answer["ok"], &answer["meta"]["exit_code"]), (&json!(true), &json!(0)), "{answer:#}");
+    };
+    let bad = |session: &mut Session<'_>, bytes: &[u8], code: &str, status: u16, exit: u8| {
+        let answer = session.answer(bytes).to_json();
+        let (error, meta) = (&answer["error"], &answer["meta"]);
+        assert_eq!(error["details"]["code"], code, "{answer:#}");
+        assert_eq!((&answer["http_status"], &meta["exit_code"]), (&json!(status), &json!(exit)), "{answer:#}");
+        assert!(meta["request_id"].is_string() && !error["hint"].as_str().unwrap().is_empty(), "{answer:#}");
+    };
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(skillhost::limits::EXEC_REQUEST_BYTES_MAX));
+    let cases = [
+        (r#"{"action":"invoke","handler":"spl"#, "REQUEST_INVALID", 400, 2),
+        ("", "REQUEST_INVALID", 400, 2),
+        ("\u{0}", "REQUEST_INVALID", 400, 2),
+        (r#"{"action":"describe"} {"action":"describe"}"#, "REQUEST_INVALID", 400, 2),
+        (r#"{"action":"dance"}"#, "REQUEST_INVALID", 400, 2),
+        (r#"{"schema_version":"v2","action":"describe"}"#, "REQUEST_INVALID", 400, 2),
+        (&large, "REQUEST_INVALID", 400, 2),
+        (&invoke("tool", "split", "good-0"), "DUPLICATE_REQUEST", 409, 2),
+        (&invoke("agent", "list", "a"), "OUTPUT_INVALID", 400, 6),
+        (&invoke("tool", "drift", "b"), "OUTPUT_DRIFT", 500, 7),
+    ];
+    good(&mut session, "good-0");
+    for (number, (bytes, code, status, exit)) in cases.into_iter().enumerate() {
+        bad(&mut session, bytes.as_bytes(), code, status, exit);
+        good(&mut session, &format!("good-{}", number + 1));
+    }
+    // A bundle that changes is refused until it is what it was.
+    let file = demo.folder.path().join("skills/more");
+    fs::write(&file, "x").unwrap();
+    bad(&mut session, invoke("tool", "split", "c").as_bytes(), "BUNDLE_CHANGED", 409, 3);
+    bad(&mut session, br#"{"action":"describe"}"#, "BUNDLE_CHANGED", 409, 3);
+    fs::remove_file(&file).unwrap();
+    good(&mut session, "last");
+}

@@ -23,7 +23,7 @@ pub(crate) enum Audit {
 
 /// Writes every step, decision and approval of the recorded runs, the oldest first
 ///
-/// All events of the traces but host calls. The chain of each trace is verified on the way: of one that was changed, what stands before the
+/// All events of the traces but host calls; what a skill calls of other skills is among them. The chain of each trace is verified on the way: of one that was changed, what stands before the
 /// change is written, and the exit code is 9.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::problem::Problem;
 use crate::protocol::request::{self, Refused};
 use crate::protocol::{self, Detail, Failure, Request, Response, Settings};
+use crate::sandbox::CancelToken;
 
 /// What the file of `--auto-ctx` is called in the state folder.
 const CONTEXT_FILE: &str = "context.json";
@@ -54,6 +55,9 @@ pub(crate) struct Exec {
     /// The caller's trace [default: a new one]
     #[arg(long, value_name = "ID")]
     trace_id: Option<String>,
+    /// Of two requests with one key that ask for the same, the second is given the answer of the first
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// The version of the protocol [default: v1]
     #[arg(long, value_name = "VERSION")]
     schema_version: Option<String>,
@@ -70,6 +74,12 @@ pub(crate) struct Exec {
     /// Which runs are kept: those that may have an effect, or all
     #[arg(long, value_name = "WHICH", default_value = "effects")]
     record: Record,
+    /// Tells where the time went, in `meta.timings`
+    #[arg(long)]
+    debug: bool,
+    /// Leaves out of answers where in the guest something failed
+    #[arg(long)]
+    no_traceback: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -112,8 +122,16 @@ impl Exec {
         }
         let context = self.context(session)?;
         let builder = session.running_builder(&self.host).map_err(|error| Box::new(of_cli(&error)))?;
-        let host = builder.keep_warm(self.stream).build();
-        Ok((host, Settings { record_all: self.record == Record::All, context, ..Settings::default() }))
+        // Looked at before the plan of the call is made, loaded once for both.
+        let host = builder.keep_warm(true).build();
+        let settings = Settings {
+            record_all: self.record == Record::All,
+            timings: self.debug,
+            no_traceback: self.no_traceback,
+            context,
+            cancel: CancelToken::new(),
+        };
+        Ok((host, settings))
     }
 
     /// The answer where nothing can be answered. Of many requests every one is told.
@@ -141,6 +159,7 @@ impl Exec {
             &self.ctx,
             &self.request_id,
             &self.trace_id,
+            &self.idempotency_key,
             &self.schema_version,
         ];
         texts.iter().any(|text| text.is_some()) || self.timeout_ms.is_some()
@@ -188,7 +207,12 @@ impl Exec {
             }
         }
         let mut meta = Map::new();
-        for (key, text) in [("request_id", &self.request_id), ("trace_id", &self.trace_id)] {
+        let texts = [
+            ("request_id", &self.request_id),
+            ("trace_id", &self.trace_id),
+            ("idempotency_key", &self.idempotency_key),
+        ];
+        for (key, text) in texts {
             if let Some(text) = text {
                 meta.insert(key.to_owned(), json!(text));
             }

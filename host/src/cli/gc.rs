@@ -96,6 +96,10 @@ fn text(done: &Collected, dry_run: bool) -> String {
         counted(done.compiled, "compiled component"),
         bytes(done.bytes)
     ));
+    if done.keys > 0 {
+        let gone = if dry_run { "would be forgotten" } else { "forgotten" };
+        out.add(format_args!("{gone}: {}\n", count(done.keys, "idempotency key")));
+    }
     if done.undo_steps > 0 {
         let can = if dry_run { "could not" } else { "cannot" };
         out.add(format_args!("{} of them {can} be undone any more\n", count(done.undo_steps, "step")));
@@ -113,6 +117,7 @@ fn result(done: &Collected, dry_run: bool) -> Value {
         "undo_steps": done.undo_steps,
         "components": done.components,
         "compiled": done.compiled,
+        "keys": done.keys,
         "leftovers": done.leftovers,
         "bytes": done.bytes,
     })

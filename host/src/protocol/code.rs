@@ -87,6 +87,10 @@ details! {
     /// A request of this id is under way or was answered.
     DuplicateRequest = "DUPLICATE_REQUEST", ValidationError 409, exit 2, None,
         "give every request an id of its own, or none";
+    /// The idempotency key was used for another request.
+    KeyReused = "IDEMPOTENCY_KEY_REUSED", ValidationError 409, exit 2, None, "give what is another request another key";
+    /// A request with the same idempotency key is being answered.
+    RequestUnderWay = "REQUEST_UNDER_WAY", ValidationError 409, exit 2, None, "send it again when that one has its answer";
     /// The policy cannot be put into force.
     PolicyInvalid = "POLICY_INVALID", ValidationError 400, exit 2, None, "`host policy check` shows all mistakes of a policy";
     /// The plan of a flow is not valid.
@@ -144,6 +148,8 @@ details! {
     StateError = "STATE_ERROR", Internal 500, exit 20, None, "look at the state folder: its disk may be full";
     /// The host failed.
     Internal = "INTERNAL", Internal 500, exit 20, LOAD, "send it again; where it fails again, this is a fault of the host";
+    /// A request with the same idempotency key was begun, and what became of it is not known here.
+    AnswerLost = "ANSWER_LOST", Internal 500, exit 20, None, "look what became of it; give another key to have it done again";
     /// Somebody has to say yes first.
     ApprovalRequired = "APPROVAL_REQUIRED", SecurityViolation 202, exit 30, None, "`host approve RUN` lets it run and goes on";
 }

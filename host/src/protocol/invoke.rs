@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{Bundle, Kind};
 use crate::canonical;
-use crate::context::RequestContext;
+use crate::clock::Stopwatch;
+use crate::context::{RequestContext, RequestKey};
 use crate::host::{Error, Keep, RunOptions, SkillHost};
 use crate::id::ToolName;
 use crate::json;
@@ -19,7 +21,7 @@ use crate::policy::{Decision, Denial, Grant, Why, decide};
 use crate::problem::Problem;
 use crate::protocol::code::Detail;
 use crate::protocol::request::{Request, add_legacy_context};
-use crate::protocol::response::{Facts, Failure};
+use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
 use crate::report::{Report, StepReport, json as report_json};
 use crate::sandbox::{CancelToken, SandboxError};
@@ -46,21 +48,34 @@ pub(super) fn invoke(
     bundle: Option<&Bundle>,
     request: &mut Request,
     keep: Keep,
+    key: Option<RequestKey>,
     cancel: &CancelToken,
 ) -> Answered {
-    let called = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted)).and_then(|call| {
-        let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
-        let options = RunOptions {
-            inputs: call.inputs.clone(),
-            keep,
-            request: Some(Arc::new(context)),
-            cancel: cancel.clone(),
-            ..RunOptions::default()
-        };
-        let report = host.run(&call.document, &options).map_err(|error| of_host(&error))?;
-        Ok(answered(&call, report))
-    });
-    called.unwrap_or_else(|failure| (Err(failure), Facts::default()))
+    let started = Stopwatch::start();
+    let call = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted));
+    let load = ("load", started.elapsed());
+    let call = match call {
+        Ok(call) => call,
+        Err(failure) => return (Err(failure), Facts { timings: vec![load], ..Facts::default() }),
+    };
+    let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
+    let options = RunOptions {
+        inputs: call.inputs.clone(),
+        keep,
+        request: Some(Arc::new(context)),
+        key,
+        cancel: cancel.clone(),
+        ..RunOptions::default()
+    };
+    match host.run(&call.document, &options) {
+        Ok(report) => {
+            let mut timings = vec![load];
+            timings.extend(timed(&report));
+            let (result, facts) = answered(&call, report);
+            (result, Facts { timings, ..facts })
+        }
+        Err(error) => (Err(of_host(&error)), Facts { acted: Acted::Maybe, ..Facts::default() }),
+    }
 }
 
 fn prepare(host: &SkillHost, request: &mut Request, wanted: Wanted) -> Result<Call, Box<Failure>> {
@@ -170,7 +185,25 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
     Err(failed(Detail::CapabilityDenied, format!("`{tool}` {denied}")))
 }
 
+/// Where the time of a run went: the phases of its pipeline, and the calls of its guests, which are a part of the steps.
+fn timed(report: &Report) -> Vec<(&'static str, Duration)> {
+    let phase = |of: &'static str, name: &'static str| {
+        let found = report.phases.iter().find(|(phase, _)| *phase == of);
+        found.map(|(_, us)| (name, Duration::from_micros(*us)))
+    };
+    let call = report.steps.iter().map(|step| step.duration_us).sum();
+    let phases = [
+        phase("store", "store"),
+        phase("load and validate", "validate"),
+        phase("steps", "run"),
+        Some(("call", Duration::from_micros(call))),
+        phase("finish", "record"),
+    ];
+    phases.into_iter().flatten().collect()
+}
+
 fn answered(call: &Call, mut report: Report) -> Answered {
+    let waits = report.outcome == RunOutcome::Paused;
     let facts = Facts {
         fuel: report.cost().fuel,
         host_calls: report.cost().calls,
@@ -179,6 +212,9 @@ fn answered(call: &Call, mut report: Report) -> Answered {
         trace_head: Some(report.head),
         run: report.is_kept().then(|| report.run.clone()),
         warnings: std::mem::take(&mut report.warnings),
+        acted: if waits || report.steps.iter().any(|step| step.attempts > 0) { Acted::Yes } else { Acted::No },
+        keyed: None,
+        timings: Vec::new(),
     };
     let result = match report.outcome {
         RunOutcome::Completed if call.kind.gives_object() && !report.output.is_object() => {

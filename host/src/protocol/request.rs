@@ -90,6 +90,11 @@ const META: Shape = Shape {
             "The time it may take; 30000 where it is absent. The policy may give less.",
         ),
         Field::new(
+            "idempotency_key",
+            ID,
+            "Of two requests with one key that ask for the same the second is given the answer of the first; one that asks for something else is refused.",
+        ),
+        Field::new(
             "capabilities",
             Form::Object(&CAPABILITIES),
             "What the tool may have at most; what it has is the policy's affair.",
@@ -131,6 +136,18 @@ pub enum Action {
     Execute,
 }
 
+impl Action {
+    /// As requests write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Invoke => "invoke",
+            Self::Execute => "execute",
+        }
+    }
+}
+
 /// A request that was read.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -152,6 +169,8 @@ pub struct Request {
     pub context: RequestContext,
     /// `meta.timeout_ms`.
     pub timeout_ms: u64,
+    /// `meta.idempotency_key`.
+    pub idempotency_key: Option<String>,
     /// `meta.capabilities`.
     pub capabilities: Option<Map<String, Value>>,
 }
@@ -192,6 +211,12 @@ impl Request {
         let handler = either(value, "handler", "name", &mut problems);
         let event = either(value, "event", "payload", &mut problems);
         let context = context(value);
+        let idempotency_key = value.pointer("/meta/idempotency_key").and_then(Value::as_str);
+        if idempotency_key.is_some() && value.get("action").and_then(Value::as_str) == Some("describe") {
+            let message = "`describe` does nothing that a second request could do again".to_owned();
+            let problem = Problem::new("key-without-effect", "/meta/idempotency_key", message);
+            problems.push(problem.with_hint("leave `idempotency_key` out"));
+        }
         if !problems.is_empty() {
             return Err(refused(&problems.into_vec(), context));
         }
@@ -212,6 +237,7 @@ impl Request {
             mcp: member("mcp"),
             context,
             timeout_ms: timeout_ms.unwrap_or(limits::DEADLINE_MS_DEFAULT),
+            idempotency_key: idempotency_key.map(str::to_owned),
             capabilities: value.pointer("/meta/capabilities").and_then(Value::as_object).cloned(),
         })
     }

@@ -1,5 +1,7 @@
 //! An answer: the same members whatever happened, as one JSON document.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::context::RequestContext;
@@ -58,6 +60,16 @@ impl Failure {
         }
     }
 
+    /// The same without what tells where in the guest it happened.
+    #[must_use]
+    pub fn without_traceback(mut self) -> Self {
+        self.details.remove("traceback");
+        if let Some(Value::Object(place)) = self.details.get_mut("location") {
+            place.insert("function".to_owned(), Value::Null);
+        }
+        self
+    }
+
     fn to_json(&self) -> Value {
         let meaning = self.detail.meaning();
         let mut details = self.details.clone();
@@ -86,6 +98,33 @@ pub struct Facts {
     pub run: Option<String>,
     /// What a person may want to know.
     pub warnings: Vec<String>,
+    /// Whether a guest has acted.
+    pub acted: Acted,
+    /// The idempotency key, where the request has one.
+    pub keyed: Option<Keyed>,
+    /// Where the time went, where that is to be told.
+    pub timings: Vec<(&'static str, Duration)>,
+}
+
+/// Whether a guest has acted, so that to answer the request again would be to do it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acted {
+    /// Nothing has run, and nothing waits to.
+    #[default]
+    No,
+    /// Something has, or waits for somebody.
+    Yes,
+    /// The host failed in the middle.
+    Maybe,
+}
+
+/// What is said of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// The key.
+    pub key: String,
+    /// Whether the answer is one that was given before: nothing ran for this one.
+    pub from_record: bool,
 }
 
 /// An answer.
@@ -166,6 +205,14 @@ impl Response {
         put("host_calls", json!(facts.host_calls));
         put("trace_head", json!(facts.trace_head));
         put("logs", facts.logs.iter().map(|record| self.log(record)).collect());
+        if let Some(Keyed { key, from_record }) = &facts.keyed {
+            put("idempotency_key", json!(key));
+            put("from_record", json!(from_record));
+        }
+        if !facts.timings.is_empty() {
+            let timings = facts.timings.iter().map(|(name, time)| (format!("{name}_ms"), json!(millis(*time))));
+            put("timings", Value::Object(timings.collect()));
+        }
         if !facts.warnings.is_empty() {
             put("warnings", json!(facts.warnings));
         }
@@ -187,6 +234,11 @@ impl Response {
             "fields": fields,
         })
     }
+}
+
+/// Milliseconds with three decimals.
+pub(super) fn millis(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 /// A status that a value says in a member of its own, never in a text.

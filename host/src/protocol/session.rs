@@ -5,20 +5,27 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::bundle::Bundle;
 use crate::clock::{self, Stopwatch};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, RequestKey};
 use crate::host::{Keep, SkillHost};
 use crate::limits;
 use crate::protocol::code::Detail;
+use crate::protocol::keyed::{self, Todo};
 use crate::protocol::request::{Action, Refused, Request};
-use crate::protocol::response::{Facts, Failure, Response};
+use crate::protocol::response::{Facts, Failure, Keyed, Response, millis};
 use crate::protocol::{describe, invoke};
 use crate::sandbox::CancelToken;
+use crate::store::StoreError;
+use crate::store::keys::Keys;
 
 /// How requests are answered.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Whether every run is kept, not only those that may have an effect.
     pub record_all: bool,
+    /// Whether answers tell where the time went.
+    pub timings: bool,
+    /// Whether answers say nothing of where in a guest something failed. It is in the trace of a run that is kept.
+    pub no_traceback: bool,
     /// What is known of who asks where a request does not say it.
     pub context: RequestContext,
     /// Ends what runs.
@@ -32,6 +39,8 @@ pub struct Session<'h> {
     settings: Settings,
     seen: Seen,
     answered: u64,
+    /// Opened for the first request that has a key.
+    keys: Option<Keys>,
 }
 
 impl<'h> Session<'h> {
@@ -39,18 +48,20 @@ impl<'h> Session<'h> {
     #[must_use]
     pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
         settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
-        Self { host, settings, seen: Seen::default(), answered: 0 }
+        Self { host, settings, seen: Seen::default(), answered: 0, keys: None }
     }
 
     /// Answers the request in `bytes`, whatever they are.
     pub fn answer(&mut self, bytes: &[u8]) -> Response {
         let started = Stopwatch::start();
-        self.answer_read(Request::parse(bytes), started)
+        let request = Request::parse(bytes);
+        self.answer_read(request, started)
     }
 
     /// Answers a request that was read, or says why it cannot be.
     pub fn answer_read(&mut self, request: Result<Request, Refused>, started: Stopwatch) -> Response {
-        let (result, mut context, facts) = match request {
+        let read = started.elapsed();
+        let (mut result, mut context, mut facts) = match request {
             Ok(request) => self.answer_one(request),
             Err(refused) => {
                 let (failure, context) = *refused;
@@ -60,8 +71,17 @@ impl<'h> Session<'h> {
         complete(&mut context, &self.settings.context);
         let cold_start = self.answered == 0;
         self.answered += 1;
-        let us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Response { result, context, facts, cold_start, duration_ms: f64::from(us) / 1_000.0 }
+        if self.settings.no_traceback {
+            result = result.map_err(|failure| Box::new(failure.without_traceback()));
+        }
+        let total = started.elapsed();
+        if self.settings.timings {
+            facts.timings.insert(0, ("read", read));
+            facts.timings.push(("total", total));
+        } else {
+            facts.timings.clear();
+        }
+        Response { result, context, facts, cold_start, duration_ms: millis(total) }
     }
 
     fn answer_one(&mut self, mut request: Request) -> (Result<serde_json::Value, Box<Failure>>, RequestContext, Facts) {
@@ -84,10 +104,38 @@ impl<'h> Session<'h> {
             Action::Describe => (describe::describe(self.host, bundle, &request), Facts::default()),
             Action::Invoke | Action::Execute => {
                 let keep = if self.settings.record_all { Keep::All } else { Keep::Effects };
-                invoke::invoke(self.host, bundle, &mut request, keep, &self.settings.cancel)
+                match keyed::key_of(&request) {
+                    None => invoke::invoke(self.host, bundle, &mut request, keep, None, &self.settings.cancel),
+                    Some(key) => self.once(&key, &mut request, keep).unwrap_or_else(|error| {
+                        let failure = Failure::new(Detail::StateError, error.to_string()).hint_of(error.hint());
+                        (Err(Box::new(failure)), Facts::default())
+                    }),
+                }
             }
         };
         (result, request.context, facts)
+    }
+}
+
+/// What is to be done of a request that has a key.
+type Once = (Result<serde_json::Value, Box<Failure>>, Facts);
+
+impl Session<'_> {
+    /// Answers a request with a key, or gives the answer that was given before. The answer is kept before it is given.
+    fn once(&mut self, key: &RequestKey, request: &mut Request, keep: Keep) -> Result<Once, StoreError> {
+        let Self { host, settings, keys, .. } = self;
+        let keys = match keys {
+            Some(keys) => keys,
+            None => keys.insert(Keys::open(host.store(), host.durability)?),
+        };
+        if let Todo::Known(result, facts) = keyed::begin(keys, key)? {
+            return Ok((result, *facts));
+        }
+        let bundle = host.bundle.as_deref();
+        let (result, mut facts) = invoke::invoke(host, bundle, request, keep, Some(key.clone()), &settings.cancel);
+        keyed::end(keys, key, &result, &facts)?;
+        facts.keyed = Some(Keyed { key: key.key.clone(), from_record: false });
+        Ok((result, facts))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::journal::claims::Claims;
 use crate::limits::{self, LimitKind};
 use crate::outcome::Outcome;
 use crate::policy::AuthorizedStep;
+use crate::sandbox::runtime;
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, SandboxError};
 use crate::validate::ValidStep;
@@ -346,12 +347,7 @@ impl<'env> Steps<'env> {
         lost: &Sender<usize>,
     ) -> (Result<Acted, Error>, Segment) {
         let failed = |message: String| Error::from(SandboxError::Engine { message });
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time();
-        if self.reach.is_some() {
-            runtime.enable_io();
-        }
-        let acted = runtime.build().map_err(|error| failed(error.to_string())).and_then(|runtime| {
+        let acted = runtime::new(self.reach.is_some()).map_err(Error::from).and_then(|runtime| {
             let (cancels, lost, position) = (cancel.clone(), lost.clone(), attempt.position);
             let tell = move || {
                 cancels.cancel();

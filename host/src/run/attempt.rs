@@ -87,15 +87,16 @@ impl Acted {
 }
 
 impl Steps<'_> {
-    /// Makes an attempt, or takes its end from the record.
+    /// Makes an attempt, or takes its end from the record. `key` identifies the call; there is none where it takes back what a step did.
     pub(super) fn attempt(
         &self,
         attempt: &Attempt<'_>,
+        key: Option<Digest>,
         so_far: &mut SoFar,
         log: &mut dyn StepLog,
         report: &mut StepReport,
     ) -> Go<Outcome> {
-        let Attempt { step, call, number, compensates, input, grant_index, grant, limits, expect, .. } = *attempt;
+        let Attempt { step, call, number, compensates, input, grant_index, limits, expect, .. } = *attempt;
         let begin = StepBegin {
             step: step.clone(),
             tool: call.tool.name.clone(),
@@ -103,7 +104,7 @@ impl Steps<'_> {
             skill: call.skill.digest,
             input: input.clone(),
             resolved_from: call.alias.cloned(),
-            key: (!compensates).then(|| self.key(step, call, input, grant)),
+            key,
             compensates,
             grant: grant_index as u64,
             rules: attempt.rules.clone(),

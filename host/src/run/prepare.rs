@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::reuse::Earlier;
-use crate::context::RequestContext;
 use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, SnapshotId, StepId};
 use crate::limits;
@@ -290,7 +289,7 @@ impl Place {
         host: &SkillHost,
         document: &PlanDocument,
         earlier: Option<&Earlier>,
-        request: Option<&RequestContext>,
+        options: &RunOptions,
     ) -> Self {
         let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
@@ -298,8 +297,9 @@ impl Place {
             base: absolute(document.base()),
             continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
             policy: host.policy_file.as_deref().map(absolute),
-            request: request.cloned(),
+            request: options.request.as_deref().cloned(),
             bundle: host.bundle.as_ref().map(|bundle| absolute(&bundle.root)),
+            key: options.key.clone(),
         }
     }
 }

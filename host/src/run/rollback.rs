@@ -146,7 +146,7 @@ impl Steps<'_> {
             position: usize::MAX,
         };
         let mut report = StepReport::of(step.clone(), call.tool.name.clone());
-        let outcome = self.attempt(&attempt, so_far, log, &mut report)?;
+        let outcome = self.attempt(&attempt, None, so_far, log, &mut report)?;
         log.commit()?;
         Ok(outcome)
     }

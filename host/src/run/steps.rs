@@ -22,11 +22,11 @@ use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::OnFailure;
-use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Principal, Spent};
+use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Grant, Principal, Spent};
 use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
-
-use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach, SandboxError};
+use crate::sandbox::runtime::{Idle, Lent};
+use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach};
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
@@ -44,7 +44,7 @@ pub(crate) struct Steps<'a> {
     pub(super) callees: Option<Arc<Callees>>,
     pub(super) directories: Directories,
     pub(super) reach: Option<Reach>,
-    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) runtime: Lent<'a>,
     _ticking: Ticking<'a>,
     pub(super) cancel: &'a CancelToken,
     /// The run that this one continues.
@@ -171,13 +171,11 @@ impl<'a> Steps<'a> {
     ) -> Result<Self, Error> {
         // One runtime for the run, on this thread: file operations finish inside of their host call, so that nothing of a step is still
         // under way when its store is dropped.
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time();
-        // What may not reach the network has no runtime that could.
-        if reach.is_some() {
-            runtime.enable_io();
-        }
-        let runtime = runtime.build().map_err(|error| SandboxError::Engine { message: error.to_string() })?;
+        let is_pure = |grant: &Grant| grant.filesystem.is_empty() && grant.network.is_empty();
+        let runtime = match reach {
+            None if authorized.grants().all(is_pure) => prepared.engine.idle.lend()?,
+            _ => Idle::own(reach.is_some())?,
+        };
         let plan = &checked.plan;
         let mut wanted = BTreeSet::new();
         let mut want = |call: Call<'_>, granted: &AuthorizedStep| {

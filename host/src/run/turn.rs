@@ -128,7 +128,7 @@ impl Steps<'_> {
                 expect: step.expect,
                 position: so_far.position,
             };
-            let outcome = self.attempt(&attempt, so_far, log, report)?;
+            let outcome = self.attempt(&attempt, Some(key), so_far, log, report)?;
             report.outcome = Some(outcome.clone());
             let retry = self.retry(step, number, &outcome);
             match (outcome, retry) {

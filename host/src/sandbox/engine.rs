@@ -1,7 +1,7 @@
 //! The engine: every option that matters is written out, so that an upgrade cannot change one silently, and only what can be replayed
 //! is switched on.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -15,6 +15,7 @@ use crate::limits;
 use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::interfaces;
 use crate::sandbox::program::Links;
+use crate::sandbox::runtime::Idle;
 
 /// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a run
 /// is under way and none otherwise.
@@ -37,6 +38,8 @@ pub(crate) struct SandboxEngine {
     /// The same with HTTP, made when the first program may have it.
     network_linker: OnceLock<Linker<SkillCtx>>,
     ticker: Ticker,
+    /// The runtime that is kept between runs.
+    pub(crate) idle: Idle,
 }
 
 impl std::fmt::Debug for SandboxEngine {
@@ -56,7 +59,7 @@ impl SandboxEngine {
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, network_linker: OnceLock::new(), ticker })
+        Ok(Self { engine, linker, network_linker: OnceLock::new(), ticker, idle: Idle::default() })
     }
 
     /// What a program of this reach is linked with.
@@ -75,7 +78,7 @@ impl SandboxEngine {
 
     /// Epochs advance while the guard lives. A run holds one for all of its steps: waking the ticker costs more than a small step.
     pub(crate) fn ticking(&self) -> Ticking<'_> {
-        self.ticker.shared.change(|running| *running += 1);
+        self.ticker.shared.begin();
         Ticking(&self.ticker)
     }
 }
@@ -157,33 +160,59 @@ struct Ticker {
 
 #[derive(Default)]
 struct Shared {
-    /// How many runs are under way; `None` when the thread shall end.
-    running: Mutex<Option<usize>>,
+    state: Mutex<Ticks>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct Ticks {
+    /// How many runs are under way.
+    running: usize,
+    /// Whether the thread waits for one. Only then it has to be woken, which is a system call: of runs in quick succession hardly any does.
+    is_waiting: bool,
+    /// Whether the thread shall end.
+    is_over: bool,
+}
+
 impl Shared {
-    fn change(&self, change: impl FnOnce(&mut usize)) {
-        if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            change(running);
+    fn lock(&self) -> MutexGuard<'_, Ticks> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let mut ticks = self.lock();
+        ticks.running += 1;
+        let wakes = std::mem::take(&mut ticks.is_waiting);
+        drop(ticks);
+        if wakes {
+            self.changed.notify_one();
         }
-        self.changed.notify_one();
+    }
+
+    /// The thread sees it when its pause is over.
+    fn end(&self) {
+        let mut ticks = self.lock();
+        ticks.running = ticks.running.saturating_sub(1);
+    }
+
+    /// Waits until a run is under way; `false` where the thread shall end.
+    fn wait(&self) -> bool {
+        let mut ticks = self.lock();
+        while ticks.running == 0 && !ticks.is_over {
+            ticks.is_waiting = true;
+            ticks = self.changed.wait(ticks).unwrap_or_else(PoisonError::into_inner);
+        }
+        ticks.is_waiting = false;
+        !ticks.is_over
     }
 }
 
 impl Ticker {
     fn start(engine: &Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { running: Mutex::new(Some(0)), changed: Condvar::new() });
+        let shared = Arc::new(Shared::default());
         let (engine, seen) = (engine.weak(), Arc::clone(&shared));
         std::thread::Builder::new().name("epochs".to_owned()).spawn(move || {
-            loop {
-                let running = seen.running.lock().unwrap_or_else(PoisonError::into_inner);
-                let idle = |running: &mut Option<usize>| *running == Some(0);
-                let running = seen.changed.wait_while(running, idle).unwrap_or_else(PoisonError::into_inner);
-                if running.is_none() {
-                    return;
-                }
-                drop(running);
+            while seen.wait() {
                 clock::pause(EPOCH);
                 match engine.upgrade() {
                     Some(engine) => engine.increment_epoch(),
@@ -197,7 +226,7 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.lock().is_over = true;
         self.shared.changed.notify_one();
     }
 }
@@ -207,6 +236,6 @@ pub(crate) struct Ticking<'a>(&'a Ticker);
 
 impl Drop for Ticking<'_> {
     fn drop(&mut self) {
-        self.0.shared.change(|running| *running = running.saturating_sub(1));
+        self.0.shared.end();
     }
 }

@@ -50,7 +50,7 @@ pub struct AuditEntry {
     pub status: Option<&'static str>,
     /// Why.
     pub reason: Option<String>,
-    /// Host calls of a step that ended.
+    /// Host calls of a step, or of a call inside of one, that ended.
     pub calls: Option<u64>,
     /// Fuel of a step that ended.
     pub fuel: Option<u64>,
@@ -176,9 +176,10 @@ fn ceiling(folder: &RunDir) -> AuditLevel {
 /// Gives false where the run is in another name than the one that is wanted.
 fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found) -> Result<bool, TraceError> {
     let (mut plan, mut principal, mut tags) = (String::new(), String::new(), Vec::new());
-    let mut tool = None;
+    // Those of the step that has begun.
+    let (mut step, mut tool) = (None, None);
     while let Some(line) = reader.next_line()? {
-        if line.kind().is_inside_of_step() {
+        if line.kind() == Kind::Call {
             continue;
         }
         let (seq, hash, event) = (line.seq(), line.hash(), line.event()?);
@@ -192,12 +193,14 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
                     return Ok(false);
                 }
             }
-            Event::StepBegin(begun) => tool = Some(begun.tool.to_string()),
+            Event::StepBegin(begun) => (step, tool) = (Some(begun.step.to_string()), Some(begun.tool.to_string())),
+            Event::DelegateEnd(ended) => (calls, fuel) = (Some(ended.calls), Some(ended.fuel)),
             Event::StepEnd(ended) => (calls, fuel) = (Some(ended.calls), ended.fuel),
             Event::RunEnd { .. } => found.run.ended = true,
             _ => {}
         }
-        let Some(row) = EventRow::of(seq, hash, &event)? else { continue };
+        let row = EventRow::told(seq, hash, &event)?;
+        let inside = if event.kind().is_inside_of_step() { step.clone() } else { None };
         let (kind, named) = (row.kind(), row.tool().map(str::to_owned));
         let own = if kind == Kind::StepEnd.name() { tool.clone() } else { None };
         let mut entry = AuditEntry {
@@ -207,7 +210,7 @@ fn read(reader: &mut Reader, filter: &AuditFilter, max: usize, found: &mut Found
             principal: principal.clone(),
             plan: plan.clone(),
             action: kind,
-            step: row.step().map(str::to_owned),
+            step: row.step().map(str::to_owned).or(inside),
             tool: named.or(own),
             status: row.status(),
             reason: row.reason().map(str::to_owned),

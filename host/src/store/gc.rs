@@ -11,7 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::index::{Durability, Index, RunFilter, RunRow, RunStatus};
 use super::lock::{LockError, RunLock};
-use super::{COMPONENTS, JOURNALS, RUNS, RunDir, RunStore, StoreError, create_folder, failed};
+use super::{COMPONENTS, JOURNALS, RUNS, RunDir, RunStore, StoreError, create_folder, failed, keys};
+use crate::clock;
 use crate::id::Digest;
 use crate::policy::AuditSettings;
 use crate::trace::TRACE_FILE;
@@ -56,6 +57,8 @@ pub struct Collected {
     pub components: u64,
     /// Compiled components.
     pub compiled: u64,
+    /// Idempotency keys, with their answers.
+    pub keys: usize,
     /// Files and folders that something unfinished has left behind.
     pub leftovers: u64,
     /// Bytes of files that nothing else refers to.
@@ -114,6 +117,7 @@ pub fn collect(store: &RunStore, options: &GcOptions, now: Duration) -> Result<C
     if let Some(index) = index.as_mut().filter(|_| !options.dry_run) {
         index.forget(&done.forgotten)?;
     }
+    forget_keys(store, index.as_mut(), options, now, &mut done)?;
     let mut named = options.in_use.clone();
     for id in ids.iter().filter(|id| !done.runs.contains(id)) {
         names(&store.state().join(RUNS).join(id).join(COMPONENTS), &mut named)?;
@@ -145,6 +149,29 @@ impl GcOptions {
     const fn asks_for_age(&self) -> bool {
         self.older_than.is_some() || self.default_age.is_none()
     }
+}
+
+/// Forgets the keys of requests that are so old, and what sessions have left behind that were killed.
+fn forget_keys(
+    store: &RunStore,
+    index: Option<&mut Index>,
+    options: &GcOptions,
+    now: Duration,
+    done: &mut Collected,
+) -> Result<(), StoreError> {
+    if let (Some(index), Some(age)) = (index, options.older_than) {
+        done.keys = index.forget_requests(&clock::rfc3339(now.saturating_sub(age)), options.dry_run)?;
+    }
+    for folder in keys::abandoned(store.state()) {
+        if changed(&folder).is_none_or(|at| now.saturating_sub(at) < ABANDONED) {
+            continue;
+        }
+        done.leftovers += 1;
+        if !options.dry_run {
+            fs::remove_dir_all(&folder).map_err(failed("delete", &folder))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the index and the trace say of a run together. The index may be behind the trace, and it knows what no trace says.

@@ -11,6 +11,7 @@ mod db;
 mod error;
 mod query;
 mod rebuild;
+mod request;
 mod row;
 mod salvage;
 mod status;
@@ -32,10 +33,12 @@ use crate::limits;
 
 pub use access::{Access, AccessAction, NewAccess};
 pub use approval::{Answer, Approval, ApprovalRequest, Delivery};
+pub(super) use commit::created_at;
 pub use commit::{Committed, NewRun};
 pub use error::IndexError;
 pub use query::{RunFilter, RunRow, StepRow};
 pub use rebuild::{Reindexed, reindex};
+pub use request::Claim;
 pub use row::{EventRow, Row, StepFacts};
 pub use status::{ApprovalState, RunStatus, StepStatus};
 pub use undo::{Reusable, UndoStep};
@@ -50,8 +53,12 @@ const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
 /// `PRAGMA application_id` of our files: `SKHX`.
 const APPLICATION_ID: i64 = 0x534b_4858;
 /// Each takes the file from one version (`PRAGMA user_version`) to the next; the first from nothing to 1.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 /// Statements that are kept compiled: more than there are.
 const STATEMENTS_KEPT: usize = 64;
 

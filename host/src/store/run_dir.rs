@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{StoreError, create_file, create_folder, create_new_file, failed};
 use crate::canonical;
-use crate::context::RequestContext;
+use crate::context::{RequestContext, RequestKey};
 use crate::document;
 use crate::id::Digest;
 use crate::limits;
@@ -71,6 +71,9 @@ pub struct Place {
     /// The folder of the bundle that the skills are from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,
+    /// The idempotency key of that request: where its answer was not kept, this says that it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RequestKey>,
 }
 
 impl RunDir {

@@ -177,6 +177,7 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
     let (_folder, store) = state();
     let [unneeded, first, parent, lender, child] = [90, 80, 70, 60, 1].map(|days| run(&store, true, days));
     let place = |continues: &RunDir| Place {
+        key: None,
         workspace: PathBuf::from("/workspace"),
         base: PathBuf::from("/"),
         continues: Some((continues.id().to_owned(), "resume".to_owned())),

@@ -107,7 +107,7 @@ pub(super) fn insert_run(db: Db<'_>, run: &NewRun, now: &str) -> Result<(), Inde
 }
 
 /// When a run was created, from its id: `20260131T120000.123456Z-…`.
-fn created_at(id: &str) -> Option<String> {
+pub(in crate::store) fn created_at(id: &str) -> Option<String> {
     let (time, _) = id.split_once('-')?;
     let form = "dddddddd'dddddd.ddddddZ";
     let fits = time.len() == form.len()

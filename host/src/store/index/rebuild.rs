@@ -132,6 +132,10 @@ impl Index {
             };
             let taken_back = folder.as_ref().and_then(|folder| folder.taken_back().ok().flatten());
             restore(db, run, &kept, taken_back.as_deref())?;
+            let place = folder.as_ref().and_then(|folder| folder.place().ok().flatten());
+            if let Some(key) = place.and_then(|place| place.key) {
+                super::request::found(db, &key, run)?;
+            }
             for facts in beside.iter().flatten() {
                 // A fact about a step that is not in the trace (any more) says nothing.
                 match commit::commit(db, run, &[Row::Step(facts.clone())], None) {

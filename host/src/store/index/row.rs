@@ -91,22 +91,28 @@ pub struct StepFacts {
 }
 
 impl EventRow {
-    /// The row of an event with its number and its hash; `None` for a host call.
+    /// The row of an event with its number and its hash; `None` for what happens inside of a step.
     ///
     /// # Errors
     ///
     /// [`TraceError::Event`] when readers would refuse the event.
     pub fn of(seq: u64, hash: Digest, event: &Event) -> Result<Option<Self>, TraceError> {
-        if event.kind().is_inside_of_step() {
-            return Ok(None);
-        }
+        if event.kind().is_inside_of_step() { Ok(None) } else { Self::told(seq, hash, event).map(Some) }
+    }
+
+    /// What is told of an event, wherever it happens. Those inside of a step name none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::of`].
+    pub(in crate::store) fn told(seq: u64, hash: Digest, event: &Event) -> Result<Self, TraceError> {
         let (step, tool, json) = spelled(seq, event, |line| {
             (line.step().map(str::to_owned), line.tool().map(str::to_owned), line.content())
         })?;
         let json = Some(json).filter(|json| json.len() <= limits::INDEX_EVENT_BYTES_MAX);
         let (status, reason) = said(event);
         let reason = reason.filter(|reason| !reason.is_empty()).map(cut);
-        Ok(Some(Self { seq, hash, kind: event.kind().name(), step, tool, status, reason, json, change: change(event) }))
+        Ok(Self { seq, hash, kind: event.kind().name(), step, tool, status, reason, json, change: change(event) })
     }
 
     /// The kind of event.
@@ -196,6 +202,7 @@ fn said(event: &Event) -> (Option<&'static str>, Option<String>) {
             (Some(answer.name()), Some(if why.is_empty() { format!("by {who}") } else { format!("by {who}: {why}") }))
         }
         Event::StepEnd(ended) => (Some(ended.outcome.name()), why(&ended.outcome)),
+        Event::DelegateEnd(ended) => (Some(ended.outcome.name()), why(&ended.outcome)),
         Event::RunEnd { outcome, .. } => (Some(outcome.name()), None),
         _ => (None, None),
     }

@@ -5,6 +5,7 @@ use rusqlite::types::Value;
 use serde_json::json;
 
 use super::*;
+use crate::context::RequestKey;
 use crate::id::Digest;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::store::{RunDir, RunStore};
@@ -111,7 +112,7 @@ fn the_file_is_what_the_documentation_says() {
         assert_eq!(text("PRAGMA journal_mode"), "wal");
         assert_eq!(number("PRAGMA synchronous"), synchronous);
         assert_eq!(number("PRAGMA foreign_keys"), 1);
-        assert_eq!(number("PRAGMA user_version"), 3);
+        assert_eq!(number("PRAGMA user_version"), 4);
         let loose = "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 \
                      AND name NOT LIKE 'sqlite_%'";
         assert_eq!(number(loose), 0);
@@ -125,7 +126,7 @@ fn a_newer_one_and_one_that_is_none_are_refused() {
     assert!(index.is_new());
     drop(index);
     assert!(!case.open().is_new());
-    case.open().db("test").batch("PRAGMA user_version = 4").unwrap();
+    case.open().db("test").batch("PRAGMA user_version = 5").unwrap();
     let error = Index::open(case.store.state(), Durability::Full).unwrap_err();
     assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
     assert!(error.hint().unwrap().contains("version"));
@@ -513,4 +514,44 @@ fn processes_that_open_a_new_index_at_once_agree() {
     });
     assert_eq!(case.open().runs(&RunFilter::default()).unwrap().len(), 8);
     assert_eq!(Duration::from_millis(limits::INDEX_BUSY_MS).as_secs(), 10);
+}
+
+#[test]
+fn so_many_keys_are_known_and_answers_so_long() {
+    let case = Case::new();
+    let mut index = case.open();
+    let key = |key: &str| RequestKey { key: key.to_owned(), request: Digest::of(b"request") };
+    for (name, bytes) in
+        [("fits", limits::IDEMPOTENT_ANSWER_BYTES_MAX), ("longer", limits::IDEMPOTENT_ANSWER_BYTES_MAX + 1)]
+    {
+        assert_eq!(index.claim_request(&key(name), "owner").unwrap(), Claim::New);
+        index.answer_request((name, "owner"), Some(&"x".repeat(bytes)), Some("run")).unwrap();
+    }
+    assert!(matches!(index.claim_request(&key("fits"), "owner").unwrap(), Claim::Answered(_)));
+    assert_eq!(index.claim_request(&key("longer"), "owner").unwrap(), Claim::Lost { run: Some("run".to_owned()) });
+    let more = limits::IDEMPOTENCY_KEYS_MAX - 3;
+    let fill = format!(
+        "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {more}) \
+         INSERT INTO requests (key, request, asked_at) SELECT 'n' || i, '', '' FROM n"
+    );
+    index.db("test").batch(&fill).unwrap();
+    assert_eq!(index.claim_request(&key("last"), "owner").unwrap(), Claim::New);
+    assert_eq!(index.claim_request(&key("one more"), "owner").unwrap(), Claim::Full);
+    index.release_request("last", "somebody else").unwrap();
+    assert_eq!(index.claim_request(&key("one more"), "owner").unwrap(), Claim::Full);
+    index.release_request("last", "owner").unwrap();
+    assert_eq!(index.claim_request(&key("one more"), "owner").unwrap(), Claim::New);
+}
+
+#[test]
+fn one_takes_over_from_an_owner_that_is_gone() {
+    let case = Case::new();
+    let (mut one, mut other) = (case.open(), case.open());
+    let key = RequestKey { key: "k".to_owned(), request: Digest::of(b"request") };
+    assert_eq!(one.claim_request(&key, "gone").unwrap(), Claim::New);
+    assert!(matches!(other.claim_request(&key, "b").unwrap(), Claim::UnderWay { owner, .. } if owner == "gone"));
+    assert!(one.take_over_request("k", "gone", "a").unwrap());
+    assert!(!other.take_over_request("k", "gone", "b").unwrap());
+    other.answer_request(("k", "b"), Some("not its own"), None).unwrap();
+    assert!(matches!(other.claim_request(&key, "b").unwrap(), Claim::UnderWay { owner, .. } if owner == "a"));
 }
