@@ -3,8 +3,10 @@
 //! The components of JavaScript and Python hold an interpreter and are not committed. Where they were not built, their tests say so, and
 //! where `CI` is set they fail.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use host_tests::{TestHost, plan, policy, repo, step};
@@ -80,11 +82,26 @@ fn answers(language: &str) {
     let expected: Vec<&Value> = completing.iter().map(|case| &case["output"]).collect();
     assert_eq!(outputs, expected);
     host.replay_equals(&run);
+    let artifacts = artifacts(&host, &component);
     for case in failing {
         let run = host.call(&tool(case), case["input"].clone());
         assert_eq!(run.error(), &case["error"], "{case}");
         host.replay_equals(&run);
     }
+    // All of these runs began with what the first one had compiled: a file that is written again is another file.
+    assert_eq!(artifacts, self::artifacts(&host, &component));
+}
+
+/// What is kept of a component in compiled form, and which files they are.
+fn artifacts(host: &TestHost, component: &[u8]) -> BTreeMap<String, u64> {
+    let digest = Digest::of(component).to_string();
+    let kept = std::fs::read_dir(host.state().join("cache")).expect("the cache").map(|entry| {
+        let entry = entry.expect("an entry");
+        (entry.file_name().into_string().expect("UTF-8"), entry.metadata().expect("it is there").ino())
+    });
+    let kept: BTreeMap<String, u64> = kept.filter(|(name, _)| name.starts_with(&digest)).collect();
+    assert!(kept.keys().any(|name| name.ends_with(".cwasm")), "{kept:?}");
+    kept
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::problem::shown;
 use crate::report::human::{Append as _, harmless, thousands};
 use crate::report::json as report_json;
 use crate::scaffold::{self, NewFile};
-use crate::skill::templates::{self, Language};
+use crate::skill::templates::{self, Language, Template};
 use crate::skill::{Skill, own, unprovided_imports};
 use crate::skills::{SkillBytes, manifest_beside, pack};
 use crate::{PlanDocument, PolicyDocument, Report, RunOptions, canonical, document};
@@ -88,19 +88,19 @@ impl New {
         }
         let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from(self.name.as_str()));
         let templates = templates::files(&self.name, self.lang);
-        let file = |(path, text, executable): &templates::Template| {
-            let file = NewFile::text(*path, text.as_str());
-            if *executable { file.executable() } else { file }
+        let file = |template: &Template| {
+            let executable = template.executable;
+            NewFile { path: template.path.to_owned(), content: template.content.clone(), executable }
         };
         let files: Vec<NewFile<'_>> = templates.iter().map(file).collect();
         scaffold::create(&dir, &files)?;
         let shown = dir.display();
         let mut text = format!("made the skill `{}` in {shown}\n", self.name);
-        for (path, ..) in &templates {
+        for Template { path, .. } in &templates {
             text.add(format_args!("  {path}\n"));
         }
         text.add(format_args!("next, with {}:\n  {shown}/build\n  host skill check {shown}\n", self.lang.needs()));
-        let paths: Vec<&str> = templates.iter().map(|(path, ..)| *path).collect();
+        let paths: Vec<&str> = templates.iter().map(|file| file.path).collect();
         Ok(Reply::new(text, json!({ "name": self.name, "root": shown.to_string(), "files": paths })))
     }
 }

@@ -1,5 +1,7 @@
 //! The files of a new skill, for each language: embedded texts with the name put in. Pure.
 
+use std::borrow::Cow;
+
 use crate::id::SkillName;
 
 /// A language that a new skill may be written in.
@@ -16,8 +18,16 @@ pub enum Language {
     Python,
 }
 
-/// One file: its path, its text, and whether it is a program.
-pub type Template = (&'static str, String, bool);
+/// One file of a new skill.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Its path, with `/` between names.
+    pub path: &'static str,
+    /// What is in it.
+    pub content: Cow<'static, [u8]>,
+    /// Whether it is a program.
+    pub executable: bool,
+}
 
 macro_rules! text {
     ($name:literal) => {
@@ -53,9 +63,9 @@ impl Language {
     pub const fn needs(self) -> &'static str {
         match self {
             Self::Rust => "Rust with the target `wasm32-wasip2` (`rustup target add wasm32-wasip2`)",
-            Self::C => "wit-bindgen (`cargo install wit-bindgen-cli`) and wasi-sdk",
+            Self::C => "node and npm, which bring clang, and Rust for its linkers",
             Self::Js => "node and npm",
-            Self::Python => "componentize-py (`pip install componentize-py`)",
+            Self::Python => "Python 3.10 or later with venv",
         }
     }
 }
@@ -64,25 +74,37 @@ impl Language {
 #[must_use]
 pub fn files(name: &SkillName, language: Language) -> Vec<Template> {
     let (source, code) = language.source();
+    let text = |path, text: &str| {
+        let content = Cow::Owned(text.replace("@NAME@", name.as_str()).into_bytes());
+        Template { path, content, executable: path == "build" }
+    };
     let readme = text!("common/README.md").replace("@SOURCE@", source).replace("@NEEDS@", language.needs());
     let mut files = vec![
-        (".gitignore", text!("common/gitignore").to_owned(), false),
-        ("README.md", readme, false),
-        ("build", language.build().to_owned(), true),
-        ("policy.toml", text!("common/policy.toml").to_owned(), false),
-        ("skill.toml", text!("common/skill.toml").to_owned(), false),
-        (source, code.to_owned(), false),
-        ("tests/greet.json", text!("common/test.json").to_owned(), false),
-        ("tests/expected/greet.json", text!("common/expected.json").to_owned(), false),
-        ("wit/world.wit", text!("common/world.wit").to_owned(), false),
+        text(".gitignore", text!("common/gitignore")),
+        text("README.md", &readme),
+        text("build", language.build()),
+        text("policy.toml", text!("common/policy.toml")),
+        text("skill.toml", text!("common/skill.toml")),
+        text(source, code),
+        text("tests/greet.json", text!("common/test.json")),
+        text("tests/expected/greet.json", text!("common/expected.json")),
+        text("wit/world.wit", text!("common/world.wit")),
     ];
     match language {
-        Language::Rust => files.push(("Cargo.toml", text!("rust/Cargo.toml.txt").to_owned(), false)),
-        Language::Js => files.push(("package.json", text!("js/package.json").to_owned(), false)),
-        Language::C | Language::Python => {}
-    }
-    for (_, text, _) in &mut files {
-        *text = text.replace("@NAME@", name.as_str());
+        Language::Rust => files.push(text("Cargo.toml", text!("rust/Cargo.toml.txt"))),
+        Language::C => {
+            // What wit-bindgen makes of the world above: it takes minutes to build, and a new skill shall not.
+            let object = include_bytes!("templates/c/gen/skill_component_type.o");
+            files.extend([
+                text("gen/skill.c", text!("c/gen/skill.c")),
+                text("gen/skill.h", text!("c/gen/skill.h")),
+                Template { path: "gen/skill_component_type.o", content: Cow::Borrowed(object), executable: false },
+                text("compile.mjs", text!("c/compile.mjs")),
+                text("package.json", text!("c/package.json")),
+            ]);
+        }
+        Language::Js => files.push(text("package.json", text!("js/package.json"))),
+        Language::Python => {}
     }
     files
 }
@@ -98,14 +120,36 @@ mod tests {
     fn documents_of_a_new_skill_are_valid() {
         for language in Language::ALL {
             let files = files(&"my-greet_2".parse().unwrap(), language);
-            let text = |path: &str| &files.iter().find(|(found, ..)| *found == path).unwrap().1;
+            let text = |path: &str| {
+                let file = files.iter().find(|file| file.path == path).unwrap();
+                std::str::from_utf8(&file.content).unwrap()
+            };
             assert_eq!(Metadata::parse(text("skill.toml")).unwrap().name.as_deref(), Some("my-greet_2"));
             assert_eq!(Policy::parse(text("policy.toml")).unwrap().grants.len(), 1);
             assert_eq!(Plan::from_json(text("tests/greet.json").as_bytes()).unwrap().steps.len(), 2);
-            assert!(files.iter().all(|(path, text, program)| !text.contains("@NAME@")
-                && (*path == "build") == *program
-                && *program == text.starts_with("#!/bin/sh\n")));
+            assert!(files.iter().all(|file| (file.path == "build") == file.executable
+                && file.executable == file.content.starts_with(b"#!/bin/sh\n")
+                && !file.content.windows(6).any(|bytes| bytes == b"@NAME@")));
             assert!(text("build").contains("my-greet_2.wasm"));
+        }
+    }
+
+    #[test]
+    fn tools_are_those_of_the_examples() {
+        let examples = [
+            include_str!("../../../examples/languages/js/package.json"),
+            include_str!("../../../examples/languages/c/package.json"),
+            include_str!("../../../examples/languages/python/requirements.txt"),
+        ];
+        for (language, tool) in [
+            (Language::Js, "\"componentize-qjs\": \"0.4.5\""),
+            (Language::C, "\"@yowasp/clang\": \"22.0.0-git20542-10\""),
+            (Language::Python, "componentize-py==0.25.1"),
+        ] {
+            let files = files(&"greet".parse().unwrap(), language);
+            let told = |file: &Template| std::str::from_utf8(&file.content).is_ok_and(|text| text.contains(tool));
+            assert!(files.iter().any(told), "{tool}");
+            assert!(examples.iter().any(|text| text.contains(tool)), "{tool}");
         }
     }
 }

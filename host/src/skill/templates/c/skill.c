@@ -1,4 +1,4 @@
-// The tools of this skill: one function for each export of `wit/world.wit`. `gen/` is made by wit-bindgen.
+// The tools of this skill: one function for each export of `wit/world.wit`. `gen/` is made of it by `./build --bind`.
 #include "gen/skill.h"
 
 #include <stdio.h>
