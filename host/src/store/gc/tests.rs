@@ -2,6 +2,7 @@ use std::fs::FileTimes;
 use std::time::SystemTime;
 
 use super::*;
+use crate::store::JOURNALS;
 use crate::store::index::NewRun;
 use crate::store::{Place, RunDir};
 use crate::trace::samples;

@@ -128,7 +128,7 @@ fn a_newer_one_and_one_that_is_none_are_refused() {
     assert!(!case.open().is_new());
     case.open().db("test").batch("PRAGMA user_version = 5").unwrap();
     let error = Index::open(case.store.state(), Durability::Full).unwrap_err();
-    assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, IndexError::Newer { found: 5, known: 4, .. }), "{error}");
     assert!(error.hint().unwrap().contains("version"));
 
     let path = case.store.state().join(INDEX_FILE);
