@@ -215,7 +215,9 @@ impl Journal {
         let handle = File::open(folder_of(path)).map_err(failed)?;
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let (records, end) = record::read(&mut file).map_err(failed)?;
-        file.set_len(end).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > end {
+            file.set_len(end).map_err(failed)?;
+        }
         let mut journal = Self::with(path, handle, Some(file), Roots::default(), Durability::Full);
         (journal.records, journal.end) = (records, end);
         let roots = match journal.records.first() {

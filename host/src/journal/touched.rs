@@ -383,6 +383,11 @@ impl Journal {
 }
 
 impl Touched {
+    /// Whether that is nothing, and all of it is known.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.complete && self.reads.is_empty() && self.writes.is_empty()
+    }
+
     /// Whether everything that the step looked at is as it was, and everything that it wrote as it left it; `roots` are the directories
     /// that it would be granted now, in the same order.
     ///

@@ -199,6 +199,9 @@ pub(super) fn changed_since(journal: &Path, is_later: impl Fn(&str) -> bool) -> 
     };
     touched.reads.retain(|path, _| !is_later(path));
     touched.writes.retain(|path, _| !is_later(path));
+    if touched.is_nothing() {
+        return Ok(());
+    }
     let opened = Journal::open(journal).map_err(|error| error.to_string())?;
     opened.still(&touched).map_err(|changed| format!("`{}` {}", changed.path, changed.what))
 }
