@@ -233,7 +233,7 @@ fn transactions() -> Vec<Row> {
         ("executing a step that computes, beside taking its result", false),
         ("executing one of 60 KiB, beside taking its result", true),
     ] {
-        let (executed, resumed) = (0..5).map(|_| executed_and_resumed(filters)).unzip();
+        let (executed, resumed) = (0..3).map(|_| executed_and_resumed(filters)).unzip();
         rows.push(Row { at_least: true, ..compared(what, executed, resumed, 50.0) });
     }
     rows
