@@ -58,7 +58,7 @@ impl Journal {
     pub(crate) fn undo_at_most(&mut self, most: usize, mut into: Option<&mut Self>) -> Result<Undone, JournalError> {
         let mut undone = Undone::default();
         // Nothing was written: nothing was changed, and nobody asks again.
-        if self.is_undone() || self.file.is_none() {
+        if self.is_undone() || self.end == 0 {
             return Ok(undone);
         }
         let (refused, from) = self.progress();
