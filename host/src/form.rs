@@ -22,6 +22,21 @@ pub(crate) const MEMBERS: Form = Form::Map { names: "", max: usize::MAX, of: &Fo
 /// A number of something, zero included.
 pub(crate) const COUNT: Form = Form::Integer(0, u64::MAX);
 
+/// The limits of a policy for every step.
+pub(crate) const CEILINGS: Shape = Shape::of(&[
+    Key::new("fuel", Form::Integer(1, limits::FUEL_MAX), "Fuel."),
+    Key::new("deadline_ms", Form::Integer(1, limits::DEADLINE_MS_MAX), "Milliseconds."),
+    Key::new("memory_bytes", Form::Integer(1, limits::MEMORY_BYTES_MAX), "Bytes of linear memory."),
+    Key::new("output_bytes", Form::Integer(1, limits::OUTPUT_BYTES_MAX), "Bytes of the output."),
+    Key::new("stdio_bytes", Form::Integer(1, limits::STDIO_BYTES_MAX), "Bytes to each of stdout and stderr."),
+    Key::new("host_calls", Form::Integer(1, limits::HOST_CALLS_MAX), "Host calls."),
+    Key::new("trace_bytes", Form::Integer(1, limits::TRACE_BYTES_MAX), "Bytes of trace."),
+    Key::new("call_depth", Form::Integer(1, limits::CALL_DEPTH_MAX), "How deep skills may call each other."),
+]);
+
+/// The limits of one step or grant: the same, but how deep skills call each other is for the policy alone.
+pub(crate) const LIMITS: Shape = Shape::of(CEILINGS.keys.split_at(CEILINGS.keys.len() - 1).0);
+
 /// An object: its keys and what holds between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {

@@ -56,6 +56,18 @@ impl Mutation {
     }
 }
 
+/// The document with that value at that place, which is there or is a key that its object does not have yet.
+pub(crate) fn with(mut document: Value, pointer: &str, value: &Value) -> Value {
+    match document.pointer_mut(pointer) {
+        Some(place) => *place = value.clone(),
+        None => {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            document.pointer_mut(parent).unwrap()[key] = value.clone();
+        }
+    }
+    document
+}
+
 /// The document with that mistake, if it is one.
 pub(crate) fn mutated(document: &Value, mutation: &Mutation) -> Value {
     let mut pointers = Vec::new();

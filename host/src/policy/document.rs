@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::form;
 use crate::id::{Digest, is_name};
 use crate::limits::{self, LimitsDocument, StepLimits};
 use crate::policy::audit::{self, AuditSettings};
@@ -220,11 +221,11 @@ fn read_run<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> RunBudget {
 
 /// Reads a `limits` table. `ceiling` is what `[limits]` says, for the table of a grant: a grant cannot raise it.
 fn read_limits<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, ceiling: Option<&StepLimits>) -> LimitsDocument {
-    let shape = if ceiling.is_none() { &keys::CEILINGS } else { &keys::LIMITS };
+    let shape = if ceiling.is_none() { &form::CEILINGS } else { &form::LIMITS };
     let mut document = LimitsDocument::default();
     let Some(fields) = reader.shaped(node, shape) else { return document };
     let ceilings = ceiling.map(StepLimits::entries);
-    for (index, key) in keys::LIMITS.names().enumerate() {
+    for (index, key) in form::LIMITS.names().enumerate() {
         let Some(node) = fields.get(key) else { continue };
         let value = reader.ranged(&fields, shape, key);
         let highest = ceilings.and_then(|entries| entries.get(index).map(|(_, highest)| *highest));
@@ -341,7 +342,7 @@ const CALL_DEPTH: &str = "call_depth";
 fn read_call_depth<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<u64> {
     let fields = if Reader::is_table(node) { reader.open_table(node)? } else { return None };
     let node = fields.get(CALL_DEPTH)?;
-    let (_, max) = keys::CEILINGS.range(CALL_DEPTH)?;
+    let (_, max) = form::CEILINGS.range(CALL_DEPTH)?;
     reader.integer(&node, max)
 }
 

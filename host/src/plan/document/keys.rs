@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{DIGEST, Form, Key, MEMBERS, NAME, Rule, Shape, TAGS, TEXT};
+use crate::form::{DIGEST, Form, Key, LIMITS, MEMBERS, NAME, Rule, Shape, TAGS, TEXT};
 use crate::limits;
 use crate::plan::SCHEMA;
 
@@ -128,17 +128,6 @@ pub(super) const CONDITION: Shape = Shape {
     ],
     rules: &[Rule::One(&["is", "is_not", "less_than", "at_most", "more_than", "at_least"])],
 };
-
-/// The limits of a step.
-pub(super) const LIMITS: Shape = Shape::of(&[
-    Key::new("fuel", Form::Integer(1, limits::FUEL_MAX), "Fuel."),
-    Key::new("deadline_ms", Form::Integer(1, limits::DEADLINE_MS_MAX), "Milliseconds."),
-    Key::new("memory_bytes", Form::Integer(1, limits::MEMORY_BYTES_MAX), "Bytes of linear memory."),
-    Key::new("output_bytes", Form::Integer(1, limits::OUTPUT_BYTES_MAX), "Bytes of the output."),
-    Key::new("stdio_bytes", Form::Integer(1, limits::STDIO_BYTES_MAX), "Bytes to each of stdout and stderr."),
-    Key::new("host_calls", Form::Integer(1, limits::HOST_CALLS_MAX), "Host calls."),
-    Key::new("trace_bytes", Form::Integer(1, limits::TRACE_BYTES_MAX), "Bytes of trace."),
-]);
 
 /// `retry`.
 pub(super) const RETRY: Shape = Shape::of(&[

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::keys::{CALL_KEYS, COMPENSATION, LIMITS, STEP};
+use super::keys::{CALL_KEYS, COMPENSATION, STEP};
 use super::{Members, Reader};
+use crate::form::LIMITS;
 use crate::id::StepId;
 use crate::limits::LimitsDocument;
 use crate::plan::draft::{DraftCall, DraftStep};

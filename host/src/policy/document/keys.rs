@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{Form, Key, NAME, Rule, Shape, TAGS, TEXT};
+use crate::form::{CEILINGS, Form, Key, LIMITS, NAME, Rule, Shape, TAGS, TEXT};
 use crate::limits;
 use crate::policy::SCHEMA;
 
@@ -55,21 +55,6 @@ pub(super) const POLICY: Shape = Shape {
     ],
     rules: &[Rule::With("roles", "rules")],
 };
-
-/// `[limits]`.
-pub(super) const CEILINGS: Shape = Shape::of(&[
-    Key::new("fuel", Form::Integer(1, limits::FUEL_MAX), "Fuel."),
-    Key::new("deadline_ms", Form::Integer(1, limits::DEADLINE_MS_MAX), "Milliseconds."),
-    Key::new("memory_bytes", Form::Integer(1, limits::MEMORY_BYTES_MAX), "Bytes of linear memory."),
-    Key::new("output_bytes", Form::Integer(1, limits::OUTPUT_BYTES_MAX), "Bytes of the output."),
-    Key::new("stdio_bytes", Form::Integer(1, limits::STDIO_BYTES_MAX), "Bytes to each of stdout and stderr."),
-    Key::new("host_calls", Form::Integer(1, limits::HOST_CALLS_MAX), "Host calls."),
-    Key::new("trace_bytes", Form::Integer(1, limits::TRACE_BYTES_MAX), "Bytes of trace."),
-    Key::new("call_depth", Form::Integer(1, limits::CALL_DEPTH_MAX), "How deep skills may call each other."),
-]);
-
-/// `limits` of a grant.
-pub(super) const LIMITS: Shape = Shape::of(CEILINGS.keys.split_at(CEILINGS.keys.len() - 1).0);
 
 /// `[run]`.
 pub(super) const RUN: Shape = Shape::of(&[

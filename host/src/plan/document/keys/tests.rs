@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::form::mutate::{Mutation, mutated};
+use crate::form::mutate::{Mutation, mutated, with};
 use crate::plan::Plan;
 use crate::plan::flow::Comparison;
 
@@ -111,14 +111,7 @@ fn what_is_wrong_is_wrong_to_reader_and_schema() {
         ("/steps/3/input", json!({})),
         ("/steps/3/retry", json!({ "attempts": 2, "on": ["failed"] })),
     ] {
-        let mut document = full();
-        match document.pointer_mut(pointer) {
-            Some(place) => *place = value.clone(),
-            None => {
-                let (parent, key) = pointer.rsplit_once('/').unwrap();
-                document.pointer_mut(parent).unwrap()[key] = value.clone();
-            }
-        }
+        let document = with(full(), pointer, &value);
         assert!(Plan::from_value(&document).is_err(), "{pointer}: {value}");
         assert!(!validator.is_valid(&document), "{pointer}: {value}");
     }

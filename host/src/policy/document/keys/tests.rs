@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::form::mutate::{Mutation, mutated};
+use crate::form::mutate::{Mutation, mutated, with};
 use crate::policy::{Policy, RunBudget};
 
 /// What the reader refuses and a schema does not: what entries have to do with each other, and the texts of URLs and addresses.
@@ -141,14 +141,7 @@ fn what_is_wrong_is_wrong_to_reader_and_schema() {
         ("/grant/0/approval", json!("always")),
         ("/grant/0/limits/call_depth", json!(1)),
     ] {
-        let mut document = full();
-        match document.pointer_mut(pointer) {
-            Some(place) => *place = value.clone(),
-            None => {
-                let (parent, key) = pointer.rsplit_once('/').unwrap();
-                document.pointer_mut(parent).unwrap()[key] = value.clone();
-            }
-        }
+        let document = with(full(), pointer, &value);
         assert!(read(&document).unwrap().is_err(), "{pointer}: {value}");
         assert!(!validator.is_valid(&document), "{pointer}: {value}");
     }
