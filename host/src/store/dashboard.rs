@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::gc::{CACHE, TRASH, entries};
-use super::index::{Approval, INDEX_FILE, Index, RunStatus};
+use super::index::{Approval, COMPANIONS, INDEX_FILE, Index, RunStatus};
 use super::{COMPONENTS, Overview, RUNS, RunStore, StoreError};
 
 /// What is shown.
@@ -53,11 +53,8 @@ impl Dashboard {
         for name in [COMPONENTS, RUNS, CACHE, TRASH] {
             dashboard.sizes.push((name, bytes_below(&store.state().join(name), &mut seen)?));
         }
-        let mut index_bytes = 0;
-        for suffix in ["", "-wal", "-shm"] {
-            let path = store.state().join(format!("{INDEX_FILE}{suffix}"));
-            index_bytes += fs::metadata(&path).map_or(0, |found| found.len());
-        }
+        let files = std::iter::once(INDEX_FILE).chain(COMPANIONS).map(|name| store.state().join(name));
+        let index_bytes = files.map(|path| fs::metadata(path).map_or(0, |found| found.len())).sum();
         dashboard.sizes.push(("index", index_bytes));
         Ok(dashboard)
     }

@@ -49,7 +49,7 @@ use db::Db;
 /// The index's name in the state folder.
 pub const INDEX_FILE: &str = "host.db";
 /// What else SQLite makes of it.
-const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
+pub(super) const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
 /// `PRAGMA application_id` of our files: `SKHX`.
 const APPLICATION_ID: i64 = 0x534b_4858;
 /// Each takes the file from one version (`PRAGMA user_version`) to the next; the first from nothing to 1.
