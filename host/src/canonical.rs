@@ -14,6 +14,50 @@ pub fn to_vec(value: &Value) -> Vec<u8> {
     out
 }
 
+/// Writes one object member by member, where making a value first would cost more than what is written.
+///
+/// INVARIANT: whoever uses it gives the members in their canonical order; debug builds check it.
+#[derive(Debug)]
+pub(crate) struct Members<'o> {
+    out: &'o mut Vec<u8>,
+    last: &'static str,
+}
+
+impl<'o> Members<'o> {
+    pub(crate) fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, last: "" }
+    }
+
+    /// Begins a member with this ASCII name; its value is to be written to what is given.
+    pub(crate) fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        debug_assert!(self.last < name, "`{name}` is not behind `{}`", self.last);
+        if !self.last.is_empty() {
+            self.out.push(b',');
+        }
+        self.last = name;
+        write_string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
+        write_string(self.member(name), text);
+    }
+
+    pub(crate) fn number(&mut self, name: &'static str, number: u64) {
+        write_u64(self.member(name), number);
+    }
+
+    pub(crate) fn value(&mut self, name: &'static str, value: &Value) {
+        write_value(self.member(name), value);
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
 /// The canonical text of `value`.
 #[must_use]
 pub fn to_string(value: &Value) -> String {

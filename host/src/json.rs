@@ -120,9 +120,15 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
 /// Where the reader is, how much it has read, and what it found.
 #[derive(Default)]
 struct State {
-    path: Vec<String>,
+    path: Vec<Segment>,
     values: usize,
     found: Option<Problem>,
+}
+
+/// A step into a member or element. A key is kept here while its value is read, and given back for the member.
+enum Segment {
+    Key(String),
+    Index(usize),
 }
 
 impl State {
@@ -136,17 +142,31 @@ impl State {
         Ok(())
     }
 
-    /// Steps into a member or element.
-    fn enter(&mut self, segment: String) {
-        self.path.push(segment);
+    fn enter_element(&mut self, index: usize) {
+        self.path.push(Segment::Index(index));
     }
 
-    fn leave(&mut self) {
+    fn enter_member(&mut self, key: String) {
+        self.path.push(Segment::Key(key));
+    }
+
+    fn leave_element(&mut self) {
         self.path.pop();
     }
 
+    /// The key of the member that is left.
+    fn leave_member(&mut self) -> String {
+        match self.path.pop() {
+            Some(Segment::Key(key)) => key,
+            Some(Segment::Index(_)) | None => unreachable!("what is entered is left in its order"),
+        }
+    }
+
     fn pointer(&self) -> String {
-        self.path.iter().fold(String::new(), |pointer, segment| pointer_to(&pointer, segment))
+        self.path.iter().fold(String::new(), |pointer, segment| match segment {
+            Segment::Key(key) => pointer_to(&pointer, key),
+            Segment::Index(index) => format!("{pointer}/{index}"),
+        })
     }
 
     /// Checks the depth of a container that begins here.
@@ -232,12 +252,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
         self.checked(|state| state.check_depth().and_then(|()| state.count()))?;
         let mut items = Vec::new();
         loop {
-            self.state.borrow_mut().enter(items.len().to_string());
+            self.state.borrow_mut().enter_element(items.len());
             let Some(item) = seq.next_element_seed(Self { state: self.state })? else { break };
-            self.state.borrow_mut().leave();
+            self.state.borrow_mut().leave_element();
             items.push(item);
         }
-        self.state.borrow_mut().leave();
+        self.state.borrow_mut().leave_element();
         Ok(Value::Array(items))
     }
 
@@ -246,10 +266,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut members = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             self.checked(|state| state.check_key(&members, &key)).map_err(A::Error::custom::<A::Error>)?;
-            self.state.borrow_mut().enter(key.clone());
+            self.state.borrow_mut().enter_member(key);
             let value = map.next_value_seed(Self { state: self.state })?;
-            self.state.borrow_mut().leave();
-            members.insert(key, value);
+            members.insert(self.state.borrow_mut().leave_member(), value);
         }
         Ok(Value::Object(members))
     }

@@ -67,7 +67,19 @@ impl fmt::Display for Problem {
 /// Appends one step to a JSON pointer, escaping `~` and `/`.
 #[must_use]
 pub fn pointer_to(parent: &str, key: &str) -> String {
-    format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
+    let mut pointer = String::with_capacity(parent.len() + 1 + key.len());
+    pointer.push_str(parent);
+    pointer.push('/');
+    for part in key.split_inclusive(['~', '/']) {
+        match part.strip_suffix(['~', '/']) {
+            Some(before) => {
+                pointer.push_str(before);
+                pointer.push_str(if part.ends_with('~') { "~0" } else { "~1" });
+            }
+            None => pointer.push_str(part),
+        }
+    }
+    pointer
 }
 
 /// Collects problems up to [`limits::PROBLEMS_MAX`]; what comes after is only counted.

@@ -61,7 +61,7 @@ fn fuel_is_what_the_ledger_says() {
         std::fs::write(repo::root().join(LEDGER), text).expect("the ledger is written");
     }
     let ledger: toml::Table = repo::text(LEDGER).parse().expect("the ledger is TOML");
-    assert_eq!(ledger["engine"].as_str(), Some(skillhost::sandbox::engine::identity().as_str()));
+    assert_eq!(ledger["engine"].as_str(), Some(skillhost::sandbox::engine::identity()));
     let committed: BTreeMap<String, u64> = ledger["fuel"]
         .as_table()
         .expect("fuel")

@@ -168,7 +168,7 @@ impl Exec {
     /// The one request.
     fn request(&self) -> Result<Request, Refused> {
         if self.is_by_options() {
-            return Request::of(&self.assembled()?);
+            return Request::of(self.assembled()?);
         }
         let mut bytes = Vec::new();
         let bounded = limits::EXEC_REQUEST_BYTES_MAX as u64 + 1;
@@ -255,9 +255,10 @@ fn stream(protocol: &mut protocol::Session<'_>) -> Exit {
             Ok(Line::TooLong) => protocol.answer_read(Err(request::too_large()), Stopwatch::start()),
             Err(_) => return Exit::Internal,
         };
-        let mut text = answer.to_json().to_string();
-        text.push('\n');
-        if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        // An answer is strings, numbers and values: writing it as JSON cannot fail.
+        let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+        text.push(b'\n');
+        if let Err(error) = output.write_all(&text).and_then(|()| output.flush()) {
             // A reader that goes away has what it wanted.
             return if error.kind() == io::ErrorKind::BrokenPipe { Exit::Success } else { Exit::Internal };
         }

@@ -109,9 +109,9 @@ impl<'t> Reader<'t> {
                     if event == Event::SequenceEnd {
                         return Ok(Value::Array(items));
                     }
-                    self.state.enter(items.len().to_string());
+                    self.state.enter_element(items.len());
                     items.push(self.value(event, at)?);
-                    self.state.leave();
+                    self.state.leave_element();
                 }
             }
             Event::MappingStart(_, anchor, tag) => {
@@ -126,9 +126,9 @@ impl<'t> Reader<'t> {
                     let key = self.key(event, at)?;
                     self.state.check_key(&members, &key).map_err(|problem| problem.at(at))?;
                     let (event, at) = self.next()?;
-                    self.state.enter(key.clone());
-                    members.insert(key, self.value(event, at)?);
-                    self.state.leave();
+                    self.state.enter_member(key);
+                    let value = self.value(event, at)?;
+                    members.insert(self.state.leave_member(), value);
                 }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {

@@ -7,6 +7,7 @@ use crate::id::Digest;
 use crate::plan::Plan;
 use crate::plan::document::read;
 use crate::plan::draft::Draft;
+use crate::plan::one_call::OneCall;
 use crate::problem::Problem;
 
 /// A plan's text, not yet read.
@@ -15,6 +16,8 @@ pub struct PlanDocument {
     bytes: Vec<u8>,
     format: PlanFormat,
     base: PathBuf,
+    /// What the bytes say, where whoever wrote them knows.
+    known: Option<Box<OneCall>>,
 }
 
 /// How a plan is written.
@@ -41,7 +44,17 @@ impl PlanDocument {
     /// Takes a plan's text. Components that it names by relative paths are looked for below `base`.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>, format: PlanFormat, base: impl Into<PathBuf>) -> Self {
-        Self { bytes: bytes.into(), format, base: base.into() }
+        Self { bytes: bytes.into(), format, base: base.into(), known: None }
+    }
+
+    /// The document that calls one tool.
+    pub(super) fn known(bytes: Vec<u8>, call: OneCall) -> Self {
+        Self { known: Some(Box::new(call)), ..Self::new(bytes, PlanFormat::Json, "") }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn is_known(&self) -> bool {
+        self.known.is_some()
     }
 
     /// Reads a plan file: YAML where its name ends in `.yaml` or `.yml`, else JSON.
@@ -102,6 +115,9 @@ impl PlanDocument {
     ///
     /// What is wrong with a document of which nothing can be read.
     pub(crate) fn draft(&self) -> Result<Draft, Vec<Problem>> {
+        if let Some(call) = &self.known {
+            return Ok(call.draft());
+        }
         let value = match self.format {
             PlanFormat::Json => crate::json::parse(&self.bytes),
             PlanFormat::Yaml => crate::json::parse_yaml(&self.bytes),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::id::StepId;
-use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
-use crate::types::check::{Kind, Tree};
+use crate::problem::{Problem, Problems, shown, suggestion};
+use crate::types::check::{Kind, Path, Tree};
 use crate::types::{Mismatch, index, one_of};
 use crate::{canonical, limits};
 
@@ -136,7 +136,12 @@ impl Template {
     /// Parses the strings of `value`, which is at `pointer` in its document. Mistakes are added to `problems`; a string with a mistake
     /// is kept as text.
     pub fn parse(value: &Value, pointer: &str, problems: &mut Problems) -> Self {
-        Self { root: Node::parse(value, pointer, problems), pointer: pointer.to_owned() }
+        Self { root: Node::parse(value, &Path::root(pointer), problems), pointer: pointer.to_owned() }
+    }
+
+    /// The template that is `value` itself: no text of it is read as a reference.
+    pub(super) fn literal(value: &Value, pointer: &str) -> Self {
+        Self { root: Node::literal(value), pointer: pointer.to_owned() }
     }
 
     /// Where in its document the template is.
@@ -155,7 +160,7 @@ impl Template {
     #[must_use]
     pub fn references(&self) -> Vec<Located<'_>> {
         let mut found = Vec::new();
-        self.root.references(&self.pointer, &mut found);
+        self.root.references(&Path::root(&self.pointer), &mut found);
         found
     }
 
@@ -178,7 +183,7 @@ impl Template {
     }
 
     pub(crate) fn resolve_with(&self, lookup: &Lookup<'_>) -> Result<Value, Problem> {
-        self.root.resolve_alone(&self.pointer, lookup)
+        self.root.resolve_alone(&Path::root(&self.pointer), lookup)
     }
 }
 
@@ -189,7 +194,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn spend(&mut self, values: usize, bytes: usize, pointer: &str) -> Result<(), Problem> {
+    fn spend(&mut self, values: usize, bytes: usize, path: &Path<'_>) -> Result<(), Problem> {
         match (self.values.checked_sub(values), self.bytes.checked_sub(bytes)) {
             (Some(values), Some(bytes)) => {
                 *self = Self { bytes, values };
@@ -197,55 +202,64 @@ impl Budget {
             }
             (None, _) => {
                 let message = format!("with its references resolved it has more than {} values", limits::VALUES_MAX);
-                Err(Problem::new("too-many-values", pointer, message))
+                Err(Problem::new("too-many-values", path.pointer(), message))
             }
             (_, None) => {
                 let message = format!(
                     "with its references resolved it has more than {} bytes of text",
                     limits::TEMPLATE_TEXT_BYTES_MAX
                 );
-                Err(Problem::new("template-too-large", pointer, message)
+                Err(Problem::new("template-too-large", path.pointer(), message)
                     .with_hint("pass large data between steps in files"))
             }
         }
     }
 
-    fn spend_on(&mut self, value: &Value, pointer: &str) -> Result<(), Problem> {
+    fn spend_on(&mut self, value: &Value, path: &Path<'_>) -> Result<(), Problem> {
         match value {
-            Value::String(text) => self.spend(1, text.len(), pointer),
+            Value::String(text) => self.spend(1, text.len(), path),
             Value::Array(items) => {
-                self.spend(1, 0, pointer)?;
-                items.iter().try_for_each(|item| self.spend_on(item, pointer))
+                self.spend(1, 0, path)?;
+                items.iter().try_for_each(|item| self.spend_on(item, path))
             }
             Value::Object(members) => {
-                self.spend(1, 0, pointer)?;
+                self.spend(1, 0, path)?;
                 members.iter().try_for_each(|(key, member)| {
-                    self.spend(0, key.len(), pointer)?;
-                    self.spend_on(member, pointer)
+                    self.spend(0, key.len(), path)?;
+                    self.spend_on(member, path)
                 })
             }
-            _ => self.spend(1, 0, pointer),
+            _ => self.spend(1, 0, path),
         }
     }
 }
 
 impl Node {
-    fn parse(value: &Value, pointer: &str, problems: &mut Problems) -> Self {
+    fn literal(value: &Value) -> Self {
+        match value {
+            Value::Array(items) => Self::Array(items.iter().map(Self::literal).collect()),
+            Value::Object(members) => {
+                Self::Object(members.iter().map(|(key, member)| (key.clone(), Self::literal(member))).collect())
+            }
+            scalar => Self::Scalar(scalar.clone()),
+        }
+    }
+
+    fn parse(value: &Value, path: &Path<'_>, problems: &mut Problems) -> Self {
         match value {
             Value::String(text) => Self::parse_text(text).unwrap_or_else(|error| {
                 let message = format!("{} (character {} of the string)", error.message, error.at + 1);
-                problems.push(Problem::new("bad-template", pointer, message).with_hint(error.hint));
+                problems.push(Problem::new("bad-template", path.pointer(), message).with_hint(error.hint));
                 Self::Unreadable(text.clone())
             }),
             Value::Array(items) => {
                 let items = items.iter().enumerate();
-                Self::Array(items.map(|(at, item)| Self::parse(item, &format!("{pointer}/{at}"), problems)).collect())
+                Self::Array(items.map(|(at, item)| Self::parse(item, &path.index(at), problems)).collect())
             }
             Value::Object(members) => {
                 let members = members.iter();
-                let parse = |(key, member): (&String, &Value)| {
-                    (key.clone(), Self::parse(member, &pointer_to(pointer, key), problems))
-                };
+                let parse =
+                    |(key, member): (&String, &Value)| (key.clone(), Self::parse(member, &path.key(key), problems));
                 Self::Object(members.map(parse).collect())
             }
             scalar => Self::Scalar(scalar.clone()),
@@ -299,53 +313,53 @@ impl Node {
     }
 
     /// Resolves with a budget of its own.
-    pub(crate) fn resolve_alone(&self, pointer: &str, lookup: &Lookup<'_>) -> Result<Value, Problem> {
+    pub(crate) fn resolve_alone(&self, path: &Path<'_>, lookup: &Lookup<'_>) -> Result<Value, Problem> {
         let mut budget = Budget { bytes: limits::TEMPLATE_TEXT_BYTES_MAX, values: limits::VALUES_MAX };
-        self.resolve(pointer, lookup, &mut budget)
+        self.resolve(path, lookup, &mut budget)
     }
 
-    fn references<'t>(&'t self, pointer: &str, found: &mut Vec<Located<'t>>) {
+    fn references<'t>(&'t self, path: &Path<'_>, found: &mut Vec<Located<'t>>) {
         match self {
             Self::Scalar(_) | Self::Unreadable(_) => {}
-            Self::Whole(reference) => found.push(Located { pointer: pointer.to_owned(), reference }),
+            Self::Whole(reference) => found.push(Located { pointer: path.pointer(), reference }),
             Self::Text(parts) => found.extend(parts.iter().filter_map(|part| match part {
                 Part::Literal(_) => None,
-                Part::Reference(reference) => Some(Located { pointer: pointer.to_owned(), reference }),
+                Part::Reference(reference) => Some(Located { pointer: path.pointer(), reference }),
             })),
             Self::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    item.references(&format!("{pointer}/{at}"), found);
+                    item.references(&path.index(at), found);
                 }
             }
             Self::Object(members) => {
                 for (key, member) in members {
-                    member.references(&pointer_to(pointer, key), found);
+                    member.references(&path.key(key), found);
                 }
             }
         }
     }
 
-    fn resolve(&self, pointer: &str, lookup: &Lookup<'_>, budget: &mut Budget) -> Result<Value, Problem> {
+    fn resolve(&self, path: &Path<'_>, lookup: &Lookup<'_>, budget: &mut Budget) -> Result<Value, Problem> {
         let find = |reference: &Reference| {
             lookup(reference).map_err(|mismatch| {
                 let message = format!("`{{{{{reference}}}}}`: {}", mismatch.message);
-                let mut problem = Problem::new("unresolvable-reference", pointer, message);
+                let mut problem = Problem::new("unresolvable-reference", path.pointer(), message);
                 problem.hint = mismatch.hint;
                 problem
             })
         };
         match self {
             Self::Scalar(scalar) => {
-                budget.spend_on(scalar, pointer)?;
+                budget.spend_on(scalar, path)?;
                 Ok(scalar.clone())
             }
             Self::Unreadable(text) => {
-                budget.spend(1, text.len(), pointer)?;
+                budget.spend(1, text.len(), path)?;
                 Ok(Value::String(text.clone()))
             }
             Self::Whole(reference) => {
                 let value = find(reference)?;
-                budget.spend_on(&value, pointer)?;
+                budget.spend_on(&value, path)?;
                 Ok(value.into_owned())
             }
             Self::Text(parts) => {
@@ -361,22 +375,22 @@ impl Node {
                             }),
                         },
                     };
-                    budget.spend(0, piece.len(), pointer)?;
+                    budget.spend(0, piece.len(), path)?;
                     text.push_str(&piece);
                 }
-                budget.spend(1, 0, pointer)?;
+                budget.spend(1, 0, path)?;
                 Ok(Value::String(text))
             }
             Self::Array(items) => {
-                budget.spend(1, 0, pointer)?;
+                budget.spend(1, 0, path)?;
                 let items = items.iter().enumerate();
-                items.map(|(at, item)| item.resolve(&format!("{pointer}/{at}"), lookup, budget)).collect()
+                items.map(|(at, item)| item.resolve(&path.index(at), lookup, budget)).collect()
             }
             Self::Object(members) => {
-                budget.spend(1, 0, pointer)?;
+                budget.spend(1, 0, path)?;
                 let mut resolved = Map::new();
                 for (key, member) in members {
-                    resolved.insert(key.clone(), member.resolve(&pointer_to(pointer, key), lookup, budget)?);
+                    resolved.insert(key.clone(), member.resolve(&path.key(key), lookup, budget)?);
                 }
                 Ok(Value::Object(resolved))
             }

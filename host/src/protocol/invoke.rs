@@ -103,7 +103,10 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
         let failure = Failure::new(Detail::ParamInvalid, "the event is not an object");
         return Err(Box::new(failure.hint("give an object with a member for each parameter")));
     }
-    let document = one_call::document(&name.to_string(), input, Some(request.timeout_ms), output_schema);
+    let document = match output_schema {
+        None => one_call::ready(&name, input, request.timeout_ms),
+        schema => one_call::document(&name.to_string(), input, Some(request.timeout_ms), schema),
+    };
     Ok(Call { document, inputs: Map::new(), kind, name: export, tool: Some((name, skill)) })
 }
 

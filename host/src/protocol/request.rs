@@ -189,7 +189,7 @@ impl Request {
             return Err(too_large());
         }
         match json::parse(bytes) {
-            Ok(value) => Self::of(&value),
+            Ok(value) => Self::of(value),
             Err(problem) => Err(refused(&[problem], RequestContext::default())),
         }
     }
@@ -199,19 +199,21 @@ impl Request {
     /// # Errors
     ///
     /// As for [`Self::parse`].
-    pub fn of(value: &Value) -> Result<Self, Refused> {
+    pub fn of(mut value: Value) -> Result<Self, Refused> {
         let mut problems = Problems::default();
-        SHAPE.check(value, "", "the request", &mut problems);
+        SHAPE.check(&value, "", "the request", &mut problems);
         let version = value.get("schema_version").unwrap_or(&Value::Null);
         if !version.is_null() && version != SCHEMA_VERSION {
             let message = format!("`schema_version` is {version}; this host answers `{SCHEMA_VERSION}`");
             let hint = format!("send `\"schema_version\": \"{SCHEMA_VERSION}\"`");
             problems.push(Problem::new("wrong-version", "/schema_version", message).with_hint(hint));
         }
-        let handler = either(value, "handler", "name", &mut problems);
-        let event = either(value, "event", "payload", &mut problems);
-        let context = context(value);
-        let idempotency_key = value.pointer("/meta/idempotency_key").and_then(Value::as_str);
+        let handler = value.get(either(&value, "handler", "name", &mut problems));
+        let handler = handler.and_then(Value::as_str).map(str::to_owned);
+        let event = either(&value, "event", "payload", &mut problems);
+        let context = context(&value);
+        let meta = |key: &str| value.get("meta").and_then(|meta| meta.get(key));
+        let idempotency_key = meta("idempotency_key").and_then(Value::as_str);
         if idempotency_key.is_some() && value.get("action").and_then(Value::as_str) == Some("describe") {
             let message = "`describe` does nothing that a second request could do again".to_owned();
             let problem = Problem::new("key-without-effect", "/meta/idempotency_key", message);
@@ -220,25 +222,35 @@ impl Request {
         if !problems.is_empty() {
             return Err(refused(&problems.into_vec(), context));
         }
-        let member = |key: &str| value.get(key).and_then(Value::as_object).cloned();
         let action = match value.get("action").and_then(Value::as_str) {
             Some("describe") => Action::Describe,
             Some("execute") => Action::Execute,
             _ => Action::Invoke,
         };
-        let timeout_ms = value.pointer("/meta/timeout_ms").and_then(Value::as_u64);
+        let timeout_ms = meta("timeout_ms").and_then(Value::as_u64).unwrap_or(limits::DEADLINE_MS_DEFAULT);
+        let idempotency_key = idempotency_key.map(str::to_owned);
+        let capabilities = meta("capabilities").and_then(Value::as_object).cloned();
+        let kind = value.get("kind").and_then(Value::as_str).map(str::to_owned);
+        let legacy = value.get("event").is_none() && value.get("payload").is_some();
+        // What may be large is moved.
+        let mut take = |key: &str| value.get_mut(key).map(Value::take);
+        let mut object = |key: &str| match take(key) {
+            Some(Value::Object(members)) => Some(members),
+            _ => None,
+        };
+        let (http, mcp) = (object("http"), object("mcp"));
         Ok(Self {
             action,
-            kind: value.get("kind").and_then(Value::as_str).map(str::to_owned),
-            handler: handler.and_then(Value::as_str).map(str::to_owned),
-            legacy: value.get("event").is_none() && value.get("payload").is_some(),
-            event: event.cloned(),
-            http: member("http"),
-            mcp: member("mcp"),
+            kind,
+            handler,
+            legacy,
+            event: take(event),
+            http,
+            mcp,
             context,
-            timeout_ms: timeout_ms.unwrap_or(limits::DEADLINE_MS_DEFAULT),
-            idempotency_key: idempotency_key.map(str::to_owned),
-            capabilities: value.pointer("/meta/capabilities").and_then(Value::as_object).cloned(),
+            timeout_ms,
+            idempotency_key,
+            capabilities,
         })
     }
 }
@@ -255,33 +267,34 @@ fn refused(problems: &[Problem], context: RequestContext) -> Refused {
     Box::new((Failure::of_problems(Detail::RequestInvalid, problems), context))
 }
 
-/// The value under the one key or the other.
-fn either<'v>(value: &'v Value, key: &str, older: &str, problems: &mut Problems) -> Option<&'v Value> {
+/// The one key or the other, whichever is there.
+fn either(value: &Value, key: &'static str, older: &'static str, problems: &mut Problems) -> &'static str {
     let (new, old) = (value.get(key), value.get(older));
     if new.is_some() && old.is_some() {
         let message = format!("the request has both `{key}` and `{older}`, which mean the same");
         problems
             .push(Problem::new("ambiguous-request", format!("/{older}"), message).with_hint(format!("keep `{key}`")));
     }
-    new.or(old)
+    if new.is_none() && old.is_some() { older } else { key }
 }
 
 /// What a request says of who asks, as far as it is said rightly.
 fn context(value: &Value) -> RequestContext {
-    let text = |pointer: &str| {
-        let text = value.pointer(pointer).and_then(Value::as_str);
+    let (ctx, meta) = (value.get("ctx"), value.get("meta"));
+    let text = |object: Option<&Value>, key: &str| {
+        let text = object.and_then(|object| object.get(key)).and_then(Value::as_str);
         let fits = |text: &&str| {
             !text.is_empty() && text.len() <= limits::REQUEST_ID_BYTES_MAX && !text.chars().any(char::is_control)
         };
         text.filter(fits).map(str::to_owned)
     };
     RequestContext {
-        request_id: text("/meta/request_id").or_else(|| text("/ctx/request_id")),
-        trace_id: text("/meta/trace_id").or_else(|| text("/ctx/trace_id")),
-        tenant_id: text("/ctx/tenant_id"),
-        workspace_id: text("/ctx/workspace_id"),
-        project_id: text("/ctx/project_id"),
-        user_id: text("/ctx/user_id"),
+        request_id: text(meta, "request_id").or_else(|| text(ctx, "request_id")),
+        trace_id: text(meta, "trace_id").or_else(|| text(ctx, "trace_id")),
+        tenant_id: text(ctx, "tenant_id"),
+        workspace_id: text(ctx, "workspace_id"),
+        project_id: text(ctx, "project_id"),
+        user_id: text(ctx, "user_id"),
         snapshot_id: None,
         timeout_ms: None,
     }

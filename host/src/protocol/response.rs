@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::context::RequestContext;
@@ -163,60 +164,8 @@ impl Response {
     /// The document.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let (result, error) = match &self.result {
-            Ok(result) => (result.clone(), Value::Null),
-            Err(failure) => (Value::Null, failure.to_json()),
-        };
-        json!({
-            "schema_version": SCHEMA_VERSION,
-            "ok": self.result.is_ok(),
-            "http_status": self.http_status(),
-            "result": result,
-            "error": error,
-            "meta": self.meta(),
-        })
-    }
-
-    fn meta(&self) -> Value {
-        let Self { context, facts, .. } = self;
-        let mut meta = Map::new();
-        let mut put = |key: &str, value: Value| drop(meta.insert(key.to_owned(), value));
-        let ids = [
-            ("tenant_id", &context.tenant_id),
-            ("workspace_id", &context.workspace_id),
-            ("project_id", &context.project_id),
-            ("user_id", &context.user_id),
-            ("run", &facts.run),
-        ];
-        for (key, id) in ids {
-            if let Some(id) = id {
-                put(key, json!(id));
-            }
-        }
-        put("request_id", json!(context.request_id));
-        put("trace_id", json!(context.trace_id));
-        put("snapshot_id", json!(context.snapshot_id));
-        put("duration_ms", json!(self.duration_ms));
-        put("cold_start", json!(self.cold_start));
-        put("exit_code", json!(self.exit()));
-        put("sdk_version", json!(SDK_VERSION));
-        put("runtime_version", json!(env!("CARGO_PKG_VERSION")));
-        put("fuel", json!(facts.fuel));
-        put("host_calls", json!(facts.host_calls));
-        put("trace_head", json!(facts.trace_head));
-        put("logs", facts.logs.iter().map(|record| self.log(record)).collect());
-        if let Some(Keyed { key, from_record }) = &facts.keyed {
-            put("idempotency_key", json!(key));
-            put("from_record", json!(from_record));
-        }
-        if !facts.timings.is_empty() {
-            let timings = facts.timings.iter().map(|(name, time)| (format!("{name}_ms"), json!(millis(*time))));
-            put("timings", Value::Object(timings.collect()));
-        }
-        if !facts.warnings.is_empty() {
-            put("warnings", json!(facts.warnings));
-        }
-        Value::Object(meta)
+        // Strings, numbers and values: writing them as a value cannot fail.
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     fn log(&self, record: &LogRecord) -> Value {
@@ -233,6 +182,66 @@ impl Response {
             "resource_name": self.facts.resource.as_ref().map(|(_, name)| name),
             "fields": fields,
         })
+    }
+}
+
+/// As one JSON object, its members always in the same order.
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("schema_version", SCHEMA_VERSION)?;
+        members.serialize_entry("ok", &self.result.is_ok())?;
+        members.serialize_entry("http_status", &self.http_status())?;
+        members.serialize_entry("result", &self.result.as_ref().ok())?;
+        members.serialize_entry("error", &self.result.as_ref().err().map(|failure| failure.to_json()))?;
+        members.serialize_entry("meta", &Meta(self))?;
+        members.end()
+    }
+}
+
+/// What is told beside the result.
+struct Meta<'a>(&'a Response);
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Response { context, facts, .. } = self.0;
+        let mut members = serializer.serialize_map(None)?;
+        let ids = [
+            ("tenant_id", &context.tenant_id),
+            ("workspace_id", &context.workspace_id),
+            ("project_id", &context.project_id),
+            ("user_id", &context.user_id),
+            ("run", &facts.run),
+        ];
+        for (key, id) in ids {
+            if let Some(id) = id {
+                members.serialize_entry(key, id)?;
+            }
+        }
+        members.serialize_entry("request_id", &context.request_id)?;
+        members.serialize_entry("trace_id", &context.trace_id)?;
+        members.serialize_entry("snapshot_id", &context.snapshot_id)?;
+        members.serialize_entry("duration_ms", &self.0.duration_ms)?;
+        members.serialize_entry("cold_start", &self.0.cold_start)?;
+        members.serialize_entry("exit_code", &self.0.exit())?;
+        members.serialize_entry("sdk_version", SDK_VERSION)?;
+        members.serialize_entry("runtime_version", env!("CARGO_PKG_VERSION"))?;
+        members.serialize_entry("fuel", &facts.fuel)?;
+        members.serialize_entry("host_calls", &facts.host_calls)?;
+        members.serialize_entry("trace_head", &facts.trace_head)?;
+        members.serialize_entry("logs", &facts.logs.iter().map(|record| self.0.log(record)).collect::<Vec<_>>())?;
+        if let Some(Keyed { key, from_record }) = &facts.keyed {
+            members.serialize_entry("idempotency_key", key)?;
+            members.serialize_entry("from_record", from_record)?;
+        }
+        if !facts.timings.is_empty() {
+            let timings = facts.timings.iter().map(|(name, time)| (format!("{name}_ms"), json!(millis(*time))));
+            members.serialize_entry("timings", &timings.collect::<Map<String, Value>>())?;
+        }
+        if !facts.warnings.is_empty() {
+            members.serialize_entry("warnings", &facts.warnings)?;
+        }
+        members.end()
     }
 }
 

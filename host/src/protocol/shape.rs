@@ -79,15 +79,14 @@ impl Shape {
             }
         }
         for field in self.fields {
-            let pointer = pointer_to(pointer, field.key);
             match members.get(field.key) {
                 None if field.required => {
                     let message = format!("{what} lacks the key `{}`", field.key);
-                    problems
-                        .push(Problem::new("missing-key", pointer, message).with_hint(format!("add `{}`", field.key)));
+                    let problem = Problem::new("missing-key", pointer_to(pointer, field.key), message);
+                    problems.push(problem.with_hint(format!("add `{}`", field.key)));
                 }
                 None | Some(Value::Null) => {}
-                Some(value) => field.check(value, &pointer, problems),
+                Some(value) => field.check(value, pointer, problems),
             }
         }
     }
@@ -116,11 +115,13 @@ impl Shape {
 }
 
 impl Field {
-    fn check(&self, value: &Value, pointer: &str, problems: &mut Problems) {
+    /// `parent` is the place of the object that has the member.
+    fn check(&self, value: &Value, parent: &str, problems: &mut Problems) {
         let key = self.key;
+        let place = || pointer_to(parent, key);
         let mut wrong = |expected: &str| {
             let message = format!("`{key}` must be {expected}");
-            problems.push(Problem::new("wrong-type", pointer, message).with_hint(self.doc));
+            problems.push(Problem::new("wrong-type", place(), message).with_hint(self.doc));
         };
         match self.form {
             Form::Any => {}
@@ -140,7 +141,7 @@ impl Field {
                     } else {
                         format!("`{key}` must be a string")
                     };
-                    problems.push(Problem::new("unknown-value", pointer, message).with_hint(hint));
+                    problems.push(Problem::new("unknown-value", place(), message).with_hint(hint));
                 }
             }
             Form::Flag => {
@@ -163,7 +164,7 @@ impl Field {
                     wrong("an object of strings");
                 }
             }
-            Form::Object(shape) => shape.check(value, pointer, &format!("`{key}`"), problems),
+            Form::Object(shape) => shape.check(value, &place(), &format!("`{key}`"), problems),
         }
     }
 }

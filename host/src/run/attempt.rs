@@ -8,7 +8,7 @@ use super::log::{Go, StepLog, Turn};
 use super::micros;
 use super::steps::{SoFar, Steps};
 use super::transaction::Transaction;
-use crate::canonical;
+use crate::canonical::{self, Members};
 use crate::clock::Stopwatch;
 use crate::flow::contract::{self, Drift};
 use crate::host::Error;
@@ -303,22 +303,21 @@ impl Steps<'_> {
     /// What identifies a call: where it is equal, and the files that it reads are, its result is.
     pub(super) fn key(&self, step: &StepId, call: Call<'_>, input: &Value, grant: &Grant) -> Digest {
         let plan = self.checked.plan.plan();
-        let mut identity = json!({
-            "component": call.skill.digest,
-            "grant": grant.identity(),
-            "input": Digest::of(&canonical::to_vec(input)),
-            "seed": plan.seed,
-            "start_time": plan.start_time,
-            "step": step,
-            "tool": call.tool.name,
-        });
+        let mut identity = Vec::with_capacity(512);
+        let mut members = Members::begin(&mut identity);
         // What it calls is as much a part of what it does.
-        if let (callees @ Value::Array(_), Value::Object(members)) =
-            (self.authorized.delegation().identity(grant), &mut identity)
-        {
-            members.insert("callees".to_owned(), callees);
+        if let callees @ Value::Array(_) = self.authorized.delegation().identity(grant) {
+            members.value("callees", &callees);
         }
-        Digest::of(&canonical::to_vec(&identity))
+        members.text("component", &call.skill.digest.to_string());
+        members.value("grant", &grant.identity());
+        members.text("input", &Digest::of(&canonical::to_vec(input)).to_string());
+        members.number("seed", plan.seed);
+        members.number("start_time", plan.start_time);
+        members.text("step", step.as_str());
+        members.text("tool", &call.tool.name.to_string());
+        members.end();
+        Digest::of(&identity)
     }
 
     /// What stands behind an end that is known.

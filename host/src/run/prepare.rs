@@ -253,7 +253,7 @@ pub(crate) fn header(document: &PlanDocument, prepared: &Prepared) -> Header {
         start_time: read.map_or(0, |read| read.start_time),
         tags: prepared.tags.clone(),
         host: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: engine::identity(),
+        engine: engine::identity().to_owned(),
     }
 }
 

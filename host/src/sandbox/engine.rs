@@ -1,7 +1,7 @@
 //! The engine: every option that matters is written out, so that an upgrade cannot change one silently, and only what can be replayed
 //! is switched on.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -86,10 +86,13 @@ impl SandboxEngine {
 /// The engine's version and the digest of its configuration, as a trace header names it. Fuel and behaviour are comparable only where it
 /// is equal. It does not depend on the machine: what the compiler does with the CPU's features changes neither.
 #[must_use]
-pub fn identity() -> String {
-    let options = format!("{OPTIONS} stack={} wasi={WASI_VERSION}", limits::GUEST_STACK_BYTES);
-    let digest = Digest::of(options.as_bytes()).to_string();
-    format!("wasmtime {WASMTIME_VERSION} {}", digest.get(..16).unwrap_or_default())
+pub fn identity() -> &'static str {
+    static IDENTITY: LazyLock<String> = LazyLock::new(|| {
+        let options = format!("{OPTIONS} stack={} wasi={WASI_VERSION}", limits::GUEST_STACK_BYTES);
+        let digest = Digest::of(options.as_bytes()).to_string();
+        format!("wasmtime {WASMTIME_VERSION} {}", digest.get(..16).unwrap_or_default())
+    });
+    &IDENTITY
 }
 
 /// The pinned version, as in `Cargo.toml`; a test compares it with `Cargo.lock`.

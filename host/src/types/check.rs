@@ -122,11 +122,11 @@ impl<'p> Path<'p> {
         Self { parent: None, segment: Segment::Root(pointer), depth: 0 }
     }
 
-    const fn key(&'p self, key: &'p str) -> Self {
+    pub(crate) const fn key(&'p self, key: &'p str) -> Self {
         Self { parent: Some(self), segment: Segment::Key(key), depth: self.depth.saturating_add(1) }
     }
 
-    const fn index(&'p self, index: usize) -> Self {
+    pub(crate) const fn index(&'p self, index: usize) -> Self {
         Self { parent: Some(self), segment: Segment::Index(index), depth: self.depth.saturating_add(1) }
     }
 

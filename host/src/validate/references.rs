@@ -12,7 +12,7 @@ use crate::plan::draft::{Gaps, Outline};
 use crate::plan::template::{Node, Outputs, Part, Reference, Root, Scope, Template};
 use crate::problem::{Problem, Problems, suggestion};
 use crate::types::assign::assignable;
-use crate::types::check::check;
+use crate::types::check::{Path, check};
 use crate::types::{Mismatch, Ty, type_at};
 
 /// Inputs are looked up as at run time, when nothing has run yet.
@@ -183,7 +183,7 @@ impl<'p> Types<'p> {
         let Some(inputs) = self.inputs.filter(|_| self.text_bytes_left.get() > 0) else { return };
         let scope = Scope { inputs, outputs: &NONE };
         let lookup = |reference: &Reference| scope.lookup(reference).map(Cow::Borrowed);
-        match node.resolve_alone(pointer, &lookup) {
+        match node.resolve_alone(&Path::root(pointer), &lookup) {
             Ok(text) => {
                 let length = text.as_str().map_or(0, str::len);
                 self.text_bytes_left.set(self.text_bytes_left.get().saturating_sub(length));
