@@ -86,7 +86,8 @@ pub fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
+/// Appends the canonical bytes of an object.
+pub(crate) fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
     let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
     // Whether serde_json's map is sorted depends on features that any crate of the build may turn on (`preserve_order`). UTF-8 order
     // differs from UTF-16 order only beyond the basic plane.

@@ -25,7 +25,7 @@ use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::scratch::ScratchError;
 use crate::skill::Skill;
 use crate::skills::warm::Warm;
-use crate::skills::{SkillBytes, SkillLoader, builtin};
+use crate::skills::{LoadedSkill, SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
 use crate::{limits, replay, run};
@@ -409,7 +409,17 @@ impl SkillHost {
     ///
     /// [`Error`] where the run could not be started or not be recorded.
     pub fn run(&self, plan: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
-        detached(|| run::run(self, plan, options))
+        detached(|| run::run(self, plan, options, None))
+    }
+
+    /// The same of a plan that names no components, with a skill of it that [`Self::known_skill`] has given for this run.
+    pub(crate) fn run_with(
+        &self,
+        plan: &PlanDocument,
+        options: &RunOptions,
+        known: Option<&Arc<LoadedSkill>>,
+    ) -> Result<Report, Error> {
+        detached(|| run::run(self, plan, options, known))
     }
 
     /// Goes on with a run that was stopped, by a crash or because it waits for approval. What is settled of it is not done again.
@@ -490,10 +500,9 @@ impl SkillHost {
     }
 
     /// A skill that is known without a plan: given to the host, else built in. `None` where there is none of that name.
-    pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<Skill>, SandboxError>> {
+    pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<LoadedSkill>, SandboxError>> {
         let load = |source: &SkillBytes| {
-            let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
-            Ok(Arc::clone(&loader.load(name, source)?.skill))
+            SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref()).load(name, source)
         };
         match self.skills.get(name) {
             Some(given) => Some(load(given)),

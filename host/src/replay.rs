@@ -301,7 +301,8 @@ impl StepLog for Replaying {
         Ok(Next::Event(Box::new(line.event()?)))
     }
 
-    fn begin(&mut self, begin: &StepBegin) -> Go<Turn> {
+    fn begin(&mut self, begin: StepBegin) -> Go<Turn> {
+        let step = begin.step.clone();
         let replaced = self.replaced.contains(begin.tool.skill());
         self.step_is_replaced = replaced;
         let divergence = match self.take()? {
@@ -315,16 +316,16 @@ impl StepLog for Replaying {
                 }
                 // Older traces do not say it.
                 recorded.key = recorded.key.or(begin.key);
-                difference(seq, &Event::StepBegin(recorded), &Event::StepBegin(begin.clone()))
+                difference(seq, &Event::StepBegin(recorded), &Event::StepBegin(begin))
             }
-            Some((seq, recorded)) => difference(seq, &recorded, &Event::StepBegin(begin.clone())),
-            None => Some(Divergence { seq: None, what: format!("the record ends before step `{}`", begin.step) }),
+            Some((seq, recorded)) => difference(seq, &recorded, &Event::StepBegin(begin)),
+            None => Some(Divergence { seq: None, what: format!("the record ends before step `{step}`") }),
         };
         if let Some(divergence) = divergence {
             return Err(divergence.into());
         }
         let Some(StepEnd { outcome, calls, .. }) = self.ends.front().cloned() else {
-            let what = format!("step `{}` began and never ended", begin.step);
+            let what = format!("step `{step}` began and never ended");
             return Err(Error::Damaged { what }.into());
         };
         let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
@@ -332,7 +333,7 @@ impl StepLog for Replaying {
         Ok(Turn::Run(Tape::Replay { source, outcome, calls, replaced }))
     }
 
-    fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()> {
+    fn end(&mut self, tape: Tape, end: StepEnd) -> Go<StepEnd> {
         if let Tape::Replay { source, .. } = tape {
             let source: Box<dyn Any> = source;
             self.reader = source.downcast().ok();
@@ -358,7 +359,7 @@ impl StepLog for Replaying {
             None => Some(Divergence { seq: None, what: format!("the record ends before step `{}` ended", end.step) }),
         };
         self.steps += u64::from(divergence.is_none());
-        divergence.map_or(Ok(()), |divergence| Err(divergence.into()))
+        divergence.map_or(Ok(end), |divergence| Err(divergence.into()))
     }
 
     fn commit(&mut self) -> Go<()> {

@@ -45,6 +45,7 @@ use crate::policy::{self, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
 use crate::report::{Pending, Report};
 use crate::sandbox::{CancelToken, Reach};
+use crate::skills::LoadedSkill;
 use crate::store::index::RunStatus;
 use crate::store::{Access, Phase, Place, RunDir, RunLock, StoreError, WorkspaceLock};
 use crate::trace::blob::BlobStore;
@@ -72,17 +73,22 @@ use reuse::{Earlier, Library};
 use transaction::Journals;
 
 /// Runs a plan; in a rehearsal, see [`dry_run`], where it is one.
-pub(crate) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Report, Error> {
+pub(crate) fn run(
+    host: &SkillHost,
+    document: &PlanDocument,
+    options: &RunOptions,
+    known: Option<&Arc<LoadedSkill>>,
+) -> Result<Report, Error> {
     if options.dry_run && host.rehearsal.is_none() {
         return dry_run(host, document, options);
     }
     if options.keep == Keep::Effects
         && host.rehearsal.is_none()
-        && let Some(report) = unkept::run(host, document, options)?
+        && let Some(report) = unkept::run(host, document, options, known)?
     {
         return Ok(report);
     }
-    begin(host, document, options, None)
+    begin(host, document, options, (None, known))
 }
 
 /// Makes a new run of what another one did not do, or one that takes back what it did.
@@ -126,7 +132,7 @@ pub(crate) fn continue_with(
         request,
         ..RunOptions::default()
     };
-    let report = begin(host, &document, &options, Some(earlier))?;
+    let report = begin(host, &document, &options, (Some(earlier), None))?;
     drop(lock);
     Ok(report)
 }
@@ -135,7 +141,7 @@ fn begin(
     host: &SkillHost,
     document: &PlanDocument,
     options: &RunOptions,
-    earlier: Option<Earlier>,
+    (earlier, known): (Option<Earlier>, Option<&Arc<LoadedSkill>>),
 ) -> Result<Report, Error> {
     let mut phases = Phases::default();
     host.check_bundle()?;
@@ -149,7 +155,7 @@ fn begin(
     folder.keep_place(&Place::of(host, document, earlier.as_ref(), options))?;
     phases.done("store");
 
-    let prepared = prepare(host, document, options)?;
+    let prepared = prepare(host, document, options, known)?;
     for loaded in prepared.loaded.skills.values() {
         folder.keep_component(&loaded.skill.digest, &loaded.bytes, loaded.manifest.as_deref())?;
         if let Some(warning) = &loaded.warning {
@@ -173,7 +179,7 @@ pub(crate) fn check(
     inputs: &Map<String, Value>,
 ) -> Result<Result<Checked, Vec<Problem>>, Error> {
     let options = RunOptions { inputs: inputs.clone(), ..RunOptions::default() };
-    Ok(match prepare(host, document, &options)?.stage {
+    Ok(match prepare(host, document, &options, None)?.stage {
         Stage::Refused { problems } => Err(problems),
         Stage::Denied { checked, .. } | Stage::Ready { checked, .. } => Ok(checked),
     })

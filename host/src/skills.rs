@@ -107,11 +107,13 @@ pub(crate) struct SkillLoader<'a> {
     engine: Arc<SandboxEngine>,
     cache: &'a ComponentCache,
     warm: Option<&'a Warm>,
+    /// One that was loaded for this run already.
+    known: Option<&'a Arc<LoadedSkill>>,
 }
 
 impl<'a> SkillLoader<'a> {
     pub(crate) const fn new(engine: Arc<SandboxEngine>, cache: &'a ComponentCache) -> Self {
-        Self { engine, cache, warm: None }
+        Self { engine, cache, warm: None, known: None }
     }
 
     /// Takes what was loaded before, as long as it is the same.
@@ -120,8 +122,17 @@ impl<'a> SkillLoader<'a> {
         self
     }
 
+    /// Takes what whoever asks for this run has loaded for it a moment ago.
+    pub(crate) const fn known(mut self, known: Option<&'a Arc<LoadedSkill>>) -> Self {
+        self.known = known;
+        self
+    }
+
     /// Loads one skill.
     pub(crate) fn load(&self, name: &SkillName, source: &SkillBytes) -> Result<Arc<LoadedSkill>, SandboxError> {
+        if let Some(known) = self.known.filter(|known| known.skill.name == *name) {
+            return Ok(Arc::clone(known));
+        }
         let Some(warm) = self.warm else { return self.load_now(name, source).map(Arc::new) };
         // Taken before the bytes are read: what changes meanwhile is loaded again the next time.
         let stamp = Stamp::of(source);

@@ -27,6 +27,8 @@ pub type Outputs = BTreeMap<StepId, Arc<Value>>;
 pub struct Template {
     root: Node,
     pointer: String,
+    /// Whether nothing of it is replaced.
+    is_literal: bool,
 }
 
 /// A value of a template.
@@ -136,12 +138,13 @@ impl Template {
     /// Parses the strings of `value`, which is at `pointer` in its document. Mistakes are added to `problems`; a string with a mistake
     /// is kept as text.
     pub fn parse(value: &Value, pointer: &str, problems: &mut Problems) -> Self {
-        Self { root: Node::parse(value, &Path::root(pointer), problems), pointer: pointer.to_owned() }
+        let root = Node::parse(value, &Path::root(pointer), problems);
+        Self { is_literal: root.is_literal(), root, pointer: pointer.to_owned() }
     }
 
     /// The template that is `value` itself: no text of it is read as a reference.
     pub(super) fn literal(value: &Value, pointer: &str) -> Self {
-        Self { root: Node::literal(value), pointer: pointer.to_owned() }
+        Self { root: Node::literal(value), pointer: pointer.to_owned(), is_literal: true }
     }
 
     /// Where in its document the template is.
@@ -167,6 +170,11 @@ impl Template {
     /// Whether it is one reference and nothing else.
     pub(crate) const fn is_reference(&self) -> bool {
         matches!(self.root, Node::Whole(_))
+    }
+
+    /// Whether it holds no reference, so that what is known of it before the run is known of its value.
+    pub(crate) const fn is_literal(&self) -> bool {
+        self.is_literal
     }
 
     pub(crate) const fn root(&self) -> &Node {
@@ -235,6 +243,15 @@ impl Budget {
 }
 
 impl Node {
+    fn is_literal(&self) -> bool {
+        match self {
+            Self::Scalar(_) => true,
+            Self::Whole(_) | Self::Text(_) | Self::Unreadable(_) => false,
+            Self::Array(items) => items.iter().all(Self::is_literal),
+            Self::Object(members) => members.values().all(Self::is_literal),
+        }
+    }
+
     fn literal(value: &Value) -> Self {
         match value {
             Value::Array(items) => Self::Array(items.iter().map(Self::literal).collect()),

@@ -73,6 +73,7 @@ fn of_skills(host: &SkillHost) -> Result<Vec<Value>, Box<Failure>> {
 
 fn loaded(host: &SkillHost, name: &SkillName) -> Result<Option<Arc<Skill>>, Box<Failure>> {
     let skill = host.known_skill(name).transpose();
+    let skill = skill.map(|loaded| loaded.map(|loaded| Arc::clone(&loaded.skill)));
     Ok(skill.map_err(|error| Failure::new(Detail::SkillInvalid, error.to_string()).hint_of(error.hint()))?)
 }
 

@@ -25,8 +25,8 @@ use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
 use crate::report::{Report, StepReport, json as report_json};
 use crate::sandbox::{CancelToken, SandboxError};
-use crate::skill::{Skill, Tool};
-use crate::skills::is_load_problem;
+use crate::skill::Tool;
+use crate::skills::{LoadedSkill, is_load_problem};
 use crate::types::Ty;
 
 /// What an answer is made of.
@@ -38,8 +38,8 @@ struct Call {
     inputs: Map<String, Value>,
     kind: Kind,
     name: String,
-    /// The tool, where it is one.
-    tool: Option<(ToolName, Arc<Skill>)>,
+    /// The tool, where it is one, with its skill.
+    tool: Option<(ToolName, Arc<LoadedSkill>)>,
 }
 
 /// Calls what a request names.
@@ -67,7 +67,8 @@ pub(super) fn invoke(
         cancel: cancel.clone(),
         ..RunOptions::default()
     };
-    match host.run(&call.document, &options) {
+    let known = call.tool.as_ref().map(|(_, known)| known);
+    match host.run_with(&call.document, &options, known) {
         Ok(report) => {
             let mut timings = vec![load];
             timings.extend(timed(&report));
@@ -87,12 +88,12 @@ fn prepare(host: &SkillHost, request: &mut Request, wanted: Wanted) -> Result<Ca
 
 /// A plan of one step.
 fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wanted) -> Result<Call, Box<Failure>> {
-    let skill = match host.known_skill(name.skill()) {
+    let loaded = match host.known_skill(name.skill()) {
         None => return Err(failed(Detail::SkillNotFound, format!("there is no skill `{}`", name.skill()))),
         Some(Err(error)) => return Err(of_sandbox(&error)),
-        Some(Ok(skill)) => skill,
+        Some(Ok(loaded)) => loaded,
     };
-    let Some(tool) = skill.tool(name.function()) else {
+    let Some(tool) = loaded.skill.tool(name.function()) else {
         let message = format!("the skill `{}` has no tool `{}`", name.skill(), name.function());
         return Err(failed(Detail::HandlerNotFound, message));
     };
@@ -107,7 +108,7 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
         None => one_call::ready(&name, input, request.timeout_ms),
         schema => one_call::document(&name.to_string(), input, Some(request.timeout_ms), schema),
     };
-    Ok(Call { document, inputs: Map::new(), kind, name: export, tool: Some((name, skill)) })
+    Ok(Call { document, inputs: Map::new(), kind, name: export, tool: Some((name, loaded)) })
 }
 
 /// The plan of a flow, with the event as its inputs. It is run as it is written, but for the time that it may take.
@@ -309,7 +310,7 @@ fn of_step(call: &Call, step: &StepReport) -> Failure {
         json!({
             "step": call.tool.is_none().then_some(&step.id),
             "skill": tool.skill(),
-            "component": call.tool.as_ref().map(|(_, skill)| skill.digest),
+            "component": call.tool.as_ref().map(|(_, loaded)| loaded.skill.digest),
             "export": tool.function(),
             "function": backtrace.first(),
         })

@@ -112,7 +112,7 @@ impl Steps<'_> {
         };
         so_far.begun += 1;
         report.attempts += 1;
-        let mut tape = match log.begin(&begin)? {
+        let mut tape = match log.begin(begin)? {
             Turn::Run(tape) => tape,
             Turn::Known(end) => {
                 so_far.spent.add(end.fuel, end.calls);
@@ -181,7 +181,7 @@ impl Steps<'_> {
         report.memory_bytes = memory_bytes;
         report.duration_us = duration_us;
         let end = StepEnd { step: step.clone(), outcome, calls, fuel };
-        log.end(tape, &end)?;
+        let end = log.end(tape, end)?;
         report.drifted = drift.as_ref().is_some_and(|(_, mode)| *mode == ExpectMode::Strict);
         if let Some((drift, mode)) = drift {
             log.note(&contract_event(step, drift, mode, expect))?;

@@ -41,7 +41,7 @@ pub(crate) fn dry_run(host: &SkillHost, document: &PlanDocument, options: &RunOp
     let noted = Arc::clone(&rehearsal);
     let approver = move |request: &ApprovalRequest<'_>| noted.approve(request);
     let rehearsing = host.rehearsing(state, Arc::clone(&rehearsal), approver);
-    let report = super::run(&rehearsing, document, options)?;
+    let report = super::run(&rehearsing, document, options, None)?;
     let (changes, approvals) = (rehearsal.changes()?, rehearsal.approvals());
     let network = report.dry_run.map(|dry_run| dry_run.network).unwrap_or_default();
     let (run, folder) = (String::new(), PathBuf::new());

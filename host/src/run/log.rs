@@ -59,6 +59,16 @@ pub(crate) enum Turn {
     Known(StepEnd),
 }
 
+/// Takes note of the end of a step and gives it back: its output may be large.
+pub(super) fn noted(log: &mut dyn StepLog, end: StepEnd) -> Go<StepEnd> {
+    let event = Event::StepEnd(end);
+    log.note(&event)?;
+    match event {
+        Event::StepEnd(end) => Ok(end),
+        _ => unreachable!("it is the end of a step"),
+    }
+}
+
 /// Where the steps are recorded, or what they are compared with.
 pub(crate) trait StepLog {
     /// Takes note of what follows from plan, policy and what came before.
@@ -66,9 +76,9 @@ pub(crate) trait StepLog {
     /// What is recorded next, without taking it.
     fn next(&mut self) -> Go<Next>;
     /// A step begins.
-    fn begin(&mut self, begin: &StepBegin) -> Go<Turn>;
-    /// A step whose guest ran ended.
-    fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()>;
+    fn begin(&mut self, begin: StepBegin) -> Go<Turn>;
+    /// A step whose guest ran ended. Gives the end back.
+    fn end(&mut self, tape: Tape, end: StepEnd) -> Go<StepEnd>;
     /// Everything noted so far is to survive whatever happens to this process.
     fn commit(&mut self) -> Go<()>;
     /// Where the index learns of the run; `None` in a replay.
@@ -172,10 +182,11 @@ impl StepLog for Recording {
         })
     }
 
-    fn begin(&mut self, begin: &StepBegin) -> Go<Turn> {
-        let event = Event::StepBegin(begin.clone());
+    fn begin(&mut self, begin: StepBegin) -> Go<Turn> {
+        let step = begin.step.clone();
+        let event = Event::StepBegin(begin);
         if self.is_known(&event)? {
-            let unfinished = || Error::Damaged { what: format!("step `{}` began and never ended", begin.step) };
+            let unfinished = || Error::Damaged { what: format!("step `{step}` began and never ended") };
             let known = self.known.as_deref_mut().ok_or_else(unfinished)?;
             known.skip_calls()?;
             return match known.next_event()? {
@@ -187,11 +198,11 @@ impl StepLog for Recording {
         Ok(Turn::Run(Tape::Record(self.recorder.take().ok_or_else(lost)?)))
     }
 
-    fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()> {
+    fn end(&mut self, tape: Tape, end: StepEnd) -> Go<StepEnd> {
         let Tape::Record(sink) = tape else { return Err(lost().into()) };
         let sink: Box<dyn Any> = sink;
         self.recorder = Some(sink.downcast().map_err(|_| lost())?);
-        self.note(&Event::StepEnd(end.clone()))
+        noted(self, end)
     }
 
     fn commit(&mut self) -> Go<()> {

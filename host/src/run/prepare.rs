@@ -17,7 +17,7 @@ use crate::run::request::Asked;
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skill::Catalog;
-use crate::skills::{Loaded, SkillLoader};
+use crate::skills::{Loaded, LoadedSkill, SkillLoader};
 use crate::store::Place;
 use crate::trace::event::Header;
 use crate::validate::{ValidPlan, all_problems, validate};
@@ -108,11 +108,16 @@ impl Prepared {
 }
 
 /// Reads, loads, validates and authorizes.
-pub(crate) fn prepare(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Prepared, Error> {
+pub(crate) fn prepare(
+    host: &SkillHost,
+    document: &PlanDocument,
+    options: &RunOptions,
+    known: Option<&Arc<LoadedSkill>>,
+) -> Result<Prepared, Error> {
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref());
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref()).known(known);
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,

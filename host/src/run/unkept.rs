@@ -2,8 +2,9 @@
 //! for it. The same pipeline, with a record that is chained and not written.
 
 use std::any::Any;
+use std::sync::Arc;
 
-use super::log::{Go, Halt, Next, StepLog, Turn};
+use super::log::{Go, Halt, Next, StepLog, Turn, noted};
 use super::prepare::{Prepared, Stage, header, prepare};
 use super::steps::{Done, Steps};
 use super::{Phases, settle};
@@ -15,12 +16,18 @@ use crate::policy::{AuthorizedPlan, AuthorizedStep};
 use crate::report::Report;
 use crate::run::prepare::Checked;
 use crate::sandbox::tape::Tape;
+use crate::skills::LoadedSkill;
 use crate::trace::event::{Event, StepBegin, StepEnd};
 use crate::trace::recorder::Recorder;
 use crate::validate::Work;
 
 /// Runs a plan; `None`, with nothing done, where the run has to be kept.
-pub(super) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOptions) -> Result<Option<Report>, Error> {
+pub(super) fn run(
+    host: &SkillHost,
+    document: &PlanDocument,
+    options: &RunOptions,
+    known: Option<&Arc<LoadedSkill>>,
+) -> Result<Option<Report>, Error> {
     let mut phases = Phases::default();
     if options.log_only || options.reuse {
         return Ok(None);
@@ -30,7 +37,7 @@ pub(super) fn run(host: &SkillHost, document: &PlanDocument, options: &RunOption
     if !problems.is_empty() {
         return Err(Error::Policy(problems));
     }
-    let prepared = prepare(host, document, options)?;
+    let prepared = prepare(host, document, options, known)?;
     if !has_no_effect(&prepared) {
         return Ok(None);
     }
@@ -112,16 +119,16 @@ impl StepLog for Chained {
         Ok(Next::Live)
     }
 
-    fn begin(&mut self, begin: &StepBegin) -> Go<Turn> {
-        self.note(&Event::StepBegin(begin.clone()))?;
+    fn begin(&mut self, begin: StepBegin) -> Go<Turn> {
+        self.note(&Event::StepBegin(begin))?;
         Ok(Turn::Run(Tape::Record(self.recorder.take().ok_or_else(lost)?)))
     }
 
-    fn end(&mut self, tape: Tape, end: &StepEnd) -> Go<()> {
+    fn end(&mut self, tape: Tape, end: StepEnd) -> Go<StepEnd> {
         let Tape::Record(sink) = tape else { return Err(Halt::Error(lost())) };
         let sink: Box<dyn Any> = sink;
         self.recorder = Some(sink.downcast().map_err(|_| lost())?);
-        self.note(&Event::StepEnd(end.clone()))
+        noted(self, end)
     }
 
     fn commit(&mut self) -> Go<()> {

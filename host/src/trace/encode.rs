@@ -10,7 +10,7 @@ use super::Call;
 use super::event::{
     ApprovalEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, FlowEvent, Header, StepBegin, StepEnd,
 };
-use crate::canonical::{write_string, write_u64, write_value};
+use crate::canonical::{Members, write_object, write_string, write_u64, write_value};
 use crate::id::Digest;
 use crate::outcome::Outcome;
 
@@ -173,7 +173,7 @@ fn header(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], header: &Header) -> Unse
     out.extend_from_slice(b"\"host\":");
     write_string(out, &header.host);
     member(out, "inputs");
-    write_value(out, &Value::Object(header.inputs.clone()));
+    write_object(out, &header.inputs);
     text(out, "kind", "header");
     if header.log_only {
         member(out, "log_only");
@@ -219,8 +219,11 @@ fn step_begin(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], begun: &StepBegin) -
     }
     text(out, "kind", "step-begin");
     member(out, "limits");
-    let limits = begun.limits.entries().into_iter().map(|(name, limit)| (name.to_owned(), Value::from(limit)));
-    write_value(out, &Value::Object(limits.collect()));
+    let mut limits = begun.limits.entries();
+    limits.sort_unstable();
+    let mut members = Members::begin(out);
+    limits.into_iter().for_each(|(name, limit)| members.number(name, limit));
+    members.end();
     previous(out, prev);
     if let Some(alias) = &begun.resolved_from {
         member(out, "resolved_from");
@@ -246,7 +249,7 @@ fn step_end(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], ended: &StepEnd) -> Un
         None => begin(out, &[calls], "step-end"),
     };
     member(out, "outcome");
-    write_value(out, &outcome_value(&ended.outcome));
+    write_outcome(out, &ended.outcome);
     previous(out, prev);
     number(out, "seq", seq);
     text(out, "step", ended.step.as_str());
@@ -275,13 +278,25 @@ fn delegate_end(out: &mut Vec<u8>, seq: u64, prev: &[u8; 64], ended: &DelegateEn
     let numbers = [("calls", ended.calls), ("depth", ended.depth), ("fuel", ended.fuel)];
     let line = begin(out, &numbers, "delegate-end");
     member(out, "outcome");
-    write_value(out, &outcome_value(&ended.outcome));
+    write_outcome(out, &ended.outcome);
     previous(out, prev);
     number(out, "seq", seq);
     member(out, "tool");
     quoted(out, &ended.tool);
     out.push(b'}');
     line
+}
+
+/// Writes an outcome in its traced form. An output may be large, so it is not copied for it.
+fn write_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
+    match outcome {
+        Outcome::Completed { output: content } | Outcome::Failed { error: content } => {
+            let mut members = Members::begin(out);
+            members.value(outcome.name(), content);
+            members.end();
+        }
+        _ => write_value(out, &outcome_value(outcome)),
+    }
 }
 
 /// An outcome in its traced form: an object whose one member is the outcome's name.

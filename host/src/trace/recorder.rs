@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::blob::BlobStore;
 use super::encode::{self, FIRST_PREV, Unsealed};
 use super::event::{Event, Kind};
-use super::line::Index;
+use super::scan::is_shallow;
 use super::{Call, TraceError, TraceSink, io_error};
 use crate::id::Digest;
 use crate::limits;
@@ -171,15 +171,15 @@ impl Recorder {
         let line_at = self.buffer.len();
         let line = encode::event(&mut self.buffer, self.seq, &self.prev, event);
         let written = self.buffer.get(line_at..).unwrap_or_default();
-        let index = std::str::from_utf8(written)
-            .map_err(|_| "it is not UTF-8")
-            .and_then(|line| Index::of(line).map_err(|f| f.what));
-        if let Err(what) = index {
+        if !is_shallow(written) {
             self.buffer.truncate(line_at);
-            let error = TraceError::Event { seq: self.seq, line: self.seq + 1, what: what.to_owned() };
+            let what = "nested too deeply".to_owned();
+            let error = TraceError::Event { seq: self.seq, line: self.seq + 1, what };
             self.failure = Some((io::ErrorKind::InvalidData, error.to_string()));
             return Err(error);
         }
+        #[cfg(debug_assertions)]
+        check_readable(written);
         let seq = self.finish(line, line_at)?;
         // The end of a step goes with what comes next, the begin of a step or the run's end: nothing of a guest runs in between.
         if !event.kind().is_inside_of_step() && event.kind() != Kind::StepEnd {
@@ -251,17 +251,21 @@ impl Recorder {
     }
 }
 
+/// Every line is one that readers accept. That of a host call is so where it was handed over as canonical JSON.
+#[cfg(debug_assertions)]
+fn check_readable(line: &[u8]) {
+    let text = String::from_utf8_lossy(line);
+    let index = super::line::Index::of(&text);
+    assert!(index.is_ok(), "what is recorded must be canonical JSON of known members: {index:?} in {text}");
+}
+
 impl TraceSink for Recorder {
     fn call(&mut self, call: Call<'_>) -> Result<(), TraceError> {
         self.check_usable()?;
         let line_at = self.buffer.len();
         let line = encode::call(&mut self.buffer, self.seq, &self.prev, call);
         #[cfg(debug_assertions)]
-        {
-            let text = String::from_utf8_lossy(self.buffer.get(line_at..).unwrap_or_default());
-            let index = Index::of(&text);
-            assert!(index.is_ok(), "a host call must be handed over as canonical JSON: {index:?} in {text}");
-        }
+        check_readable(self.buffer.get(line_at..).unwrap_or_default());
         self.finish(line, line_at).map(drop)
     }
 

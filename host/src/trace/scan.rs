@@ -278,6 +278,39 @@ fn is_canonical_number(text: &[u8]) -> bool {
     printed == text.as_bytes()
 }
 
+/// Whether the values of a line that this crate has written are nested no deeper than readers accept. All else that they look at follows from
+/// how lines are written.
+pub(super) fn is_shallow(line: &[u8]) -> bool {
+    let (mut at, mut open) = (0, 0_usize);
+    while let Some(byte) = line.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => {
+                let is_empty = matches!(line.get(at), Some(b'}' | b']'));
+                // The line itself is a container and no value.
+                if open + usize::from(!is_empty) > DEPTH_MAX {
+                    return false;
+                }
+                open += 1;
+            }
+            b'}' | b']' => open = open.saturating_sub(1),
+            b'"' => loop {
+                at += canonical::plain(line.get(at..).unwrap_or_default());
+                match line.get(at) {
+                    Some(b'\\') => at += 2,
+                    // The quote that ends it.
+                    _ => {
+                        at += 1;
+                        break;
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +319,28 @@ mod tests {
 
     fn accepts(text: &str) -> bool {
         Scanner::new(text).whole().is_ok()
+    }
+
+    #[test]
+    fn how_deep_a_line_is_does_not_need_its_values() {
+        let line = |value: &str| format!("{{\"a\":{value}}}");
+        let arrays = |count: usize, inner: &str| format!("{}{inner}{}", "[".repeat(count), "]".repeat(count));
+        for value in [
+            arrays(DEPTH_MAX - 2, "1"),
+            arrays(DEPTH_MAX - 1, "1"),
+            arrays(DEPTH_MAX, "1"),
+            arrays(DEPTH_MAX, ""),
+            arrays(DEPTH_MAX + 1, ""),
+            arrays(DEPTH_MAX - 1, "{\"a\":[]}"),
+            arrays(DEPTH_MAX - 2, "{\"a\":[]}"),
+            arrays(DEPTH_MAX - 2, "[],[[]]"),
+            format!("\"{}\\\"{}\"", "[".repeat(200), "{".repeat(200)),
+            "[\"\\\\\",[\"]\"]]".to_owned(),
+        ] {
+            let line = line(&value);
+            let reads = Scanner::new(&line).object_line(|_, _, _, _| Ok(())).is_ok();
+            assert_eq!(is_shallow(line.as_bytes()), reads, "{line}");
+        }
     }
 
     #[test]

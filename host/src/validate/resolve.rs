@@ -103,6 +103,10 @@ impl ValidPlan {
         outputs: &Outputs,
     ) -> Result<Value, Problem> {
         let input = template.input.resolve_with(&self.lookup(outputs))?;
+        if template.input.is_literal() {
+            // Validation has checked all of it.
+            return Ok(input);
+        }
         let mut problems = Problems::default();
         let owner = places::owner(whose, &tool.name);
         check_params(&input, &tool.params, &owner, template.input.pointer(), &mut problems);
@@ -170,5 +174,6 @@ impl ValidPlan {
 
 /// Whether a value cannot be known before steps have run.
 fn refers_to_steps(template: &Template) -> bool {
-    template.references().iter().any(|located| matches!(located.reference.root, Root::Step(_)))
+    !template.is_literal()
+        && template.references().iter().any(|located| matches!(located.reference.root, Root::Step(_)))
 }
