@@ -24,7 +24,7 @@ use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::scratch::ScratchError;
 use crate::skill::Skill;
-use crate::skills::warm::Warm;
+use crate::skills::warm::{Stamp, Warm};
 use crate::skills::{LoadedSkill, SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
@@ -508,6 +508,25 @@ impl SkillHost {
             Some(given) => Some(load(given)),
             None => builtin::find(name.as_str()).map(|builtin| load(&builtin)),
         }
+    }
+
+    /// The same where it stays loaded and has not changed.
+    pub(crate) fn kept_skill(&self, name: &SkillName) -> Option<Arc<LoadedSkill>> {
+        let warm = self.warm.as_ref()?;
+        match self.skills.get(name) {
+            Some(given) => warm.get(name, &Stamp::of(given)),
+            None => warm.get(name, &Stamp::of(&builtin::find(name.as_str())?)),
+        }
+    }
+
+    /// What loads a skill that is known without a plan, on whatever thread. `None` where there is none of that name.
+    pub(crate) fn skill_loader(
+        &self,
+        name: &SkillName,
+    ) -> Option<impl FnOnce() -> Result<Arc<LoadedSkill>, SandboxError> + Send + use<>> {
+        let source = self.skills.get(name).cloned().or_else(|| builtin::find(name.as_str()))?;
+        let (engine, cache, warm, name) = (self.engine(), self.cache.clone(), self.warm.clone(), name.clone());
+        Some(move || SkillLoader::new(engine?, &cache).warm(warm.as_deref()).load(&name, &source))
     }
 
     /// Replays a recorded run: same plan, policy and components, host calls answered from the record. Nothing acts.

@@ -7,6 +7,7 @@ pub mod code;
 mod describe;
 mod invoke;
 mod keyed;
+mod loading;
 pub mod request;
 pub mod response;
 pub mod schema;

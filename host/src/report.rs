@@ -54,6 +54,9 @@ pub struct Report {
     pub events: u64,
     /// Where the time went: (phase, microseconds), in order. A wall-clock fact.
     pub phases: Vec<(&'static str, u64)>,
+    /// What of that time went to making components ready: (`hash`, `compile`, `link` or `instantiate`, microseconds). What was done before and
+    /// kept is not among it. A wall-clock fact.
+    pub parts: Vec<(&'static str, u64)>,
     /// What a person may want to know although the run is right.
     pub warnings: Vec<String>,
 }
@@ -95,6 +98,8 @@ pub struct StepReport {
     pub memory_bytes: u64,
     /// Wall time in microseconds.
     pub duration_us: u64,
+    /// What of it was making the instance, in microseconds.
+    pub instantiate_us: u64,
     /// The last that the guest wrote to stderr where the step did not complete and its outcome does not hold it: what a panic says.
     pub stderr: String,
     /// Whether it failed because its output is not what the plan expects.
@@ -162,6 +167,7 @@ impl StepReport {
             fuel: None,
             memory_bytes: 0,
             duration_us: 0,
+            instantiate_us: 0,
             stderr: String::new(),
             drifted: false,
             logs: Vec::new(),

@@ -8,10 +8,12 @@ pub(crate) mod warm;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use wasmtime::component::Component;
 
+use crate::clock::Stopwatch;
 use crate::document;
 use crate::id::{Digest, SkillName};
 use crate::limits;
@@ -49,6 +51,16 @@ pub(crate) struct LoadedSkill {
     pub(crate) warning: Option<String>,
     local: OnceLock<Arc<Program>>,
     network: OnceLock<Arc<Program>>,
+    /// What was spent on it since somebody last asked.
+    cost: Mutex<LoadCost>,
+}
+
+/// The time that went to making skills ready to be instantiated.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LoadCost {
+    pub(crate) hash: Duration,
+    pub(crate) compile: Duration,
+    pub(crate) link: Duration,
 }
 
 impl LoadedSkill {
@@ -61,7 +73,9 @@ impl LoadedSkill {
         if let Some(program) = linked.get() {
             return Ok(Arc::clone(program));
         }
+        let started = Stopwatch::start();
         let program = Arc::new(Program::new(engine, Arc::clone(&self.skill), &self.component, links)?);
+        self.cost.lock().unwrap_or_else(PoisonError::into_inner).link += started.elapsed();
         // Where another thread was faster, its program is the same.
         Ok(Arc::clone(linked.get_or_init(|| program)))
     }
@@ -93,6 +107,14 @@ impl Loaded {
             }
         }
         Ok(programs)
+    }
+
+    /// What was spent on the skills and nobody has asked for yet: a skill that is kept costs the first run that has it, and no other.
+    pub(crate) fn take_cost(&self) -> LoadCost {
+        self.skills.values().fold(LoadCost::default(), |sum, skill| {
+            let cost = std::mem::take(&mut *skill.cost.lock().unwrap_or_else(PoisonError::into_inner));
+            LoadCost { hash: sum.hash + cost.hash, compile: sum.compile + cost.compile, link: sum.link + cost.link }
+        })
     }
 
     pub(crate) fn add(&mut self, loaded: Arc<LoadedSkill>) {
@@ -170,6 +192,7 @@ impl<'a> SkillLoader<'a> {
             warning,
             local: OnceLock::new(),
             network: OnceLock::new(),
+            cost: Mutex::new(LoadCost { hash: loaded.hash, compile: loaded.compile, ..LoadCost::default() }),
         })
     }
 

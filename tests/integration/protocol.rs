@@ -314,3 +314,22 @@ fn a_warm_skill_is_loaded_again_when_its_file_changes() {
     std::fs::write(&file, answering(2)).unwrap();
     assert_eq!(number(), 2);
 }
+
+#[test]
+fn a_component_that_is_not_ready_in_time_is_a_timeout_and_ready_for_the_next_request() {
+    // Compiled anew, which takes longer than a millisecond on any machine.
+    let host = TestHost::configured(&anything(), &[], |builder| builder.cache(false).keep_warm(true));
+    let mut session = Session::new(&host.host, Settings::default());
+    let mut request = invoke("text.split", json!({ "text": "a,b", "pattern": "," }));
+    let mut ask = |timeout_ms: u64| {
+        request["meta"] = json!({ "timeout_ms": timeout_ms });
+        session.answer(request.to_string().as_bytes()).to_json()
+    };
+    for _ in 0..2 {
+        let late = ask(1);
+        assert_eq!(late["error"]["details"]["code"], "DEADLINE", "{late:#}");
+        assert_eq!((&late["meta"]["exit_code"], &late["meta"]["fuel"]), (&json!(4), &json!(0)));
+    }
+    let answer = ask(300_000);
+    assert_eq!(answer["result"], json!(["a", "b"]), "{answer:#}");
+}

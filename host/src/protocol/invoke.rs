@@ -20,6 +20,7 @@ use crate::policy::network::Scheme;
 use crate::policy::{Decision, Denial, Grant, Why, decide};
 use crate::problem::Problem;
 use crate::protocol::code::Detail;
+use crate::protocol::loading::Loading;
 use crate::protocol::request::{Request, add_legacy_context};
 use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
@@ -47,12 +48,12 @@ pub(super) fn invoke(
     host: &SkillHost,
     bundle: Option<&Bundle>,
     request: &mut Request,
-    keep: Keep,
-    key: Option<RequestKey>,
+    (keep, key): (Keep, Option<RequestKey>),
+    loading: &mut Loading,
     cancel: &CancelToken,
 ) -> Answered {
     let started = Stopwatch::start();
-    let call = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted));
+    let call = resolve(bundle, request).and_then(|wanted| prepare(host, request, wanted, loading));
     let load = ("load", started.elapsed());
     let call = match call {
         Ok(call) => call,
@@ -79,16 +80,27 @@ pub(super) fn invoke(
     }
 }
 
-fn prepare(host: &SkillHost, request: &mut Request, wanted: Wanted) -> Result<Call, Box<Failure>> {
+fn prepare(
+    host: &SkillHost,
+    request: &mut Request,
+    wanted: Wanted,
+    loading: &mut Loading,
+) -> Result<Call, Box<Failure>> {
     match &wanted.callee {
-        Callee::Tool(tool) => one_tool(host, request, tool.clone(), wanted),
+        Callee::Tool(tool) => one_tool(host, request, tool.clone(), wanted, loading),
         Callee::Plan(file) => flow(request, file, &wanted),
     }
 }
 
 /// A plan of one step.
-fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wanted) -> Result<Call, Box<Failure>> {
-    let loaded = match host.known_skill(name.skill()) {
+fn one_tool(
+    host: &SkillHost,
+    request: &mut Request,
+    name: ToolName,
+    wanted: Wanted,
+    loading: &mut Loading,
+) -> Result<Call, Box<Failure>> {
+    let loaded = match loading.skill(host, name.skill(), request.timeout_ms).transpose()? {
         None => return Err(failed(Detail::SkillNotFound, format!("there is no skill `{}`", name.skill()))),
         Some(Err(error)) => return Err(of_sandbox(&error)),
         Some(Ok(loaded)) => loaded,
@@ -189,13 +201,15 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
     Err(failed(Detail::CapabilityDenied, format!("`{tool}` {denied}")))
 }
 
-/// Where the time of a run went: the phases of its pipeline, and the calls of its guests, which are a part of the steps.
+/// Where the time of a run went: what made its components ready, the phases of its pipeline, and the calls of its guests, which are a part of
+/// the steps.
 fn timed(report: &Report) -> Vec<(&'static str, Duration)> {
     let phase = |of: &'static str, name: &'static str| {
         let found = report.phases.iter().find(|(phase, _)| *phase == of);
         found.map(|(_, us)| (name, Duration::from_micros(*us)))
     };
     let call = report.steps.iter().map(|step| step.duration_us).sum();
+    let parts = report.parts.iter().map(|(part, us)| (*part, Duration::from_micros(*us)));
     let phases = [
         phase("store", "store"),
         phase("load and validate", "validate"),
@@ -203,7 +217,7 @@ fn timed(report: &Report) -> Vec<(&'static str, Duration)> {
         Some(("call", Duration::from_micros(call))),
         phase("finish", "record"),
     ];
-    phases.into_iter().flatten().collect()
+    parts.chain(phases.into_iter().flatten()).collect()
 }
 
 fn answered(call: &Call, mut report: Report) -> Answered {

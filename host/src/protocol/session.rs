@@ -10,6 +10,7 @@ use crate::host::{Keep, SkillHost};
 use crate::limits;
 use crate::protocol::code::Detail;
 use crate::protocol::keyed::{self, Todo};
+use crate::protocol::loading::Loading;
 use crate::protocol::request::{Action, Refused, Request};
 use crate::protocol::response::{Facts, Failure, Keyed, Response, millis};
 use crate::protocol::{describe, invoke};
@@ -41,6 +42,7 @@ pub struct Session<'h> {
     answered: u64,
     /// Opened for the first request that has a key.
     keys: Option<Keys>,
+    loading: Loading,
 }
 
 impl<'h> Session<'h> {
@@ -48,7 +50,7 @@ impl<'h> Session<'h> {
     #[must_use]
     pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
         settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
-        Self { host, settings, seen: Seen::default(), answered: 0, keys: None }
+        Self { host, settings, seen: Seen::default(), answered: 0, keys: None, loading: Loading::default() }
     }
 
     /// Answers the request in `bytes`, whatever they are.
@@ -81,7 +83,14 @@ impl<'h> Session<'h> {
         } else {
             facts.timings.clear();
         }
-        Response { result, context, facts, cold_start, duration_ms: millis(total) }
+        let mut response = Response { result, context, facts, cold_start, duration_ms: millis(total) };
+        if self.settings.timings {
+            // What the answer says of being written has to be known before it is.
+            let started = Stopwatch::start();
+            drop(serde_json::to_vec(&response));
+            response.facts.timings.push(("serialize", started.elapsed()));
+        }
+        response
     }
 
     fn answer_one(&mut self, mut request: Request) -> (Result<serde_json::Value, Box<Failure>>, RequestContext, Facts) {
@@ -105,7 +114,10 @@ impl<'h> Session<'h> {
             Action::Invoke | Action::Execute => {
                 let keep = if self.settings.record_all { Keep::All } else { Keep::Effects };
                 match keyed::key_of(&request) {
-                    None => invoke::invoke(self.host, bundle, &mut request, keep, None, &self.settings.cancel),
+                    None => {
+                        let loading = &mut self.loading;
+                        invoke::invoke(self.host, bundle, &mut request, (keep, None), loading, &self.settings.cancel)
+                    }
                     Some(key) => self.once(&key, &mut request, keep).unwrap_or_else(|error| {
                         let failure = Failure::new(Detail::StateError, error.to_string()).hint_of(error.hint());
                         (Err(Box::new(failure)), Facts::default())
@@ -123,7 +135,7 @@ type Once = (Result<serde_json::Value, Box<Failure>>, Facts);
 impl Session<'_> {
     /// Answers a request with a key, or gives the answer that was given before. The answer is kept before it is given.
     fn once(&mut self, key: &RequestKey, request: &mut Request, keep: Keep) -> Result<Once, StoreError> {
-        let Self { host, settings, keys, .. } = self;
+        let Self { host, settings, keys, loading, .. } = self;
         let keys = match keys {
             Some(keys) => keys,
             None => keys.insert(Keys::open(host.store(), host.durability)?),
@@ -132,7 +144,8 @@ impl Session<'_> {
             return Ok((result, *facts));
         }
         let bundle = host.bundle.as_deref();
-        let (result, mut facts) = invoke::invoke(host, bundle, request, keep, Some(key.clone()), &settings.cancel);
+        let (result, mut facts) =
+            invoke::invoke(host, bundle, request, (keep, Some(key.clone())), loading, &settings.cancel);
         keyed::end(keys, key, &result, &facts)?;
         facts.keyed = Some(Keyed { key: key.key.clone(), from_record: false });
         Ok((result, facts))

@@ -104,8 +104,14 @@ pub fn report(report: &Report, look: &Look) -> String {
         out.add(format_args!("\n{said}"));
     }
     if look.verbose && !report.phases.is_empty() {
-        let phases: Vec<String> = report.phases.iter().map(|(name, us)| format!("{name} {}", duration(*us))).collect();
-        out.add(format_args!("\ntime   {}\n", phases.join(", ")));
+        let listed = |times: &[(&str, u64)]| {
+            let times: Vec<String> = times.iter().map(|(name, us)| format!("{name} {}", duration(*us))).collect();
+            times.join(", ")
+        };
+        out.add(format_args!("\ntime   {}\n", listed(&report.phases)));
+        if !report.parts.is_empty() {
+            out.add(format_args!("of it  {}\n", listed(&report.parts)));
+        }
     } else {
         out.push('\n');
     }
@@ -403,6 +409,7 @@ mod tests {
             fuel: Some(1_234_567),
             memory_bytes: 1_179_648,
             duration_us: 870,
+            instantiate_us: 0,
             ..StepReport::of(id.parse().unwrap(), "files.read-text".parse().unwrap())
         }
     }
@@ -427,6 +434,7 @@ mod tests {
             head: Digest::of(b""),
             events: 1,
             phases: vec![("store", 12), ("steps", 1_500)],
+            parts: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -209,6 +209,7 @@ mod tests {
             fuel: Some(3),
             memory_bytes: 4,
             duration_us: 5,
+            instantiate_us: 0,
             ..StepReport::of("a".parse().unwrap(), "files.read-text".parse().unwrap())
         };
         let limit = Outcome::LimitExceeded { limit: LimitKind::Fuel, allowed: 9, backtrace: vec!["f".to_owned()] };
@@ -236,6 +237,7 @@ mod tests {
             head: Digest::of(b""),
             events: 7,
             phases: vec![("store", 1)],
+            parts: Vec::new(),
             warnings: Vec::new(),
         }
     }

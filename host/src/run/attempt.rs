@@ -1,6 +1,7 @@
 //! One attempt at a call: the guest runs and everything it changes is kept or taken back as a whole, or its end is known from the record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -63,6 +64,7 @@ pub(super) struct Acted {
     fuel: Option<u64>,
     memory_bytes: u64,
     duration_us: u64,
+    instantiate: Duration,
     stderr: String,
     logs: Vec<LogRecord>,
 }
@@ -80,6 +82,7 @@ impl Acted {
             fuel: Some(0),
             memory_bytes: 0,
             duration_us,
+            instantiate: Duration::ZERO,
             stderr: String::new(),
             logs: Vec::new(),
         }
@@ -168,6 +171,7 @@ impl Steps<'_> {
             fuel,
             memory_bytes,
             duration_us,
+            instantiate,
             stderr,
             mut logs,
         } = acted;
@@ -180,6 +184,7 @@ impl Steps<'_> {
         report.fuel = fuel;
         report.memory_bytes = memory_bytes;
         report.duration_us = duration_us;
+        report.instantiate_us = u64::try_from(instantiate.as_micros()).unwrap_or(u64::MAX);
         let end = StepEnd { step: step.clone(), outcome, calls, fuel };
         let end = log.end(tape, end)?;
         report.drifted = drift.as_ref().is_some_and(|(_, mode)| *mode == ExpectMode::Strict);
@@ -277,6 +282,7 @@ impl Steps<'_> {
             fuel: invoked.fuel,
             memory_bytes: invoked.memory_bytes,
             duration_us: micros(started),
+            instantiate: invoked.instantiate,
             stderr: invoked.stderr,
             logs: invoked.logs,
         };

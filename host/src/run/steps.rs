@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -27,6 +28,7 @@ use crate::report::{Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::runtime::{Idle, Lent};
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach};
+use crate::skills::LoadCost;
 use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent};
 use crate::validate::{Call, Outputs, ValidStep};
 
@@ -134,6 +136,11 @@ impl Done {
 
     /// What is told of it, without what is kept.
     pub(super) fn report(self, prepared: &Prepared) -> Report {
+        let LoadCost { hash, compile, link } = prepared.loaded.take_cost();
+        let instantiate = Duration::from_micros(self.steps.iter().map(|step| step.instantiate_us).sum());
+        let parts = [("hash", hash), ("compile", compile), ("link", link), ("instantiate", instantiate)];
+        let parts = parts.into_iter().map(|(name, time)| (name, u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
+        let parts = parts.filter(|(_, us)| *us > 0).collect();
         Report {
             run: String::new(),
             folder: PathBuf::new(),
@@ -153,6 +160,7 @@ impl Done {
             head: Digest::from_bytes([0; 32]),
             events: 0,
             phases: Vec::new(),
+            parts,
             warnings: Vec::new(),
         }
     }

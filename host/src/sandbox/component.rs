@@ -11,10 +11,12 @@ mod tools;
 mod ty;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::clock::Stopwatch;
 use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::problem::Problem;
@@ -35,6 +37,10 @@ pub struct Loaded {
     pub component: Component,
     /// Whether the cache served; see [`CacheUse::warning`].
     pub cache: CacheUse,
+    /// How long its bytes were hashed.
+    pub hash: Duration,
+    /// How long it took to compile it, or to read it from the cache.
+    pub compile: Duration,
 }
 
 /// Why a component was not loaded.
@@ -222,14 +228,18 @@ pub fn load(
         return Err(LoadError::TooLarge { size: size_bytes });
     }
     diagnose::check_header(bytes)?;
+    let started = Stopwatch::start();
     let digest = Digest::of(bytes);
+    let hash = started.elapsed();
+    let started = Stopwatch::start();
     let compile = || {
         shape::check(bytes)?;
         Component::from_binary(engine, bytes).map_err(|error| diagnose::diagnose(bytes, &error))
     };
     let (component, cache) = cache.get_or_compile(engine, digest, compile)?;
+    let compile = started.elapsed();
     let (skill, component) = describe(engine, component, bytes, (name, digest), manifest_toml)?;
-    Ok(Loaded { skill, component, cache })
+    Ok(Loaded { skill, component, cache, hash, compile })
 }
 
 fn describe(

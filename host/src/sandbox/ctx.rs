@@ -1,6 +1,7 @@
 //! The state of one invocation: the `T` of its `wasmtime::Store<T>`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -23,6 +24,8 @@ pub(crate) struct SkillCtx {
     pub(crate) limiter: Limiter,
     /// What may be called from here; `None` where nothing is.
     pub(crate) delegation: Option<Box<Delegation>>,
+    /// How long it took to make the instance.
+    pub(crate) instantiate: Duration,
 }
 
 /// What acts in a live run.

@@ -245,7 +245,8 @@ async fn made(
         Box::new(live)
     });
     let gate = ctx.gate.lend(limits);
-    let callee = SkillCtx { gate, live, limiter: Limiter::new(limits.memory_bytes), delegation: inner };
+    let limiter = Limiter::new(limits.memory_bytes);
+    let callee = SkillCtx { gate, live, limiter, delegation: inner, instantiate: Duration::ZERO };
     // On the heap: the caller's stack is that of a guest.
     let ended = Box::pin(run(scene.engine, &chosen.program, &call, callee, limits)).await;
     let ctx = store.data_mut();

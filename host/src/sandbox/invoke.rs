@@ -13,6 +13,7 @@ use wasmtime::Store;
 use wasmtime::component::{Func, Val};
 
 use crate::canonical;
+use crate::clock::Stopwatch;
 use crate::context::RequestContext;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
@@ -99,6 +100,8 @@ pub struct Invoked {
     pub fuel: Option<u64>,
     /// The most linear memory in use, in bytes.
     pub memory_bytes: u64,
+    /// How long it took to make the instance.
+    pub instantiate: Duration,
     /// The last that the guest wrote to stderr, at most [`limits::REPORT_STDERR_BYTES_MAX`]; empty in a replay, and where it is part of
     /// the outcome. A panic's message is there: the trap says only that there was one.
     pub stderr: String,
@@ -260,7 +263,8 @@ impl SandboxEngine {
             Tape::Replay { .. } | Tape::Lent => None,
         };
         let (gate, limiter) = (Gate::new(tape, limits), Limiter::new(limits.memory_bytes));
-        let ctx = SkillCtx { gate, live, limiter, delegation: Delegation::of(&invocation) };
+        let delegation = Delegation::of(&invocation);
+        let ctx = SkillCtx { gate, live, limiter, delegation, instantiate: Duration::ZERO };
         let output = ctx.live.as_ref().map(|live| (live.stdio.stdout.clone(), live.stdio.stderr.clone()));
         let used_up = tail_is_bounded.then(|| ctx.gate.used_up());
         let answered = is_replay.then(|| ctx.gate.answered());
@@ -281,7 +285,7 @@ impl SandboxEngine {
         };
         let fuel_left = store.get_fuel().unwrap_or_default();
         let memory_bytes = store.data().limiter.peak_bytes();
-        let SkillCtx { mut gate, mut live, .. } = store.into_data();
+        let SkillCtx { mut gate, mut live, instantiate, .. } = store.into_data();
         let mut logs = live.as_mut().map(|live| std::mem::take(&mut live.logs)).unwrap_or_default();
         if let (Some((stdout, stderr)), None) = (&output, &call.command) {
             logs.written("stdout", &stdout.tail(limits::LOGGED_OUTPUT_BYTES_MAX));
@@ -316,7 +320,8 @@ impl SandboxEngine {
         }
         let end = end.map(|outcome| within(outcome, &limits));
         let stderr = stderr.map(|stderr| stderr.tail(limits::REPORT_STDERR_BYTES_MAX)).unwrap_or_default();
-        Ok(Invoked { end, calls, fuel, memory_bytes, stderr, logs: logs.into_records(), tape: gate.into_tape() })
+        let (logs, tape) = (logs.into_records(), gate.into_tape());
+        Ok(Invoked { end, calls, fuel, memory_bytes, instantiate, stderr, logs, tape })
     }
 
     /// A store in which one tool runs.
@@ -470,7 +475,9 @@ impl<'a> Prepared<'a> {
     }
 
     pub(super) async fn run(&self, program: &Program, store: &mut Store<SkillCtx>) -> wasmtime::Result<Vec<Val>> {
+        let started = Stopwatch::start();
         let instance = program.pre.instantiate_async(&mut *store).await?;
+        store.data_mut().instantiate = started.elapsed();
         let function: Func = instance
             .get_func(&mut *store, self.function.index)
             .ok_or_else(|| wasmtime::format_err!("`{}` is not a function", self.tool.name))?;
