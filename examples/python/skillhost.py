@@ -2,6 +2,8 @@
 
     with Skillhost(policy="policies/default.toml") as host:
         print(host.invoke("text.split", {"text": "a,b", "pattern": ","}))
+    with Skillhost(bundle="demo") as host:
+        print(host.invoke("hello", {"name": "you"}, kind="flow"))
 
 A failed call raises SkillError with the code, the hint and the details of the answer. One object is for one thread at a time.
 """
@@ -24,8 +26,11 @@ class Skillhost:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
     def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It has ended, and its last line says why.
         line = self.process.stdout.readline()
         if not line:
             raise ConnectionError(f"the host ended with exit code {self.process.wait()}")
@@ -44,7 +49,10 @@ class Skillhost:
         return self.result(action="invoke", kind=kind, handler=handler, event=event or {}, **members)
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # It ended first.
         self.process.stdout.close()
         return self.process.wait()
 

@@ -110,10 +110,21 @@ impl Bundle {
     ///
     /// [`BundleError::Changed`], or why it cannot be read any more.
     pub fn check_unchanged(&self) -> Result<(), BundleError> {
-        if self.snapshot.is_untouched(&self.root)? {
+        let gone = |error: BundleError| {
+            let is_there = self.root.join(MANIFEST).symlink_metadata().is_ok();
+            match error {
+                _ if !is_there => BundleError::NotFound { root: self.root.clone() },
+                // It was there a moment ago.
+                BundleError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                    BundleError::Unsteady { root: self.root.clone() }
+                }
+                error => error,
+            }
+        };
+        if self.snapshot.is_untouched(&self.root).map_err(gone)? {
             return Ok(());
         }
-        let now = Snapshot::take(&self.root)?.id;
+        let now = Snapshot::take(&self.root).map_err(gone)?.id;
         if now == self.id {
             return Ok(());
         }

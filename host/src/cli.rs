@@ -203,7 +203,7 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
             let session = Session::new(cli.global, env);
             match &cli.command {
                 // It has a form of answers of its own.
-                Command::Exec(exec) => exec.run(&session),
+                Command::Exec(exec) => exec.run(&session.silent()),
                 command => session.finish(command.execute(&session), started),
             }
         }

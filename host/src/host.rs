@@ -477,7 +477,16 @@ impl SkillHost {
     ///
     /// [`Error::Sandbox`] where the engine cannot start. What is wrong with the plan is in the inner result.
     pub fn check(&self, plan: &PlanDocument) -> Result<Result<run::Checked, Vec<Problem>>, Error> {
-        detached(|| run::check(self, plan, &serde_json::Map::new()))
+        self.check_with(plan, &serde_json::Map::new())
+    }
+
+    /// The same with values for inputs.
+    pub(crate) fn check_with(
+        &self,
+        plan: &PlanDocument,
+        inputs: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Result<run::Checked, Vec<Problem>>, Error> {
+        detached(|| run::check(self, plan, inputs))
     }
 
     /// What the policy says of each step of a valid plan.

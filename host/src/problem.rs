@@ -1,6 +1,7 @@
 //! One thing that is wrong with a document, with its place and what to do: what validation, type checks and policies report.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::limits;
 
@@ -40,6 +41,16 @@ impl Problem {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same problem where its message names the file that it is in: a line or a place is of no use without it.
+    #[must_use]
+    pub fn in_file(mut self, file: &Path) -> Self {
+        let name = shown(&file.display().to_string());
+        if !self.message.contains(&name) {
+            self.message = format!("`{name}`: {}", self.message);
+        }
         self
     }
 

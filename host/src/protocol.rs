@@ -5,6 +5,8 @@
 
 pub mod code;
 mod describe;
+mod event_fault;
+mod failed;
 mod invoke;
 mod keyed;
 mod loading;

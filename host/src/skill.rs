@@ -138,6 +138,13 @@ impl Skill {
         self.tool(name).or_else(|| self.tools.values().find(has_alias))
     }
 
+    /// All names that mean a tool: its own, then its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().flat_map(|(name, tool)| {
+            std::iter::once(name.as_str()).chain(tool.annotations.aliases.iter().map(String::as_str))
+        })
+    }
+
     /// What a tool says that it needs: the skill's own `needs` and the tool's together. `None` where neither says anything.
     #[must_use]
     pub fn needs(&self, function: &str) -> Option<Needs> {

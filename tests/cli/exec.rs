@@ -333,9 +333,19 @@ fn ten_lines_of_python_call_a_skill() {
         eprintln!("not run: there is no `python3`");
         return;
     }
+    assert_eq!(program.run(&["bundle", "new", "demo"]).code, 0);
     let example = repo::root().join("examples/python/words.py");
-    let ended = program.shell(&format!("PYTHONDONTWRITEBYTECODE=1 python3 {} \"$HOST\"", example.display()));
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, "True\n['one', 'two']\nVALIDATION_ERROR\n"), "{}", ended.all());
+    let run = |args: &str| program.shell(&format!("PYTHONDONTWRITEBYTECODE=1 python3 {} {args}", example.display()));
+    let ended = run("demo \"$HOST\"");
+    let said = "['replace', 'search']\n{'greeting': 'Hello, Python!'}\n";
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, said), "{}", ended.all());
+    assert!(ended.stderr.starts_with("VALIDATION_ERROR: "), "the last call lacks parameters: {}", ended.all());
+    // What is missing is said, and not shown as a fault of the script.
+    for (args, why) in [("", "usage: "), ("none \"$HOST\"", "NOT_FOUND: "), ("demo ./none", "[Errno 2]")] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.all());
+        assert!(ended.stderr.starts_with(why) && !ended.stderr.contains("Traceback"), "{}", ended.all());
+    }
 }
 
 #[test]
@@ -357,6 +367,79 @@ fn a_bundle_answers_from_a_shell_pipe() {
     program.write("demo/bundle.toml", "schema = 1");
     let wrong = answer(&program.piped(&["exec", "--bundle", "demo"], SPLIT));
     assert_eq!(wrong["error"]["details"]["code"], "BUNDLE_INVALID", "{wrong:#}");
+}
+
+#[test]
+fn the_bundle_is_that_of_the_option_or_the_environment_or_the_current_folder() {
+    let program = program();
+    for name in ["flag", "env", "here"] {
+        assert_eq!(program.run(&["bundle", "new", name]).code, 0);
+    }
+    let id = |name: &str| program.run(&["bundle", "id", name]).stdout.trim().to_owned();
+    let asked = |line: &str| {
+        let ended = program.shell(&format!("cd here; {line} --action describe"));
+        answer(&ended)["meta"]["snapshot_id"].as_str().unwrap_or_default().to_owned()
+    };
+    let (flag, env, here) = (id("flag"), id("env"), id("here"));
+    assert_eq!(asked("\"$HOST\" exec"), here);
+    assert_eq!(asked("HOST_BUNDLE_ROOT=../env \"$HOST\" exec"), env);
+    assert_eq!(asked("EP_FILES_ROOT=../env \"$HOST\" exec"), env);
+    for option in ["--bundle", "--files-root"] {
+        assert_eq!(asked(&format!("HOST_BUNDLE_ROOT=../env \"$HOST\" exec {option} ../flag")), flag);
+    }
+    // A folder that is no bundle is none.
+    assert_eq!(asked("cd ..; \"$HOST\" exec"), "");
+}
+
+#[test]
+fn every_kind_can_be_called_by_options() {
+    let program = program();
+    assert_eq!(program.run(&["bundle", "new", "demo"]).code, 0);
+    let export = "\n[[export]]\nkind = \"http\"\nname = \"swap\"\nroute = \"POST /swap\"\ntool = \"text.replace\"\n";
+    let manifest = std::fs::read_to_string(program.path("demo/bundle.toml")).unwrap();
+    program.write("demo/bundle.toml", manifest + export);
+    let event = r#"{"text":"ab","pattern":"a","replacement":"c"}"#;
+    let asked = |kind: &str, more: &[&str]| {
+        let args = ["exec", "--bundle", "demo", "--action", "invoke", "--kind", kind];
+        answer(&program.run(&[&args[..], more].concat()))
+    };
+    let http = asked("http", &["--http", &format!(r#"{{"method":"POST","path":"/swap","body":{event}}}"#)]);
+    assert_eq!(http["result"]["text"], "cb", "{http:#}");
+    let mcp = asked("mcp", &["--mcp", &format!(r#"{{"server":"text","tool":"replace","args":{event}}}"#)]);
+    assert_eq!(mcp["result"], http["result"], "{mcp:#}");
+    let flow = asked("flow", &["--handler", "hello", "--event", r#"{"name":"you"}"#]);
+    assert_eq!(flow["result"]["greeting"], "Hello, you!", "{flow:#}");
+    let tool = ["--handler", "replace", "--event", event, "--capabilities"];
+    assert_eq!(asked("tool", &[&tool[..], &["{}"]].concat())["ok"], true);
+    let denied = asked("tool", &[&tool[..], &[r#"{"subprocess":true}"#]].concat());
+    assert_eq!(denied["error"]["details"]["code"], "CAPABILITY_DENIED", "{denied:#}");
+    assert!(denied["error"]["hint"].as_str().unwrap().contains("no component can have it"), "{denied:#}");
+    let unread = asked("http", &["--http", "{"]);
+    assert!(unread["error"]["message"].as_str().unwrap().starts_with("`--http`: "), "{unread:#}");
+}
+
+#[test]
+fn without_a_policy_stderr_is_as_silent() {
+    let denied = answer(&Program::new().piped(&["exec"], SPLIT));
+    assert_eq!(denied["error"]["details"]["code"], "POLICY_DENIED", "{denied:#}");
+}
+
+#[test]
+fn hints_say_what_to_do() {
+    let program = program();
+    let hint = |request: &str| answer(&program.piped(&["exec"], request))["error"]["hint"].as_str().unwrap().to_owned();
+    assert_eq!(
+        hint(r#"{"action":"describe","ctx":{"user_id":5}}"#),
+        "give a string of 1 to 128 bytes without control characters, or leave `user_id` out"
+    );
+    assert_eq!(
+        hint(r#"{"action":"describe","meta":{"timeout_ms":0}}"#),
+        "give an integer from 1 to 86400000, or leave `timeout_ms` out"
+    );
+    assert_eq!(hint(r#"{"action":"describe","meta":{"env":{"A":"b"}}}"#), "leave it empty");
+    program.write(".skillhost/context.json", "{");
+    let unread = answer(&program.run(&["exec", "--auto-ctx", "--action", "describe"]));
+    assert!(unread["error"]["message"].as_str().unwrap().contains("context.json"), "{unread:#}");
 }
 
 #[test]

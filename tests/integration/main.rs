@@ -29,6 +29,7 @@ mod parallel;
 mod policies;
 mod protocol;
 mod protocol_bundle;
+mod protocol_exports;
 mod replay;
 mod resume;
 mod rollback;

@@ -109,7 +109,9 @@ fn provoked() -> Vec<Value> {
 fn every_row_of_the_table_is_provoked() {
     let mut rows = BTreeMap::new();
     let schema = jsonschema::validator_for(&skillhost::protocol::schema::schema("response").unwrap()).unwrap();
-    for answer in provoked().into_iter().chain(crate::protocol_bundle::provoked()) {
+    for answer in
+        provoked().into_iter().chain(crate::protocol_bundle::provoked()).chain(crate::protocol_exports::provoked())
+    {
         assert!(schema.is_valid(&answer), "{:?}\n{answer:#}", schema.iter_errors(&answer).next());
         let error = &answer["error"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

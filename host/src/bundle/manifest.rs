@@ -9,6 +9,7 @@ use crate::bundle::export::{Claims, Export, Kind, Operation, Route, Target};
 use crate::bundle::snapshot::{EntryKind, Snapshot};
 use crate::bundle::{Bundle, BundleError, SCHEMA, SKILLS};
 use crate::id::{Digest, NAME_FORM, SkillName, ToolName, is_name};
+use crate::plan::OutputSchema;
 use crate::problem::{Position, Problem, suggestion};
 use crate::skill::{OWN_PACKAGE, OWN_VERSION, Risk, is_own_version, own};
 use crate::toml_text::{self, Fields, Node, Reader};
@@ -402,10 +403,7 @@ impl<'t> Manifest<'t> {
         let file = self.file(node)?;
         let parsed = document::read_bounded(&file, limits::SCHEMA_BYTES_MAX as u64)
             .and_then(|bytes| json::parse(&bytes))
-            .and_then(|schema| match jsonschema::draft202012::meta::validate(&schema) {
-                Ok(()) => Ok(schema),
-                Err(error) => Err(Problem::new("bad-schema", "", format!("it is no JSON Schema: {error}"))),
-            });
+            .and_then(|schema| OutputSchema::compile(&schema, "").map(|_| schema));
         match parsed {
             Ok(schema) => Some(schema),
             Err(problem) => {

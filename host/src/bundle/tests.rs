@@ -136,7 +136,7 @@ fn all_mistakes_are_reported_with_their_lines() {
     for line in expected {
         assert!(found.iter().any(|problem| problem == line), "{line}\nis not in\n{}", found.join("\n"));
     }
-    assert!(found.iter().any(|problem| problem.contains("it is no JSON Schema")), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.contains("it is not a JSON Schema")), "{found:#?}");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Verified {
     pub plans: usize,
     /// What is wrong; none where the bundle is right. The pointer begins with the file of the bundle that it is in.
     pub problems: Vec<Problem>,
+    /// What a person may want to know although the bundle is right.
+    pub warnings: Vec<String>,
 }
 
 /// Verifies a bundle with a host that has it.
@@ -65,7 +67,20 @@ pub fn verify(bundle: &Bundle, host: &SkillHost) -> Result<Verified, Error> {
     verify.policy();
     bundle.check_unchanged()?;
     let count = plans.len();
-    Ok(Verified { skills: verify.skills, plans: count, problems: verify.problems.into_vec() })
+    let warnings = unpinned(bundle);
+    Ok(Verified { skills: verify.skills, plans: count, problems: verify.problems.into_vec(), warnings })
+}
+
+/// What to write so that no other component can stand in the place of one, where nothing is written.
+fn unpinned(bundle: &Bundle) -> Vec<String> {
+    if bundle.requires.is_some() || bundle.skills.is_empty() {
+        return Vec::new();
+    }
+    let digest = |name: &SkillName| bundle.snapshot.entries.get(&format!("{SKILLS}/{name}.wasm"));
+    let pins = bundle.skills.keys().filter_map(|name| Some(format!("{name} = \"{}\"", digest(name)?.digest)));
+    let head =
+        "no component is pinned, so that another one in its place would be taken; add to `bundle.toml`:".to_owned();
+    [head, "[requires]".to_owned()].into_iter().chain(pins).collect()
 }
 
 struct Verify<'a> {
@@ -168,7 +183,8 @@ impl<'a> Verify<'a> {
             Target::Tool(name) => match self.tool(name) {
                 Ok(Some(tool)) => {
                     annotations = Some(&tool.annotations);
-                    if export.kind.gives_object() && !tool.result.ok.as_ref().is_some_and(is_object) {
+                    let fits = |ty: &Ty| is_object(ty) || export.kind == Kind::Router && is_text(ty);
+                    if export.kind.gives_object() && !tool.result.ok.as_ref().is_some_and(fits) {
                         problems.push(not_an_object(export.kind, &format!("the tool `{name}`")));
                     }
                 }
@@ -180,7 +196,7 @@ impl<'a> Verify<'a> {
                 let checked = path.to_str().and_then(|path| plans.get(path)).and_then(Option::as_ref);
                 if let Some(checked) = checked
                     && export.kind.gives_object()
-                    && gives_object(checked) == Some(false)
+                    && gives(checked, export.kind) == Some(false)
                 {
                     problems.push(not_an_object(export.kind, &format!("the plan `{}`", path.display())));
                 }
@@ -205,9 +221,9 @@ impl<'a> Verify<'a> {
     /// A tool of a skill that could be loaded.
     fn tool(&self, name: &ToolName) -> Result<Option<&Tool>, Problem> {
         let Some(skill) = self.skills.get(name.skill()) else { return Ok(None) };
-        skill.tool(name.function()).map(Some).ok_or_else(|| {
+        skill.resolve(name.function()).map(Some).ok_or_else(|| {
             let names: Vec<&str> = skill.tools.keys().map(String::as_str).collect();
-            let hint = suggestion(name.function(), names.iter().copied())
+            let hint = suggestion(name.function(), skill.names())
                 .unwrap_or_else(|| format!("its tools are {}", names.join(", ")));
             let message = format!("the skill `{}` has no tool `{}`", name.skill(), name.function());
             Problem::new("unknown-tool", "", message).with_hint(hint)
@@ -238,18 +254,25 @@ fn is_object(ty: &Ty) -> bool {
     }
 }
 
-/// Whether a plan gives an object; `None` where that depends on values.
-fn gives_object(checked: &Checked) -> Option<bool> {
+/// Whether every value of the type is a string of JSON: the name that a router may give.
+const fn is_text(ty: &Ty) -> bool {
+    matches!(ty, Ty::String | Ty::Enum(_))
+}
+
+/// Whether a plan gives what an export of this kind gives, an object or of a router a name; `None` where that depends on values.
+fn gives(checked: &Checked, kind: Kind) -> Option<bool> {
+    let is_router = kind == Kind::Router;
+    let fits = |ty: &Ty| is_object(ty) || is_router && is_text(ty);
     let plan = checked.plan.plan();
     let Some(output) = &plan.output else { return Some(false) };
     match output.to_document() {
         Value::Object(_) => Some(true),
         Value::String(text) => {
             let whole = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
-            let Some(inner) = whole.filter(|inner| !inner.contains("{{")) else { return Some(false) };
+            let Some(inner) = whole.filter(|inner| !inner.contains("{{")) else { return Some(is_router) };
             let id = inner.trim().strip_prefix("steps.")?.parse().ok()?;
             let call = checked.plan.step_by_id(&id)?.call()?;
-            Some(call.tool.result.ok.as_ref().is_some_and(is_object))
+            Some(call.tool.result.ok.as_ref().is_some_and(fits))
         }
         _ => Some(false),
     }

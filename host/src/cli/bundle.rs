@@ -93,7 +93,8 @@ impl Verify {
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let bundle = Arc::new(bundle::Bundle::open(session.bundle_root(self.dir.as_deref()))?);
         let host = session.builder(&SkillArgs::default()).bundle(Arc::clone(&bundle)).build();
-        let Verified { skills, plans, problems } = bundle::verify(&bundle, &host)?;
+        let Verified { skills, plans, problems, warnings } = bundle::verify(&bundle, &host)?;
+        warnings.iter().for_each(|warning| session.output.say("warning", warning));
         let mut text = String::new();
         if problems.is_empty() {
             let counts = Kind::ALL.map(|kind| (kind, bundle.exports_of(kind).count()));
@@ -117,6 +118,7 @@ impl Verify {
             "plans": plans,
             "exports": bundle.exports.values().map(bundle::Export::to_json).collect::<Vec<_>>(),
             "problems": problems,
+            "warnings": warnings,
         });
         let failure = (!problems.is_empty()).then(|| Error::problems(Exit::SkillLoad, problems));
         Ok(Reply::new(text, result).meta("snapshot_id", bundle.id.to_string()).failure(failure))

@@ -1,6 +1,7 @@
 //! `host exec`: the JSON protocol on stdin and stdout. Whatever happens, stdout gets answers and nothing else, and stderr nothing.
 
 use std::io::{self, BufRead, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -43,9 +44,18 @@ pub(crate) struct Exec {
     /// The older name of `--event`
     #[arg(long, value_name = "JSON")]
     payload: Option<String>,
+    /// The request to an export of the kind `http`: an object with `method` and `path`
+    #[arg(long, value_name = "JSON")]
+    http: Option<String>,
+    /// The call of a tool of an export of the kind `mcp`: an object with `server`, `tool` and `args`
+    #[arg(long, value_name = "JSON")]
+    mcp: Option<String>,
     /// Who asks: an object of ids
     #[arg(long, value_name = "JSON")]
     ctx: Option<String>,
+    /// The most that the tool may have: an object such as `{"network": true}`
+    #[arg(long, value_name = "JSON")]
+    capabilities: Option<String>,
     /// The time that it may take, in milliseconds [default: 30000]
     #[arg(long, value_name = "MS")]
     timeout_ms: Option<u64>,
@@ -121,7 +131,12 @@ impl Exec {
             return Err(Box::new(failure.hint("leave out the options that make a request, or `--stream`")));
         }
         let context = self.context(session)?;
-        let builder = session.running_builder(&self.host).map_err(|error| Box::new(of_cli(&error)))?;
+        let mut host = self.host.clone();
+        // Whoever starts it in a bundle means that one.
+        if host.bundle.bundle.is_none() && session.env().bundle.is_none() && Path::new(MANIFEST).is_file() {
+            host.bundle.bundle = Some(PathBuf::from("."));
+        }
+        let builder = session.running_builder(&host).map_err(|error| Box::new(of_cli(&error)))?;
         // Looked at before the plan of the call is made, loaded once for both.
         let host = builder.keep_warm(true).build();
         let settings = Settings {
@@ -156,7 +171,10 @@ impl Exec {
             &self.name,
             &self.event,
             &self.payload,
+            &self.http,
+            &self.mcp,
             &self.ctx,
+            &self.capabilities,
             &self.request_id,
             &self.trace_id,
             &self.idempotency_key,
@@ -196,17 +214,22 @@ impl Exec {
                 request.insert(key.to_owned(), json!(text));
             }
         }
-        for (key, text) in [("event", &self.event), ("payload", &self.payload), ("ctx", &self.ctx)] {
+        let values = [
+            ("event", &self.event),
+            ("payload", &self.payload),
+            ("http", &self.http),
+            ("mcp", &self.mcp),
+            ("ctx", &self.ctx),
+        ];
+        for (key, text) in values {
             if let Some(text) = text {
-                let value = crate::json::parse(text.as_bytes()).map_err(|problem| {
-                    let failure = Failure::new(Detail::RequestInvalid, format!("`--{key}`: {problem}"));
-                    let failure = failure.hint(problem.hint.unwrap_or_else(|| "give JSON".to_owned()));
-                    Box::new((failure, RequestContext::default()))
-                })?;
-                request.insert(key.to_owned(), value);
+                request.insert(key.to_owned(), parsed(key, text)?);
             }
         }
         let mut meta = Map::new();
+        if let Some(text) = &self.capabilities {
+            meta.insert("capabilities".to_owned(), parsed("capabilities", text)?);
+        }
         let texts = [
             ("request_id", &self.request_id),
             ("trace_id", &self.trace_id),
@@ -233,13 +256,24 @@ impl Exec {
         if !path.exists() {
             return Ok(RequestContext::default());
         }
-        let wrong = |problems: &[Problem]| {
-            Box::new(Failure::of_problems(Detail::RequestInvalid, problems).with("document", CONTEXT_FILE))
+        let wrong = |problems: Vec<Problem>| {
+            let problems: Vec<Problem> = problems.into_iter().map(|problem| problem.in_file(&path)).collect();
+            let failure = Failure::of_problems(Detail::RequestInvalid, &problems).with("document", CONTEXT_FILE);
+            Box::new(failure)
         };
-        let bytes = document::read_limited(&path).map_err(|problem| wrong(&[problem]))?;
-        let value = crate::json::parse(&bytes).map_err(|problem| wrong(&[problem]))?;
-        request::known_context(&value).map_err(|problems| wrong(&problems))
+        let bytes = document::read_limited(&path).map_err(|problem| wrong(vec![problem]))?;
+        let value = crate::json::parse(&bytes).map_err(|problem| wrong(vec![problem]))?;
+        request::known_context(&value).map_err(wrong)
     }
+}
+
+/// The JSON of an option.
+fn parsed(option: &str, text: &str) -> Result<Value, Refused> {
+    crate::json::parse(text.as_bytes()).map_err(|problem| {
+        let failure = Failure::new(Detail::RequestInvalid, format!("`--{option}`: {problem}"));
+        let failure = failure.hint(problem.hint.unwrap_or_else(|| "give JSON".to_owned()));
+        Box::new((failure, RequestContext::default()))
+    })
 }
 
 /// Answers line by line until stdin ends or nobody reads the answers.

@@ -14,9 +14,7 @@ use crate::limits::LimitsDocument;
 use crate::policy::{Hints, Policy, Verdict, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
-use crate::skill::{
-    Annotations, Export, FolderNeed, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult, own,
-};
+use crate::skill::{Annotations, Export, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult, own};
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
 use crate::types::schema::{output_schema, params_schema};
@@ -180,16 +178,6 @@ fn needs_text(needs: &Needs) -> String {
     if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") }
 }
 
-fn needs_json(needs: &Needs) -> Value {
-    json!({
-        "filesystem": needs.filesystem.map(FolderNeed::name),
-        "network": needs.network,
-        "clocks": needs.clocks.then_some("real"),
-        "random": needs.random.then_some("real"),
-        "env": needs.env,
-    })
-}
-
 fn annotations_text(annotations: &Annotations) -> Vec<String> {
     let mut texts = Vec::new();
     texts.extend(annotations.risk.map(|risk| format!("{} risk", risk_name(risk))));
@@ -253,7 +241,7 @@ pub(crate) fn to_json(skill: &Skill, policy: Option<&Policy>) -> Value {
         let mut value = tool_json(tool);
         if let Some(members) = value.as_object_mut() {
             members.insert("claims".to_owned(), Hints::claimed(skill, &tool.annotations).to_json());
-            members.insert("needs".to_owned(), skill.needs(name).as_ref().map_or(Value::Null, needs_json));
+            members.insert("needs".to_owned(), skill.needs(name).as_ref().map_or(Value::Null, Needs::to_json));
             let verdict = policy.map(|policy| verdict_of(policy, tool, skill).to_json());
             members.extend(verdict.map(|verdict| ("policy".to_owned(), verdict)));
         }

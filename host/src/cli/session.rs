@@ -50,7 +50,7 @@ pub(crate) struct SkillArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct BundleArgs {
     /// Takes the skills of the bundle in this folder, and its policy where no other one is named [env: HOST_BUNDLE_ROOT]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", alias = "files-root")]
     pub(crate) bundle: Option<PathBuf>,
 }
 
@@ -98,6 +98,12 @@ impl Session {
     pub(crate) fn new(global: Global, env: Env) -> Self {
         let output = Output::new(&global, &env);
         Self { global, env, output, notes: RefCell::default() }
+    }
+
+    /// The same that says nothing on stderr: for a command whose caller reads its answers and nothing else.
+    pub(crate) const fn silent(mut self) -> Self {
+        self.output.quiet = true;
+        self
     }
 
     /// Writes how the command ended.

@@ -119,7 +119,7 @@ pub fn check(expect: &Expect, output: &Value) -> Option<Drift> {
                 return Some(Drift { parse_error: Some(error), ..drift(DriftKind::InvalidJson, message) });
             }
         },
-        (ExpectKind::Json, value) => value,
+        (ExpectKind::Json | ExpectKind::Value, value) => value,
     };
     let wrong = unmet(expect.schema.as_ref()?, value)?;
     let Unmet { kind, pointer, message, missing } = wrong;

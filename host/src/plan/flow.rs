@@ -150,7 +150,7 @@ impl RetryOn {
 pub struct Expect {
     /// `kind`.
     pub kind: ExpectKind,
-    /// `schema`, where given; only with [`ExpectKind::Json`].
+    /// `schema`, where given; not with [`ExpectKind::Text`].
     pub schema: Option<OutputSchema>,
     /// `mode`.
     pub mode: ExpectMode,
@@ -163,6 +163,8 @@ pub enum ExpectKind {
     Text,
     /// `json`: anything but a string, or a string that is one JSON text and nothing else.
     Json,
+    /// `value`: anything, a string being a string.
+    Value,
 }
 
 impl ExpectKind {
@@ -172,6 +174,7 @@ impl ExpectKind {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Value => "value",
         }
     }
 }

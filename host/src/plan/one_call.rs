@@ -30,7 +30,7 @@ pub fn document(tool: &str, mut input: Value, deadline_ms: Option<u64>, output_s
         step.insert("limits".to_owned(), json!({ "deadline_ms": deadline_ms }));
     }
     if let (Some(schema), Some(step)) = (output_schema, step.as_object_mut()) {
-        step.insert("expect".to_owned(), json!({ "kind": "json", "schema": schema }));
+        step.insert("expect".to_owned(), json!({ "kind": "value", "schema": schema }));
     }
     let document = json!({
         "schema": SCHEMA,

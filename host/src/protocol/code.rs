@@ -150,6 +150,9 @@ details! {
     Internal = "INTERNAL", Internal 500, exit 20, LOAD, "send it again; where it fails again, this is a fault of the host";
     /// A request with the same idempotency key was begun, and what became of it is not known here.
     AnswerLost = "ANSWER_LOST", Internal 500, exit 20, None, "look what became of it; give another key to have it done again";
+    /// A run failed and was taken back, and not all of it could be.
+    RollbackIncomplete = "ROLLBACK_INCOMPLETE", Internal 500, exit 21, None,
+        "do by hand what `error.details.rollback.left` lists";
     /// Somebody has to say yes first.
     ApprovalRequired = "APPROVAL_REQUIRED", SecurityViolation 202, exit 30, None, "`host approve RUN` lets it run and goes on";
 }

@@ -1,32 +1,38 @@
-//! What can be invoked, without running any of it: read from the components and what is said of them.
+//! What can be invoked, without running any of it: read from the components and plans, and what is said of them. What cannot be is listed
+//! with the reason: one skill that cannot be loaded hides no other.
 
-use std::sync::Arc;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Bundle, Kind, Target};
+use crate::bundle::{Bundle, Export, Kind, Target};
 use crate::host::SkillHost;
-use crate::id::SkillName;
+use crate::id::{SkillName, ToolName};
 use crate::limits::LimitsDocument;
+use crate::plan::PlanDocument;
 use crate::policy::{Verdict, verdict};
+use crate::problem::{Problem, suggestion};
 use crate::protocol::request::{KINDS, Request};
 use crate::protocol::{Code, Detail, Failure, SDK_VERSION};
-use crate::skill::{Skill, Tool};
+use crate::skill::{Needs, Skill, Tool, unprovided_imports};
 use crate::types::schema::{output_schema, params_schema};
 
 /// The answer to `describe`.
 pub(super) fn describe(host: &SkillHost, bundle: Option<&Bundle>, request: &Request) -> Result<Value, Box<Failure>> {
     let mut exports = match bundle {
-        Some(bundle) => of_bundle(host, bundle)?,
-        None => of_skills(host)?,
+        Some(bundle) => bundle.exports.values().map(|offered| of_export(host, offered)).collect(),
+        None => of_skills(host),
     };
     if let Some(kind) = &request.kind {
         exports.retain(|export| export["kind"] == *kind);
     }
     if let Some(wanted) = &request.handler {
-        exports.retain(|export| export["name"] == *wanted);
+        let names: Vec<String> =
+            exports.iter().filter_map(|export| export["name"].as_str().map(str::to_owned)).collect();
+        exports.retain(|export| is_called(export, wanted, bundle.is_none()));
         if exports.is_empty() {
-            return Err(Box::new(Failure::new(Detail::HandlerNotFound, format!("there is no export `{wanted}`"))));
+            let failure = Failure::new(Detail::HandlerNotFound, format!("there is no export `{wanted}`"));
+            return Err(Box::new(failure.hint_of(suggestion(wanted, names.iter().map(String::as_str)))));
         }
     }
     exports.sort_by(|one, other| {
@@ -34,8 +40,10 @@ pub(super) fn describe(host: &SkillHost, bundle: Option<&Bundle>, request: &Requ
             |export: &Value| (export["kind"].as_str().map(str::to_owned), export["name"].as_str().map(str::to_owned));
         key(one).cmp(&key(other))
     });
+    // A skill that cannot be loaded is told of, but no tool can be called by its name.
+    let is_tool = |export: &&Value| bundle.is_some() || export.get("input_schema").is_some();
     let names = |kind: &str| -> Vec<&Value> {
-        exports.iter().filter(|export| export["kind"] == kind).map(|export| &export["name"]).collect()
+        exports.iter().filter(|export| export["kind"] == kind).filter(is_tool).map(|export| &export["name"]).collect()
     };
     let servers: Vec<Value> = exports
         .iter()
@@ -60,63 +68,106 @@ pub(super) fn describe(host: &SkillHost, bundle: Option<&Bundle>, request: &Requ
     }))
 }
 
-/// Every tool of every skill that the host has.
-fn of_skills(host: &SkillHost) -> Result<Vec<Value>, Box<Failure>> {
+/// Whether an export is meant by a name: its own, and of a tool of no bundle an alias; of a skill that cannot be loaded that of any tool.
+fn is_called(export: &Value, wanted: &str, by_alias: bool) -> bool {
+    let is_alias =
+        |aliases: &Value| aliases.as_array().is_some_and(|aliases| aliases.iter().any(|alias| alias == wanted));
+    let skill = wanted.split('.').next().unwrap_or_default();
+    export["name"] == wanted
+        || by_alias && (is_alias(&export["aliases"]) || export.get("input_schema").is_none() && export["name"] == skill)
+}
+
+/// Every tool of every skill that the host has, and every skill that it cannot load.
+fn of_skills(host: &SkillHost) -> Vec<Value> {
     let mut exports = Vec::new();
     for name in host.skill_names() {
-        if let Some(skill) = loaded(host, &name)? {
-            exports.extend(skill.tools.values().map(|tool| export(host, &skill, tool)));
+        match host.known_skill(&name) {
+            Some(Ok(loaded)) => {
+                exports.extend(loaded.skill.tools.values().map(|tool| of_tool(host, &loaded.skill, tool)));
+            }
+            Some(Err(error)) => exports.push(unusable(json!({ "kind": "tool", "name": name }), &error.problems(""))),
+            None => {}
         }
     }
-    Ok(exports)
+    exports
 }
 
-fn loaded(host: &SkillHost, name: &SkillName) -> Result<Option<Arc<Skill>>, Box<Failure>> {
-    let skill = host.known_skill(name).transpose();
-    let skill = skill.map(|loaded| loaded.map(|loaded| Arc::clone(&loaded.skill)));
-    Ok(skill.map_err(|error| Failure::new(Detail::SkillInvalid, error.to_string()).hint_of(error.hint()))?)
+/// What cannot be called, with the reason.
+fn unusable(mut export: Value, problems: &[Problem]) -> Value {
+    if let Some(members) = export.as_object_mut() {
+        let Failure { message, hint, .. } = Failure::of_problems(Detail::SkillInvalid, problems);
+        let code = problems.first().map(|problem| problem.code.as_str());
+        members.insert("problem".to_owned(), json!({ "code": code, "message": message, "hint": hint }));
+        members.insert("granted".to_owned(), json!(false));
+    }
+    export
 }
 
-/// What a bundle offers, with what its author says of it and what the component says of its tool.
-fn of_bundle(host: &SkillHost, bundle: &Bundle) -> Result<Vec<Value>, Box<Failure>> {
-    let mut exports = Vec::new();
-    for offered in bundle.exports.values() {
-        let mut shown = json!({});
-        if let Target::Tool(name) = &offered.target {
-            let skill = loaded(host, name.skill())?;
-            let Some((skill, tool)) = skill.as_ref().and_then(|skill| Some((skill, skill.tool(name.function())?)))
-            else {
-                let message = format!("the export `{}` is the tool `{name}`, which does not exist", offered.name);
-                return Err(Box::new(Failure::new(Detail::BundleInvalid, message)));
-            };
-            shown = export(host, skill, tool);
-        }
-        let Some(members) = shown.as_object_mut() else { continue };
-        let mut put = |key: &str, value: Value| drop(members.insert(key.to_owned(), value));
-        put("kind", json!(offered.kind.name()));
-        put("name", json!(offered.name));
-        put("tags", json!(offered.tags));
-        put("allowed_actions", json!(offered.allowed_actions));
-        if !offered.description.is_empty() {
-            put("description", json!(offered.description));
-        }
-        if let Some(version) = &offered.version {
-            put("version", json!(version));
-        }
-        if let Some(schema) = &offered.output_schema {
-            put("output_schema", schema.clone());
+/// What stands behind an export of a bundle, with what its author says of it.
+fn of_export(host: &SkillHost, offered: &Export) -> Value {
+    let mut shown = match &offered.target {
+        Target::Tool(name) => of_tool_named(host, name),
+        Target::Plan(file) => of_plan(host, file),
+        Target::Server => json!({}),
+    };
+    if let (Some(members), Value::Object(said)) = (shown.as_object_mut(), offered.to_json()) {
+        for (key, value) in said {
+            // What the author of the bundle leaves open is what the skill or the plan says.
+            let is_open = value.is_null() || value.as_str().is_some_and(str::is_empty);
+            if !(is_open && members.contains_key(&key)) && key != "method" && key != "path" {
+                members.insert(key, value);
+            }
         }
         if let Some(route) = &offered.route {
-            put("route", json!({ "method": route.method, "path": route.path }));
+            members.insert("route".to_owned(), json!({ "method": route.method, "path": route.path }));
         }
         if offered.kind == Kind::Mcp {
             let mut tools = offered.tools.clone();
             tools.sort();
-            put("tools", json!(tools));
+            members.insert("tools".to_owned(), json!(tools));
         }
-        exports.push(shown);
     }
-    Ok(exports)
+    shown
+}
+
+/// A tool that an export names, by its own name or an alias.
+fn of_tool_named(host: &SkillHost, name: &ToolName) -> Value {
+    let missing = |what: String| unusable(json!({}), &[Problem::new("unknown-tool", "", what)]);
+    match host.known_skill(name.skill()) {
+        None => missing(format!("there is no skill `{}`", name.skill())),
+        Some(Err(error)) => unusable(json!({}), &error.problems("")),
+        Some(Ok(loaded)) => match loaded.skill.resolve(name.function()) {
+            Some(tool) => of_tool(host, &loaded.skill, tool),
+            None => missing(format!("the skill `{}` has no tool `{}`", name.skill(), name.function())),
+        },
+    }
+}
+
+/// A plan: what it says of itself, the inputs that it has, and whether the policy lets each of its steps run.
+fn of_plan(host: &SkillHost, file: &Path) -> Value {
+    let wrong = |problems: Vec<Problem>| {
+        let problems: Vec<Problem> = problems.into_iter().map(|problem| problem.in_file(file)).collect();
+        unusable(json!({}), &problems)
+    };
+    let document = match PlanDocument::read(file) {
+        Ok(document) => document,
+        Err(problem) => return wrong(vec![problem]),
+    };
+    let checked = match host.check(&document) {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(problems)) => return wrong(problems),
+        Err(error) => return wrong(vec![Problem::new("not-checked", "", error.to_string())]),
+    };
+    let plan = checked.plan.plan();
+    let inputs: Map<String, Value> =
+        plan.inputs.iter().map(|(name, default)| (name.clone(), json!({ "default": default }))).collect();
+    let explained = checked.explain(&host.policy.policy, &host.principal);
+    json!({
+        "description": plan.description,
+        "version": plan.version,
+        "input_schema": { "type": "object", "properties": inputs, "additionalProperties": false },
+        "granted": explained.iter().all(|explanation| matches!(explanation.verdict, Verdict::Allowed(_))),
+    })
 }
 
 fn code(detail: Detail) -> Value {
@@ -124,10 +175,11 @@ fn code(detail: Detail) -> Value {
     json!(code.name())
 }
 
-fn export(host: &SkillHost, skill: &Skill, tool: &Tool) -> Value {
+fn of_tool(host: &SkillHost, skill: &Skill, tool: &Tool) -> Value {
     let annotations = &tool.annotations;
     let verdict = verdict(&host.policy.policy, &tool.name, &LimitsDocument::default(), Some(skill));
-    json!({
+    let aliases: Vec<String> = annotations.aliases.iter().map(|alias| format!("{}.{alias}", skill.name)).collect();
+    let export = json!({
         "kind": "tool",
         "name": tool.name.to_string(),
         "description": annotations.description,
@@ -135,16 +187,23 @@ fn export(host: &SkillHost, skill: &Skill, tool: &Tool) -> Value {
         "sha256": skill.digest,
         "input_schema": params_schema(&tool.params),
         "output_schema": output_schema(tool.result.ok.as_ref()),
+        "aliases": aliases,
+        "risk": annotations.risk,
         "read_only": annotations.read_only,
         "idempotent": annotations.idempotent,
         "destructive": annotations.destructive,
+        "needs": skill.needs(tool.name.function()).as_ref().map(Needs::to_json),
         "granted": matches!(verdict, Verdict::Allowed(_)),
-    })
+    });
+    match unprovided_imports(skill) {
+        missing if missing.is_empty() => export,
+        missing => unusable(export, &missing),
+    }
 }
 
 impl SkillHost {
     /// The names of the skills that it has without a plan: given and built in.
-    fn skill_names(&self) -> std::collections::BTreeSet<SkillName> {
+    pub(super) fn skill_names(&self) -> std::collections::BTreeSet<SkillName> {
         let builtin = crate::skills::builtin::names().filter_map(|name| name.parse().ok());
         self.skills.keys().cloned().chain(builtin).collect()
     }

@@ -1,6 +1,6 @@
 //! From a request to a plan of one step, and from what became of it to an answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,37 +10,44 @@ use crate::bundle::{Bundle, Kind};
 use crate::canonical;
 use crate::clock::Stopwatch;
 use crate::context::{RequestContext, RequestKey};
-use crate::host::{Error, Keep, RunOptions, SkillHost};
-use crate::id::ToolName;
+use crate::flow::contract;
+use crate::host::{Keep, RunOptions, SkillHost};
+use crate::id::{SkillName, ToolName};
 use crate::json;
-use crate::limits::LimitKind;
-use crate::outcome::{Outcome, RunOutcome};
-use crate::plan::{PlanDocument, PlanFormat, one_call};
+use crate::outcome::RunOutcome;
+use crate::plan::{Expect, ExpectKind, ExpectMode, OutputSchema, PlanDocument, PlanFormat, one_call};
 use crate::policy::network::Scheme;
-use crate::policy::{Decision, Denial, Grant, Why, decide};
-use crate::problem::Problem;
+use crate::policy::{Decision, Grant, decide};
+use crate::problem::{Problem, suggestion};
 use crate::protocol::code::Detail;
+use crate::protocol::failed::{failure, of_host, of_sandbox};
 use crate::protocol::loading::Loading;
 use crate::protocol::request::{Request, add_legacy_context};
 use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
-use crate::report::{Report, StepReport, json as report_json};
-use crate::sandbox::{CancelToken, SandboxError};
-use crate::skill::Tool;
-use crate::skills::{LoadedSkill, is_load_problem};
+use crate::report::Report;
+use crate::sandbox::CancelToken;
+use crate::skill::{Skill, Tool};
+use crate::skills::LoadedSkill;
 use crate::types::Ty;
 
 /// What an answer is made of.
 pub(super) type Answered = (Result<Value, Box<Failure>>, Facts);
 
 /// What a run is made of.
-struct Call {
-    document: PlanDocument,
-    inputs: Map<String, Value>,
+pub(super) struct Call {
+    pub(super) document: PlanDocument,
+    pub(super) inputs: Map<String, Value>,
     kind: Kind,
-    name: String,
-    /// The tool, where it is one, with its skill.
-    tool: Option<(ToolName, Arc<LoadedSkill>)>,
+    pub(super) name: String,
+    /// The tool by its own name, where it is one, with its skill.
+    pub(super) tool: Option<(ToolName, Arc<LoadedSkill>)>,
+    /// The file of the plan, where it is one.
+    pub(super) file: Option<PathBuf>,
+    /// What the export of a plan says of its output. That of a tool is a part of the plan of one step.
+    output_schema: Option<Value>,
+    /// The time that it can take: what was asked for, or what the policy or the plan gives where that is less.
+    timeout_ms: u64,
 }
 
 /// Calls what a request names.
@@ -57,9 +64,15 @@ pub(super) fn invoke(
     let load = ("load", started.elapsed());
     let call = match call {
         Ok(call) => call,
-        Err(failure) => return (Err(failure), Facts { timings: vec![load], ..Facts::default() }),
+        Err(failure) => {
+            // Where the bundle has changed that is why, whatever it looks like: a component that is not there any more.
+            let changed = bundle.and_then(|bundle| bundle.check_unchanged().err());
+            let failure = changed.map_or(failure, |error| Box::new(Failure::of_bundle(&error)));
+            return (Err(failure), Facts { timings: vec![load], ..Facts::default() });
+        }
     };
-    let context = RequestContext { timeout_ms: Some(request.timeout_ms), ..request.context.clone() };
+    let timeout_ms = Some(call.timeout_ms);
+    let context = RequestContext { timeout_ms, ..request.context.clone() };
     let options = RunOptions {
         inputs: call.inputs.clone(),
         keep,
@@ -73,10 +86,10 @@ pub(super) fn invoke(
         Ok(report) => {
             let mut timings = vec![load];
             timings.extend(timed(&report));
-            let (result, facts) = answered(&call, report);
+            let (result, facts) = answered(host, &call, report);
             (result, Facts { timings, ..facts })
         }
-        Err(error) => (Err(of_host(&error)), Facts { acted: Acted::Maybe, ..Facts::default() }),
+        Err(error) => (Err(of_host(&error)), Facts { acted: Acted::Maybe, timeout_ms, ..Facts::default() }),
     }
 }
 
@@ -88,7 +101,7 @@ fn prepare(
 ) -> Result<Call, Box<Failure>> {
     match &wanted.callee {
         Callee::Tool(tool) => one_tool(host, request, tool.clone(), wanted, loading),
-        Callee::Plan(file) => flow(request, file, &wanted),
+        Callee::Plan(file) => flow(host, request, file, &wanted),
     }
 }
 
@@ -101,15 +114,22 @@ fn one_tool(
     loading: &mut Loading,
 ) -> Result<Call, Box<Failure>> {
     let loaded = match loading.skill(host, name.skill(), request.timeout_ms).transpose()? {
-        None => return Err(failed(Detail::SkillNotFound, format!("there is no skill `{}`", name.skill()))),
+        None => {
+            let failure = Failure::new(Detail::SkillNotFound, format!("there is no skill `{}`", name.skill()));
+            let names = host.skill_names();
+            return Err(Box::new(
+                failure.hint_of(suggestion(name.skill().as_str(), names.iter().map(SkillName::as_str))),
+            ));
+        }
         Some(Err(error)) => return Err(of_sandbox(&error)),
         Some(Ok(loaded)) => loaded,
     };
-    let Some(tool) = loaded.skill.tool(name.function()) else {
+    let skill = &loaded.skill;
+    let Some(tool) = skill.resolve(name.function()) else {
         let message = format!("the skill `{}` has no tool `{}`", name.skill(), name.function());
-        return Err(failed(Detail::HandlerNotFound, message));
+        return Err(Box::new(Failure::new(Detail::HandlerNotFound, message).hint_of(near(skill, &name))));
     };
-    may_have(host, request, &name)?;
+    may_have(host, request, &tool.name)?;
     let Wanted { kind, name: export, event, whole, output_schema, .. } = wanted;
     let input = input(request, tool, event, whole);
     if !input.is_object() {
@@ -120,12 +140,33 @@ fn one_tool(
         None => one_call::ready(&name, input, request.timeout_ms),
         schema => one_call::document(&name.to_string(), input, Some(request.timeout_ms), schema),
     };
-    Ok(Call { document, inputs: Map::new(), kind, name: export, tool: Some((name, loaded)) })
+    let timeout_ms = time_of(host, &tool.name, request.timeout_ms);
+    let tool = Some((tool.name.clone(), Arc::clone(&loaded)));
+    Ok(Call { document, inputs: Map::new(), kind, name: export, tool, file: None, output_schema: None, timeout_ms })
+}
+
+/// What to do where a skill has no tool of that name: what it nearly is, or why an export is none.
+fn near(skill: &Skill, name: &ToolName) -> Option<String> {
+    if let Some((_, reason)) = skill.not_tools.iter().find(|(function, _)| function == name.function()) {
+        return Some(format!("it is exported but not a tool: {reason}"));
+    }
+    let names: Vec<String> = skill.names().map(|known| format!("{}.{known}", skill.name)).collect();
+    suggestion(&name.to_string(), names.iter().map(String::as_str))
+}
+
+/// The time that a call of a tool can take.
+fn time_of(host: &SkillHost, tool: &ToolName, asked: u64) -> u64 {
+    let policy = &host.policy.policy;
+    let granted = match decide(policy, tool) {
+        Decision::Allow { grant, .. } => grant.limits.deadline_ms,
+        Decision::Deny { .. } => policy.limits.deadline_ms,
+    };
+    asked.min(granted).min(policy.run.deadline_ms.unwrap_or(u64::MAX))
 }
 
 /// The plan of a flow, with the event as its inputs. It is run as it is written, but for the time that it may take.
-fn flow(request: &Request, file: &Path, wanted: &Wanted) -> Result<Call, Box<Failure>> {
-    let wrong = |problem: Problem| Box::new(Failure::of_problems(Detail::PlanInvalid, &[problem]));
+fn flow(host: &SkillHost, request: &Request, file: &Path, wanted: &Wanted) -> Result<Call, Box<Failure>> {
+    let wrong = |problem: Problem| Box::new(Failure::of_file(Detail::PlanInvalid, file, problem));
     let Some(inputs) = wanted.event.as_object() else {
         let failure = Failure::new(Detail::ParamInvalid, "the event is not an object");
         return Err(Box::new(failure.hint("give an object with a member for each input of the plan")));
@@ -141,12 +182,17 @@ fn flow(request: &Request, file: &Path, wanted: &Wanted) -> Result<Call, Box<Fai
         PlanFormat::Yaml => json::parse_yaml(read.bytes()),
     };
     let mut value = value.map_err(wrong)?;
+    let mut timeout_ms = request.timeout_ms;
     if let Some(plan) = value.as_object_mut() {
         let own = plan.get("deadline_ms").and_then(Value::as_u64).unwrap_or(u64::MAX);
-        plan.insert("deadline_ms".to_owned(), json!(own.min(request.timeout_ms)));
+        timeout_ms = timeout_ms.min(own);
+        plan.insert("deadline_ms".to_owned(), json!(timeout_ms));
     }
+    let timeout_ms = timeout_ms.min(host.policy.policy.run.deadline_ms.unwrap_or(u64::MAX));
     let document = PlanDocument::new(canonical::to_vec(&value), PlanFormat::Json, read.base());
-    Ok(Call { document, inputs: inputs.clone(), kind: wanted.kind, name: wanted.name.clone(), tool: None })
+    let (inputs, name, output_schema) = (inputs.clone(), wanted.name.clone(), wanted.output_schema.clone());
+    let file = Some(file.to_owned());
+    Ok(Call { document, inputs, kind: wanted.kind, name, tool: None, file, output_schema, timeout_ms })
 }
 
 fn failed(detail: Detail, message: String) -> Box<Failure> {
@@ -184,7 +230,9 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
     let says = |key: &str| capabilities.get(key).and_then(Value::as_bool);
     for key in ["subprocess", "ctypes", "signal", "resource"] {
         if says(key) == Some(true) {
-            return Err(failed(Detail::CapabilityDenied, format!("no component has the capability `{key}`")));
+            let failure = Failure::new(Detail::CapabilityDenied, format!("no component has the capability `{key}`"));
+            let hint = format!("no component can have it, whatever the policy says: leave `{key}` out, or say `false`");
+            return Err(Box::new(failure.hint(hint)));
         }
     }
     let Decision::Allow { grant: Grant { network, .. }, .. } = decide(&host.policy.policy, tool) else { return Ok(()) };
@@ -220,7 +268,7 @@ fn timed(report: &Report) -> Vec<(&'static str, Duration)> {
     parts.chain(phases.into_iter().flatten()).collect()
 }
 
-fn answered(call: &Call, mut report: Report) -> Answered {
+fn answered(host: &SkillHost, call: &Call, mut report: Report) -> Answered {
     let waits = report.outcome == RunOutcome::Paused;
     let facts = Facts {
         fuel: report.cost().fuel,
@@ -233,191 +281,33 @@ fn answered(call: &Call, mut report: Report) -> Answered {
         acted: if waits || report.steps.iter().any(|step| step.attempts > 0) { Acted::Yes } else { Acted::No },
         keyed: None,
         timings: Vec::new(),
+        timeout_ms: Some(call.timeout_ms),
     };
     let result = match report.outcome {
-        RunOutcome::Completed if call.kind.gives_object() && !report.output.is_object() => {
-            let message = format!("the {} `{}` gave something else than an object", call.kind, call.name);
-            Err(failed(Detail::OutputInvalid, message))
-        }
-        RunOutcome::Completed => Ok(std::mem::take(&mut report.output)),
-        _ => Err(Box::new(failure(call, &report))),
+        RunOutcome::Completed => given(call, std::mem::take(&mut report.output)),
+        _ => Err(Box::new(failure(host, call, &report))),
     };
     (result, facts)
 }
 
-/// Why a run did not complete.
-fn failure(call: &Call, report: &Report) -> Failure {
-    let name = &call.name;
-    match report.outcome {
-        RunOutcome::Refused => match &call.tool {
-            Some((tool, _)) => {
-                let tool = tool.to_string();
-                let problems = report.problems.iter().cloned().map(|problem| one_call::of_the_call(problem, &tool));
-                of_problems(&problems.collect::<Vec<_>>(), Detail::RequestInvalid)
-            }
-            None => of_problems(&report.problems, Detail::PlanInvalid),
-        },
-        RunOutcome::Denied => of_denials(&report.denials),
-        RunOutcome::Paused => {
-            let needed = report.pending.as_ref().map(|pending| pending.needs_approval.clone()).unwrap_or_default();
-            let run = &report.run;
-            Failure::new(Detail::ApprovalRequired, format!("`{name}` waits for approval"))
-                .hint(format!(
-                    "`host approve {run} --by NAME` lets it run and goes on; `host reject {run} --by NAME` ends it"
-                ))
-                .with("needs_approval", json!(needed))
-                .with("run", run.as_str())
-        }
-        _ => {
-            let failure = match report.failed_step() {
-                Some(step) => of_step(call, step),
-                None if !report.denials.is_empty() => of_denials(&report.denials),
-                None => Failure::new(Detail::Cancelled, format!("`{name}` was cancelled")),
-            };
-            match &report.rollback {
-                Some(rollback) => {
-                    failure.with("rollback", json!({ "because": rollback.because, "left": rollback.left }))
-                }
-                None => failure,
-            }
+/// What a run gave, as an export of this kind gives it.
+fn given(call: &Call, output: Value) -> Result<Value, Box<Failure>> {
+    let Call { kind, name, output_schema, .. } = call;
+    if let Some(schema) = output_schema {
+        let wrong = |problem| Box::new(Failure::of_problems(Detail::BundleInvalid, &[problem]));
+        let schema = OutputSchema::compile(schema, "").map_err(wrong)?;
+        let expect = Expect { kind: ExpectKind::Value, schema: Some(schema), mode: ExpectMode::Strict };
+        if let Some(drift) = contract::check(&expect, &output) {
+            let message = format!("the {kind} `{name}` gave what its `output_schema` does not allow: {drift}");
+            return Err(Box::new(Failure::new(Detail::OutputDrift, message).with("pointer", drift.pointer)));
         }
     }
-}
-
-fn of_problems(problems: &[Problem], otherwise: Detail) -> Failure {
-    let all = |is: &dyn Fn(&Problem) -> bool| !problems.is_empty() && problems.iter().all(is);
-    let detail = if all(&|problem| problem.code == "import-not-provided") {
-        Detail::ImportNotProvided
-    } else if all(&|problem| problem.code == "unknown-tool") {
-        Detail::HandlerNotFound
-    } else if problems.iter().any(is_load_problem) {
-        Detail::SkillInvalid
-    } else if otherwise == Detail::RequestInvalid
-        && all(&|problem| !problem.pointer.starts_with("/steps") && problem.code != "bad-template")
-        || all(&|problem| problem.code == "unknown-input" || problem.pointer.starts_with("/inputs"))
-    {
-        Detail::ParamInvalid
-    } else {
-        otherwise
-    };
-    Failure::of_problems(detail, problems)
-}
-
-fn of_denials(denials: &[Denial]) -> Failure {
-    let Some(first) = denials.first() else {
-        return Failure::new(Detail::PolicyDenied, "the policy does not allow it");
-    };
-    let detail = match first.why {
-        Why::Budget => Detail::BudgetExceeded,
-        Why::Rejected => Detail::ApprovalRejected,
-        _ => Detail::PolicyDenied,
-    };
-    let message = format!("`{}` is denied: {}", first.tool, first.reason);
-    let denials: Vec<Value> = denials.iter().map(report_json::denial).collect();
-    Failure::new(detail, message).hint(first.hint.clone()).with("denials", denials)
-}
-
-fn of_step(call: &Call, step: &StepReport) -> Failure {
-    let tool = &step.tool;
-    let Some(outcome) = &step.outcome else { return Failure::new(Detail::Internal, "a step did not run") };
-    let place = |backtrace: &[String]| {
-        json!({
-            "step": call.tool.is_none().then_some(&step.id),
-            "skill": tool.skill(),
-            "component": call.tool.as_ref().map(|(_, loaded)| loaded.skill.digest),
-            "export": tool.function(),
-            "function": backtrace.first(),
-        })
-    };
-    match outcome {
-        Outcome::Completed { .. } => Failure::new(Detail::Internal, format!("`{tool}` completed")),
-        Outcome::Failed { error } => {
-            let drifted = step.drifted;
-            let text = |key: &str| error.get(key).and_then(Value::as_str);
-            let said = match (error, text("code"), text("message")) {
-                (Value::String(text), ..) => text.clone(),
-                (_, Some(code), Some(message)) => format!("{code}: {message}"),
-                (_, _, Some(message)) => message.to_owned(),
-                _ => canonical::to_string(error),
-            };
-            let detail = if drifted { Detail::OutputDrift } else { Detail::SkillError };
-            Failure::new(detail, format!("`{tool}` failed: {said}"))
-                .with("exception_type", "error")
-                .with("error", error.clone())
-                .with("location", place(&[]))
+    match output {
+        // Routers were written that give the bare name.
+        Value::String(route) if *kind == Kind::Router => Ok(json!({ "route": route })),
+        output if kind.gives_object() && !output.is_object() => {
+            Err(failed(Detail::OutputInvalid, format!("the {kind} `{name}` gave something else than an object")))
         }
-        Outcome::Trapped { message, backtrace } => {
-            let message = message.trim_start_matches("wasm trap: ");
-            let mut failure = Failure::new(Detail::Trap, format!("`{tool}` trapped: {message}"))
-                .with("exception_type", "trap")
-                .with("location", place(backtrace))
-                .with("traceback", json!(backtrace));
-            if !step.stderr.is_empty() {
-                failure = failure.with("stderr", step.stderr.as_str());
-            }
-            failure
-        }
-        Outcome::LimitExceeded { limit, allowed, backtrace } => {
-            Failure::new(of_limit(*limit), format!("`{tool}` exceeded its limit `{}` of {allowed}", limit.name()))
-                .with("exception_type", "limit-exceeded")
-                .with("limit", limit.name())
-                .with("allowed", *allowed)
-                .with("location", place(backtrace))
-                .with("traceback", json!(backtrace))
-        }
-        Outcome::Conflict { path, with } => {
-            Failure::new(Detail::SkillError, format!("`{tool}` touched `{path}`, which `{with}` touches as well"))
-        }
-        Outcome::Cancelled => Failure::new(Detail::Cancelled, format!("`{tool}` was cancelled")),
-    }
-}
-
-const fn of_limit(limit: LimitKind) -> Detail {
-    match limit {
-        LimitKind::Fuel => Detail::FuelExhausted,
-        LimitKind::Deadline | LimitKind::RunDeadline => Detail::Deadline,
-        LimitKind::Memory => Detail::MemoryLimit,
-        LimitKind::Output | LimitKind::Stdio => Detail::OutputLimit,
-        LimitKind::HostCalls | LimitKind::Trace => Detail::EventsLimit,
-        _ => Detail::OtherLimit,
-    }
-}
-
-fn of_sandbox(error: &SandboxError) -> Box<Failure> {
-    let detail = match error {
-        SandboxError::Unreadable { .. } | SandboxError::Load { .. } | SandboxError::Link { .. } => Detail::SkillInvalid,
-        SandboxError::NotGranted { .. } => Detail::PolicyDenied,
-        SandboxError::Directory { .. } => Detail::PolicyInvalid,
-        SandboxError::Input { .. } => Detail::ParamInvalid,
-        SandboxError::Trace(_) | SandboxError::Journal(_) => Detail::StateError,
-        SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Detail::Internal,
-    };
-    Box::new(Failure::new(detail, error.to_string()).hint_of(error.hint()))
-}
-
-/// Why the host could not run it.
-pub(super) fn of_host(error: &Error) -> Box<Failure> {
-    let detail = match error {
-        Error::Sandbox(error) => return of_sandbox(error),
-        Error::Bundle(error) => return Box::new(Failure::of_bundle(error)),
-        Error::Policy(problems) => return Box::new(Failure::of_problems(Detail::PolicyInvalid, problems)),
-        Error::Resolve(problem) => {
-            return Box::new(Failure::of_problems(Detail::ParamInvalid, std::slice::from_ref(problem)));
-        }
-        Error::Trace(_) | Error::Store(_) | Error::Journal(_) | Error::Workspace { .. } | Error::Scratch(_) => {
-            Detail::StateError
-        }
-        _ => Detail::Internal,
-    };
-    failed(detail, error.to_string())
-}
-
-impl Failure {
-    /// The same with another hint where there is one.
-    pub(super) fn hint_of(self, hint: Option<String>) -> Self {
-        match hint {
-            Some(hint) => self.hint(hint),
-            None => self,
-        }
+        output => Ok(output),
     }
 }

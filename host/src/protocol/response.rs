@@ -1,5 +1,6 @@
 //! An answer: the same members whatever happened, as one JSON document.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -61,6 +62,12 @@ impl Failure {
         }
     }
 
+    /// That a file cannot be read as what it should be: said with its name, since a line is no place without it.
+    #[must_use]
+    pub fn of_file(detail: Detail, file: &Path, problem: Problem) -> Self {
+        Self::of_problems(detail, &[problem.in_file(file)]).with("document", file.display().to_string())
+    }
+
     /// The same without what tells where in the guest it happened.
     #[must_use]
     pub fn without_traceback(mut self) -> Self {
@@ -105,6 +112,8 @@ pub struct Facts {
     pub keyed: Option<Keyed>,
     /// Where the time went, where that is to be told.
     pub timings: Vec<(&'static str, Duration)>,
+    /// The time that it could take, in milliseconds, where there was something to call.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Whether a guest has acted, so that to answer the request again would be to do it again.
@@ -150,7 +159,8 @@ impl Response {
         match &self.result {
             Ok(result) => explicit_status(result).unwrap_or(200),
             Err(failure) => {
-                failure.details.get("error").and_then(explicit_status).unwrap_or(failure.detail.meaning().http_status)
+                let said = failure.details.get("error").filter(|_| failure.detail == Detail::SkillError);
+                said.and_then(explicit_status).unwrap_or(failure.detail.meaning().http_status)
             }
         }
     }
@@ -222,6 +232,9 @@ impl Serialize for Meta<'_> {
         members.serialize_entry("trace_id", &context.trace_id)?;
         members.serialize_entry("snapshot_id", &context.snapshot_id)?;
         members.serialize_entry("duration_ms", &self.0.duration_ms)?;
+        if let Some(timeout_ms) = facts.timeout_ms {
+            members.serialize_entry("timeout_ms", &timeout_ms)?;
+        }
         members.serialize_entry("cold_start", &self.0.cold_start)?;
         members.serialize_entry("exit_code", &self.0.exit())?;
         members.serialize_entry("sdk_version", SDK_VERSION)?;

@@ -102,6 +102,7 @@ fn response() -> Value {
             "idempotency_key": text,
             "from_record": { "type": "boolean" },
             "duration_ms": { "type": "number", "minimum": 0 },
+            "timeout_ms": count,
             "timings": { "type": "object", "additionalProperties": { "type": "number", "minimum": 0 } },
             "cold_start": { "type": "boolean" },
             "exit_code": { "enum": exits },

@@ -73,7 +73,10 @@ impl Shape {
         if !self.open {
             let keys = || self.fields.iter().map(|field| field.key);
             for key in members.keys().filter(|key| !keys().any(|known| known == key.as_str())) {
-                let hint = suggestion(key, keys()).unwrap_or_else(|| one_of("known are", keys()));
+                let hint = suggestion(key, keys()).unwrap_or_else(|| match self.fields {
+                    [] => "leave it empty".to_owned(),
+                    _ => one_of("known are", keys()),
+                });
                 let message = format!("{what} has no key `{}`", shown(key));
                 problems.push(Problem::new("unknown-key", pointer_to(pointer, key), message).with_hint(hint));
             }
@@ -121,7 +124,8 @@ impl Field {
         let place = || pointer_to(parent, key);
         let mut wrong = |expected: &str| {
             let message = format!("`{key}` must be {expected}");
-            problems.push(Problem::new("wrong-type", place(), message).with_hint(self.doc));
+            let or_not = if self.required { String::new() } else { format!(", or leave `{key}` out") };
+            problems.push(Problem::new("wrong-type", place(), message).with_hint(format!("give {expected}{or_not}")));
         };
         match self.form {
             Form::Any => {}

@@ -2,6 +2,8 @@
 //!
 //! A need is a claim that is held against the component's imports at load and against the grant before anything runs. It grants nothing.
 
+use serde_json::{Value, json};
+
 use super::{Import, Need};
 use crate::limits;
 use crate::problem::{Problem, pointer_to};
@@ -47,6 +49,18 @@ impl Needs {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What is needed, for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "filesystem": self.filesystem.map(FolderNeed::name),
+            "network": self.network,
+            "clocks": self.clocks.then_some("real"),
+            "random": self.random.then_some("real"),
+            "env": self.env,
+        })
     }
 
     /// What is needed for both.

@@ -23,6 +23,15 @@ fn report() -> Expect {
 }
 
 #[test]
+fn of_a_value_a_string_is_a_string() {
+    for schema in [json!({"type": "string"}), json!({}), json!(true)] {
+        assert_eq!(check(&expect(ExpectKind::Value, Some(schema)), &json!("{\"a\": 1}")), None);
+    }
+    let drift = check(&expect(ExpectKind::Value, Some(json!({"type": "object"}))), &json!("{\"a\": 1}"));
+    assert_eq!(drift.map(|drift| drift.kind), Some(DriftKind::TypeConstraintViolation));
+}
+
+#[test]
 fn each_drift_has_its_kind_and_place() {
     let (text, any) = (expect(ExpectKind::Text, None), expect(ExpectKind::Json, None));
     let report = report();

@@ -129,7 +129,7 @@ impl Reader<'_> {
         let what = format!("`expect` of {}", members.what);
         let members = self.object(value, &pointer, &what)?;
         self.known_keys(members, &EXPECT);
-        let kinds = [ExpectKind::Text, ExpectKind::Json].map(|kind| (kind.name(), kind));
+        let kinds = [ExpectKind::Text, ExpectKind::Json, ExpectKind::Value].map(|kind| (kind.name(), kind));
         let modes = [ExpectMode::Strict, ExpectMode::Warn].map(|mode| (mode.name(), mode));
         self.required(members, "kind");
         let kind = self.optional_one_of(members, "kind", &kinds);

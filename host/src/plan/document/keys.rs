@@ -148,8 +148,12 @@ pub(super) const RETRY: Shape = Shape::of(&[
 /// `expect`.
 pub(super) const EXPECT: Shape = Shape {
     keys: &[
-        Key::new("kind", Form::Word(&["text", "json"]), "What the output is.").required(),
-        Key::new("schema", Form::AnyOf(&[MEMBERS, Form::Flag]), "The JSON Schema of a JSON output."),
+        Key::new("kind", Form::Word(&["text", "json", "value"]), "What the output is.").required(),
+        Key::new(
+            "schema",
+            Form::AnyOf(&[MEMBERS, Form::Flag]),
+            "The JSON Schema of the output, which is no `text` then.",
+        ),
         Key::new("mode", Form::Word(&["strict", "warn"]), "Whether another output ends the step or is only noted."),
     ],
     rules: &[Rule::WordWithout("kind", "text", "schema")],
