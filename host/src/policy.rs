@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 
 use crate::id::Digest;
 use crate::limits::StepLimits;
+use crate::skill::Need;
 
 pub use annotations::Hints;
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal};
@@ -98,6 +99,8 @@ pub struct Grant {
     pub random: Random,
     /// `network`: what may be asked of which servers; the first rule that allows a request applies alone.
     pub network: Vec<NetworkRule>,
+    /// `sockets`; where it is absent, a component that imports them is denied.
+    pub sockets: Option<Sockets>,
     /// `env`: exactly what the guest sees, but for secrets, of which it sees placeholders.
     pub env: BTreeMap<String, EnvValue>,
     /// `config`: what `wasi:config/store` answers, and nothing beyond.
@@ -121,6 +124,7 @@ impl Grant {
             clocks: Clocks::Virtual,
             random: Random::Seeded,
             network: Vec::new(),
+            sockets: None,
             env: BTreeMap::new(),
             config: BTreeMap::new(),
             calls: Vec::new(),
@@ -131,6 +135,24 @@ impl Grant {
 }
 
 impl Grant {
+    /// Whether there is what a component must have that imports something with this need: what is not there cannot be linked. All else has a
+    /// harmless empty form.
+    #[must_use]
+    pub const fn provides(&self, need: Need) -> bool {
+        match need {
+            Need::Network => !self.network.is_empty(),
+            Need::Sockets => self.sockets.is_some(),
+            Need::NotProvided => false,
+            Need::Nothing
+            | Need::Filesystem
+            | Need::Clocks
+            | Need::Random
+            | Need::Environment
+            | Need::Config
+            | Need::Calls => true,
+        }
+    }
+
     /// Whether a guest may send requests that change something at their server: methods that RFC 9110 does not call safe.
     #[must_use]
     pub fn may_send_unsafe(&self) -> bool {
@@ -165,6 +187,9 @@ impl Grant {
         }
         if let (false, Value::Object(members)) = (calls.is_empty(), &mut identity) {
             members.insert("calls".to_owned(), json!(calls));
+        }
+        if let (Some(sockets), Value::Object(members)) = (self.sockets, &mut identity) {
+            members.insert("sockets".to_owned(), json!(sockets.name()));
         }
         identity
     }
@@ -266,6 +291,16 @@ impl Random {
     }
 }
 
+impl Sockets {
+    /// The sockets as policies write them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// What a guest may do below a preopen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -283,6 +318,13 @@ pub enum Clocks {
     Virtual,
     /// `real`: the machine's clocks, recorded.
     Real,
+}
+
+/// What a component gets that imports `wasi:sockets`. There is nothing else: open sockets are not provided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sockets {
+    /// `closed`: the interfaces are there, and every socket and every name is refused to the guest.
+    Closed,
 }
 
 /// Where a guest's random bytes come from.

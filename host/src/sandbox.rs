@@ -29,5 +29,6 @@ pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use interfaces::LogRecord;
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
+pub(crate) use program::PerLinks;
 pub use program::{Links, Program};
 pub(crate) use undo::Undo;

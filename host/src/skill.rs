@@ -118,6 +118,8 @@ pub enum Need {
     Config,
     /// `network` in a grant: without it the interface is not there at all.
     Network,
+    /// `sockets` in a grant: without it the interface is not there at all.
+    Sockets,
     /// `calls` in a grant to be of use: the tools that may be called.
     Calls,
     /// The host does not provide it: a component that imports it is refused at load.
@@ -157,7 +159,7 @@ impl Skill {
 }
 
 /// The interfaces of WASI 0.2 that the host provides, without their version, and what each needs.
-const WASI_PROVIDED: [(&str, Need); 22] = [
+const WASI_PROVIDED: [(&str, Need); 29] = [
     ("wasi:cli/environment", Need::Environment),
     ("wasi:cli/exit", Need::Nothing),
     ("wasi:cli/stdin", Need::Nothing),
@@ -180,6 +182,13 @@ const WASI_PROVIDED: [(&str, Need); 22] = [
     ("wasi:random/random", Need::Random),
     ("wasi:random/insecure", Need::Random),
     ("wasi:random/insecure-seed", Need::Random),
+    ("wasi:sockets/instance-network", Need::Sockets),
+    ("wasi:sockets/ip-name-lookup", Need::Sockets),
+    ("wasi:sockets/network", Need::Sockets),
+    ("wasi:sockets/tcp", Need::Sockets),
+    ("wasi:sockets/tcp-create-socket", Need::Sockets),
+    ("wasi:sockets/udp", Need::Sockets),
+    ("wasi:sockets/udp-create-socket", Need::Sockets),
 ];
 
 /// The newest patch version of WASI 0.2 that the host provides; all older ones are subsets of it.
@@ -275,15 +284,11 @@ fn unprovided_hint(import: &str) -> String {
             format!("the host provides WASI 0.2.0 to 0.2.{WASI_PATCH_MAX}, not `{version}`: build for WASI 0.2")
         }
         (_, None) if known => "write the version too: the host provides WASI 0.2".to_owned(),
-        ("wasi:sockets", _) => {
-            "sockets and name look-up are not provided: send requests through `wasi:http`, with `network` in the grant"
-                .to_owned()
-        }
         ("wasi:http", _) => {
             "of `wasi:http` the host provides `types` and `outgoing-handler`: a skill sends requests, it serves none"
                 .to_owned()
         }
-        ("wasi:clocks" | "wasi:cli" | "wasi:filesystem" | "wasi:io" | "wasi:random", _) => {
+        ("wasi:clocks" | "wasi:cli" | "wasi:filesystem" | "wasi:io" | "wasi:random" | "wasi:sockets", _) => {
             let short = name.rsplit_once('/').map_or(name, |(_, short)| short);
             format!("`{package}` is provided, but has no interface `{short}` in WASI 0.2")
         }
@@ -306,7 +311,7 @@ fn unprovided_hint(import: &str) -> String {
         }
         (package, _) if package.starts_with("wasi:") => {
             format!(
-                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `config`, `filesystem`, `http`, `io` and `random` 0.2"
+                "`{package}` is not provided; the host has `wasi:cli`, `clocks`, `config`, `filesystem`, `http`, `io`, `random` and `sockets` 0.2"
             )
         }
         _ => {

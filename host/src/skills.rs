@@ -8,7 +8,7 @@ pub(crate) mod warm;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Component;
@@ -22,7 +22,7 @@ use crate::policy::Policy;
 use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::{Links, Program, SandboxError};
+use crate::sandbox::{Links, PerLinks, Program, SandboxError};
 use crate::skill::{Catalog, Skill, own, unprovided_imports};
 use crate::skills::warm::{Stamp, Warm};
 use crate::store::RunDir;
@@ -49,8 +49,7 @@ pub(crate) struct LoadedSkill {
     pub(crate) manifest: Option<Cow<'static, str>>,
     component: Component,
     pub(crate) warning: Option<String>,
-    local: OnceLock<Arc<Program>>,
-    network: OnceLock<Arc<Program>>,
+    programs: PerLinks<Arc<Program>>,
     /// What was spent on it since somebody last asked.
     cost: Mutex<LoadCost>,
 }
@@ -64,20 +63,15 @@ pub(crate) struct LoadCost {
 }
 
 impl LoadedSkill {
-    /// The skill linked for a reach, once.
+    /// The skill linked with this, once.
     fn program(&self, engine: &SandboxEngine, links: Links) -> Result<Arc<Program>, SandboxError> {
-        let linked = match links {
-            Links::Local => &self.local,
-            Links::Network => &self.network,
+        let link = || {
+            let started = Stopwatch::start();
+            let program = Program::new(engine, Arc::clone(&self.skill), &self.component, links).map(Arc::new);
+            self.cost.lock().unwrap_or_else(PoisonError::into_inner).link += started.elapsed();
+            program
         };
-        if let Some(program) = linked.get() {
-            return Ok(Arc::clone(program));
-        }
-        let started = Stopwatch::start();
-        let program = Arc::new(Program::new(engine, Arc::clone(&self.skill), &self.component, links)?);
-        self.cost.lock().unwrap_or_else(PoisonError::into_inner).link += started.elapsed();
-        // Where another thread was faster, its program is the same.
-        Ok(Arc::clone(linked.get_or_init(|| program)))
+        self.programs.get_or_make(links, link).map(Arc::clone)
     }
 }
 
@@ -93,17 +87,17 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Links each skill for each reach that steps with it have.
+    /// Links each skill with each set of what steps with it may have.
     pub(crate) fn programs(
         &self,
         engine: &SandboxEngine,
         wanted: BTreeSet<(SkillName, Links)>,
     ) -> Result<BTreeMap<(SkillName, Links), Arc<Program>>, SandboxError> {
         let mut programs = BTreeMap::new();
-        for (name, reach) in wanted {
+        for (name, links) in wanted {
             if let Some(loaded) = self.skills.get(&name) {
-                let program = loaded.program(engine, reach)?;
-                programs.insert((name, reach), program);
+                let program = loaded.program(engine, links)?;
+                programs.insert((name, links), program);
             }
         }
         Ok(programs)
@@ -190,8 +184,7 @@ impl<'a> SkillLoader<'a> {
             manifest,
             component: loaded.component,
             warning,
-            local: OnceLock::new(),
-            network: OnceLock::new(),
+            programs: PerLinks::default(),
             cost: Mutex::new(LoadCost { hash: loaded.hash, compile: loaded.compile, ..LoadCost::default() }),
         })
     }

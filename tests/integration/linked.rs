@@ -1,6 +1,7 @@
 //! Nothing that a guest can import acts unseen: for every function of every interface that the host provides there is a guest that calls
 //! it, and the call is in the trace. The functions come from WASI's own WIT, so that one that is new is found here.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use host_tests::plan::READ_WRITE;
@@ -15,9 +16,19 @@ use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId};
 
 use crate::verifier;
 
-/// Resources of which no guest can get a handle, because there is never a terminal and a skill serves nobody: what takes one cannot be
-/// called.
-const WITHOUT_HANDLES: [&str; 4] = ["terminal-input", "terminal-output", "incoming-request", "response-outparam"];
+/// Resources of which no guest can get a handle, because there is never a terminal, a skill serves nobody, and every socket is refused: what
+/// takes one cannot be called.
+const WITHOUT_HANDLES: [&str; 9] = [
+    "terminal-input",
+    "terminal-output",
+    "incoming-request",
+    "response-outparam",
+    "tcp-socket",
+    "udp-socket",
+    "incoming-datagram-stream",
+    "outgoing-datagram-stream",
+    "resolve-address-stream",
+];
 
 /// One importable function.
 struct Import {
@@ -104,9 +115,17 @@ fn function(wit: &Resolve, interface: &str, function: &Function) -> Import {
 }
 
 /// Every function that the host provides, drops included.
-fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
-    let mut interfaces = Vec::new();
-    let mut imports = Vec::new();
+#[derive(Default)]
+struct Imports {
+    interfaces: Vec<String>,
+    /// Those that a guest can call.
+    called: Vec<Import>,
+    /// Those that take a handle which no guest has: they can be imported, and no more.
+    uncalled: Vec<Import>,
+}
+
+fn imports(wit: &Resolve) -> Imports {
+    let mut imports = Imports::default();
     for (_, package) in wit.packages.iter() {
         for (_, id) in &package.interfaces {
             let name = wit.id_of(*id).expect("an interface has a name");
@@ -119,14 +138,15 @@ fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
                     Type::Id(id) => resource(wit, id).is_some_and(|resource| WITHOUT_HANDLES.contains(&resource)),
                     _ => false,
                 };
-                if !function_of.params.iter().any(takes) {
-                    imports.push(function(wit, &name, function_of));
-                }
+                let is_called = !function_of.params.iter().any(takes);
+                let list = if is_called { &mut imports.called } else { &mut imports.uncalled };
+                list.push(function(wit, &name, function_of));
             }
             for (resource, id) in &interface.types {
-                if matches!(wit.types[*id].kind, TypeDefKind::Resource) && !WITHOUT_HANDLES.contains(&resource.as_str())
-                {
-                    imports.push(Import {
+                if matches!(wit.types[*id].kind, TypeDefKind::Resource) {
+                    let is_called = !WITHOUT_HANDLES.contains(&resource.as_str());
+                    let list = if is_called { &mut imports.called } else { &mut imports.uncalled };
+                    list.push(Import {
                         interface: name.clone(),
                         function: format!("[resource-drop]{resource}"),
                         params: vec![WasmType::I32],
@@ -135,10 +155,10 @@ fn imports(wit: &Resolve) -> (Vec<String>, Vec<Import>) {
                     });
                 }
             }
-            interfaces.push(name);
+            imports.interfaces.push(name);
         }
     }
-    (interfaces, imports)
+    imports
 }
 
 /// Gets a handle of each resource.
@@ -166,6 +186,7 @@ const SOME: &str = r#"
       (if (i32.load8_u (i32.const 28)) (then unreachable))
       (i32.load (i32.const 32)))
     (data (i32.const 520) "x")
+    (func $some-network (result i32) (call $instance-network))
     (func $some-fields (result i32) (call $new-fields))
     (func $some-request-options (result i32) (call $new-options))
     (func $some-outgoing-request (result i32) (call $new-request (call $new-fields)))
@@ -193,10 +214,10 @@ const SOME: &str = r#"
       (i32.load (i32.const 20)))
     (func $some-future-trailers (result i32) (call $body-finish (call $some-incoming-body)))"#;
 
-/// A component with a tool `call-N` for each import. Requests go to `authority`.
-fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8> {
+/// A component that imports everything, with a tool `call-N` for each function that can be called. Requests go to `authority`.
+fn caller(Imports { interfaces, called: imports, uncalled }: &Imports, authority: &str) -> Vec<u8> {
     let mut core = String::new();
-    for (index, import) in imports.iter().enumerate() {
+    for (index, import) in imports.iter().chain(uncalled).enumerate() {
         let params: Vec<&str> = import.params.iter().map(|ty| wasm(*ty)).collect();
         let results: Vec<&str> = import.results.iter().map(|ty| wasm(*ty)).collect();
         writeln!(
@@ -217,6 +238,7 @@ fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8>
         ("stream-write", "wasi:io/streams#[method]output-stream.write", "(param i32 i32 i32 i32)"),
         ("get-stdin", "wasi:cli/stdin#get-stdin", "(result i32)"),
         ("get-stdout", "wasi:cli/stdout#get-stdout", "(result i32)"),
+        ("instance-network", "wasi:sockets/instance-network#instance-network", "(result i32)"),
         ("subscribe-duration", "wasi:clocks/monotonic-clock#subscribe-duration", "(param i64) (result i32)"),
         ("new-fields", "wasi:http/types#[constructor]fields", "(result i32)"),
         ("new-options", "wasi:http/types#[constructor]request-options", "(result i32)"),
@@ -260,12 +282,15 @@ fn caller(interfaces: &[String], imports: &[Import], authority: &str) -> Vec<u8>
 
 #[test]
 fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
-    let (interfaces, imports) = imports(guest::wit());
-    assert_eq!(interfaces.len(), 28, "{interfaces:#?}");
-    assert!(imports.len() >= 130, "only {} functions were found", imports.len());
+    let all = imports(guest::wit());
+    let Imports { interfaces, called: imports, uncalled } = &all;
+    assert_eq!(interfaces.len(), 35, "{interfaces:#?}");
+    assert!(imports.len() >= 135, "only {} functions were found", imports.len());
+    // Every method of a socket among them.
+    assert!(uncalled.len() >= 60, "only {} functions need a handle that there is not", uncalled.len());
     let server = Server::new(|_| ok("x"));
-    let bytes = caller(&interfaces, &imports, &server.authority());
-    let grant = format!("{READ_WRITE}\n{}", server.granted("/*", &["GET"]));
+    let bytes = caller(&all, &server.authority());
+    let grant = format!("{READ_WRITE}\nsockets = \"closed\"\n{}", server.granted("/*", &["GET"]));
     let host = TestHost::with(&policy("", &grant), &[("guest", &bytes)]);
     let component = Component::new(&verifier::engine(), &bytes).expect("it compiles");
     let mut verified = 0;
@@ -294,10 +319,10 @@ fn every_function_that_can_be_imported_is_in_the_trace_when_it_is_called() {
     assert!(verified >= imports.len() - 2);
 }
 
-/// The tables and the list of what may be imported name the same interfaces.
+/// The tables and the list of what may be imported name the same interfaces; those of which nothing can be called may be in no table.
 #[test]
 fn what_loading_lets_through_is_what_is_linked() {
-    let mut wrapped = std::collections::BTreeSet::new();
+    let mut wrapped = BTreeSet::new();
     for (path, text) in host_tests::repo::rust_files("host/src/sandbox/interfaces") {
         for literal in text.split('"').skip(1).step_by(2) {
             if let Some((interface, _)) = literal.split_once('#') {
@@ -306,8 +331,10 @@ fn what_loading_lets_through_is_what_is_linked() {
             }
         }
     }
-    let (interfaces, _) = imports(guest::wit());
-    let provided: std::collections::BTreeSet<String> =
-        interfaces.iter().map(|name| name.split('@').next().expect("a name").to_owned()).collect();
-    assert_eq!(wrapped, provided);
+    let Imports { interfaces, called, .. } = imports(guest::wit());
+    let unversioned = |name: &String| name.split('@').next().expect("a name").to_owned();
+    let provided: BTreeSet<String> = interfaces.iter().map(unversioned).collect();
+    let called: BTreeSet<String> = called.iter().map(|import| unversioned(&import.interface)).collect();
+    assert!(wrapped.is_subset(&provided), "{wrapped:?}");
+    assert!(called.is_subset(&wrapped), "{called:?}");
 }

@@ -38,6 +38,7 @@ mod schemas;
 mod sandbox;
 mod secrets;
 mod skills_lock;
+mod sockets;
 mod sys_undo;
 mod turns;
 mod validation;

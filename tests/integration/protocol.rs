@@ -26,15 +26,21 @@ fn bad() -> Vec<u8> {
     Guest { imports: &["skillhost:skill/context@0.1.0"], exports, core: &core }.build()
 }
 
+const GRAPHS: &str = r#"(component
+  (import "wasi:nn/graph@0.2.0" (instance (export "graph" (type (sub resource)))))
+  (core module $m (func (export "run")))
+  (core instance $i (instantiate $m))
+  (func (export "run") (canon lift (core func $i "run"))))"#;
+
 const SOCKETS: &str = r#"(component
-  (import "wasi:sockets/instance-network@0.2.0" (instance (export "network" (type (sub resource)))))
+  (import "wasi:sockets/network@0.2.0" (instance (export "network" (type (sub resource)))))
   (core module $m (func (export "run")))
   (core instance $i (instantiate $m))
   (func (export "run") (canon lift (core func $i "run"))))"#;
 
 fn host(policy: &str) -> TestHost {
-    let sockets = guest::component(SOCKETS);
-    TestHost::with(policy, &[("bad", &bad()), ("sockets", &sockets), ("junk", b"not wasm")])
+    let [graphs, sockets] = [GRAPHS, SOCKETS].map(guest::component);
+    TestHost::with(policy, &[("bad", &bad()), ("graphs", &graphs), ("sockets", &sockets), ("junk", b"not wasm")])
 }
 
 fn ask(host: &TestHost, request: &Value) -> Value {
@@ -81,7 +87,7 @@ fn provoked() -> Vec<Value> {
         twice.answer(described.as_bytes()).to_json(),
         ask(&TestHost::new(secret), &split()),
         ask(&open, &invoke("junk.run", json!({}))),
-        ask(&open, &invoke("sockets.run", json!({}))),
+        ask(&open, &invoke("graphs.run", json!({}))),
         ask(&limited("fuel = 9_000_000_000_000"), &spin),
         ask(&limited("fuel = 100_000"), &invoke("bad.spin", json!({}))),
         ask(&open, &invoke("texts.split", json!({}))),
@@ -136,6 +142,22 @@ fn every_row_of_the_table_is_provoked() {
         assert!(table.lines().any(|line| line == row), "{row}\n{table}");
     }
     assert!(rows.is_empty(), "{rows:?}");
+}
+
+/// Either way it is a violation: of what there is, or of what is granted.
+#[test]
+fn imports_that_are_not_there_and_sockets_that_are_not_granted_are_violations() {
+    let host = host(&anything());
+    for (tool, detail, exit) in [("graphs.run", "IMPORT_NOT_PROVIDED", 3), ("sockets.run", "POLICY_DENIED", 11)] {
+        let answer = ask(&host, &invoke(tool, json!({})));
+        let error = &answer["error"];
+        assert_eq!((&error["code"], &answer["http_status"]), (&json!("SECURITY_VIOLATION"), &json!(403)), "{answer:#}");
+        assert_eq!((&error["details"]["code"], &answer["meta"]["exit_code"]), (&json!(detail), &json!(exit)));
+    }
+    let denied = ask(&host, &invoke("sockets.run", json!({})));
+    assert!(denied["error"]["hint"].as_str().unwrap().contains("`sockets = \"closed\"`"), "{denied:#}");
+    let closed = self::host(&policy("", "sockets = \"closed\""));
+    assert_eq!(ask(&closed, &invoke("sockets.run", json!({})))["ok"], true);
 }
 
 #[test]

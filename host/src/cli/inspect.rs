@@ -221,6 +221,7 @@ const fn needs(import: &Import) -> &'static str {
         Need::Environment => "sees the variables that a grant lists in `env`",
         Need::Config => "is told the settings that a grant lists in `config`",
         Need::Network => "sends what a grant's `network` allows; without one it is not there",
+        Need::Sockets => "is there where a grant has `sockets = \"closed\"`, and reaches nothing",
         Need::Calls => "calls the tools that a grant lists in `calls`",
         Need::NotProvided => "is not provided: the skill cannot be loaded",
     }

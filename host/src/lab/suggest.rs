@@ -17,7 +17,7 @@ use crate::id::ToolName;
 use crate::policy::document::places;
 use crate::policy::network::{HostPattern, NetworkRule, PathPattern};
 use crate::policy::{Access, Approval, Clocks, Decision, EnvValue, Grant, Policy, Preopen, Random, decide};
-use crate::skill::{FolderNeed, Needs, Risk};
+use crate::skill::{FolderNeed, Need, Needs, Risk, Skill};
 
 /// The limits that a grant of a suggestion states; the others are those of the default, or higher where a run had more.
 const STATED: [&str; 3] = ["fuel", "host_calls", "output_bytes"];
@@ -67,6 +67,7 @@ struct Wants {
     clocks: bool,
     random: bool,
     network: Vec<NetworkRule>,
+    sockets: bool,
     env: BTreeMap<String, EnvValue>,
     config: BTreeMap<String, EnvValue>,
     calls: BTreeSet<ToolName>,
@@ -157,6 +158,9 @@ fn wants_of(tool: &ToolName, runs: &[Recorded], new: &BTreeSet<&str>) -> Result<
             add_request(&mut wants.network, had, request);
         }
         add_needed_rules(&mut wants.network, had, &needs);
+        // What is imported has to be there, whether it is called or not.
+        let imports = |skill: &Skill| skill.imports.iter().any(|import| import.needs == Need::Sockets);
+        wants.sockets |= had.sockets.is_some() && run.skill(tool).is_none_or(imports);
         wants.calls.extend(step.calls.keys().cloned());
         wants.clocks |= needs.clocks || (had.clocks == Clocks::Real && step.clocks > 0);
         wants.random |= needs.random || (had.random == Random::Real && step.random > 0);
@@ -194,6 +198,7 @@ fn as_granted(tool: &ToolName, runs: &[Recorded]) -> Result<Wants, SuggestError>
         }
         // Of a skill as a whole it is not known which tools are meant.
         wants.calls.extend(grant.calls.iter().filter_map(|pattern| pattern.to_string().parse().ok()));
+        wants.sockets |= grant.sockets.is_some();
         wants.clocks |= grant.clocks == Clocks::Real;
         wants.random |= grant.random == Random::Real;
         wants.env.extend(grant.env.clone());

@@ -28,7 +28,7 @@ impl Hints {
     /// - read-only: it may call no other tool, no folder of the grant may be written to, and no network rule allows a method but GET, HEAD and OPTIONS;
     /// - destructive: unless it is read-only, for nothing keeps a tool that may write from removing;
     /// - idempotent: it says so, and it is read-only, which is what the policy can prove of it;
-    /// - open world: the grant has a network, or lets it call other tools, which may have one.
+    /// - open world: the grant has a network, or lets it call other tools, which may have one. Sockets are closed and reach nothing.
     #[must_use]
     pub fn enforced(grant: &Grant, annotations: &Annotations) -> Self {
         // What it calls has grants of its own.
@@ -51,7 +51,7 @@ impl Hints {
             read_only: annotations.read_only,
             destructive: annotations.destructive,
             idempotent: annotations.idempotent,
-            open_world: skill.imports.iter().any(|import| import.needs == Need::Network),
+            open_world: skill.imports.iter().any(|import| matches!(import.needs, Need::Network | Need::Sockets)),
         }
     }
 
@@ -102,6 +102,7 @@ mod tests {
             (format!("filesystem = [{ro}]"), &["read-only"]),
             (format!("filesystem = [{rw}]"), &["destructive"]),
             (format!("filesystem = [{ro}, {rw}]"), &["destructive"]),
+            ("sockets = \"closed\"".to_owned(), &["read-only"]),
             ("clocks = \"real\"\nrandom = \"real\"\nenv = { A = \"b\" }".to_owned(), &["read-only"]),
             (network("\"GET\", \"HEAD\", \"OPTIONS\""), &["read-only", "open world"]),
             (network("\"GET\", \"POST\""), &["destructive", "open world"]),

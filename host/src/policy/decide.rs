@@ -331,8 +331,8 @@ pub fn authorize<'a>(
 ///
 /// # Errors
 ///
-/// The denials that are never lifted: those of a budget, and that of a component that imports a network and has none, since without it
-/// there is nothing to link it with.
+/// The denials that are never lifted: those of a budget, and that of a component that imports a network or sockets and has none, since
+/// without them there is nothing to link it with.
 pub fn authorize_logged<'a>(
     policy: &Policy,
     caller: &Caller<'_>,
@@ -340,22 +340,21 @@ pub fn authorize_logged<'a>(
 ) -> Result<(AuthorizedPlan, Vec<Denial>), Vec<Denial>> {
     let steps: Vec<StepRequest<'a>> = steps.into_iter().collect();
     let (plan, denials) = judge(policy, caller, &steps, true);
-    // A component that imports a network cannot be linked without one.
-    let networked = |skill: &Skill| skill.imports.iter().any(|import| import.needs == Need::Network);
+    let cannot_be_linked =
+        |skill: &Skill, grant: &Grant| skill.imports.iter().any(|import| !grant.provides(import.needs));
     let mut unlinkable: BTreeSet<(&StepId, &ToolName)> = BTreeSet::new();
     for (request, step) in steps.iter().zip(&plan.steps) {
-        if step.grant.network.is_empty() && networked(request.skill) {
+        if cannot_be_linked(request.skill, &step.grant) {
             unlinkable.insert((request.step, request.tool));
         }
         if let (Some(call), Some(granted)) = (request.demands.compensation, &step.compensation)
-            && granted.grant.network.is_empty()
-            && networked(call.skill)
+            && cannot_be_linked(call.skill, &granted.grant)
         {
             unlinkable.insert((request.step, call.tool));
         }
     }
     for (call, granted) in caller.compensations.iter().zip(&plan.compensations) {
-        if granted.grant.network.is_empty() && networked(call.skill) {
+        if cannot_be_linked(call.skill, &granted.grant) {
             unlinkable.insert((&granted.step, call.tool));
         }
     }

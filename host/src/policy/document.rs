@@ -18,7 +18,7 @@ use crate::limits::{self, LimitsDocument, StepLimits};
 use crate::policy::audit::{self, AuditSettings};
 use crate::policy::{
     Access, Approval, ApprovalSettings, CallPattern, Clocks, Grant, NetworkSettings, Pattern, Policy, Preopen,
-    Principal, Random, RuleSet, RunBudget, SCHEMA, WORKSPACE,
+    Principal, Random, RuleSet, RunBudget, SCHEMA, Sockets, WORKSPACE,
 };
 use crate::problem::Problem;
 use crate::skill::own;
@@ -313,6 +313,7 @@ fn read_grant<'t>(
     let random = fields.get("random");
     let random = random.and_then(|node| reader.one_of(&node, &[("seeded", Random::Seeded), ("real", Random::Real)]));
     let network = fields.get("network").map(|node| network::read_rules(reader, &node, used)).unwrap_or_default();
+    let sockets = fields.get("sockets").and_then(|node| read_sockets(reader, &node));
     let env = fields.get("env").map(|node| secrets::read_env(reader, &node, used)).unwrap_or_default();
     let config = fields.get("config").map(|node| secrets::read_config(reader, &node, used)).unwrap_or_default();
     let calls = fields.get("calls").map(|node| read_calls(reader, &node)).unwrap_or_default();
@@ -325,6 +326,7 @@ fn read_grant<'t>(
         tools: tools?,
         filesystem,
         network,
+        sockets,
         clocks: clocks.unwrap_or_default(),
         random: random.unwrap_or_default(),
         env,
@@ -333,6 +335,18 @@ fn read_grant<'t>(
         approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })
+}
+
+/// Reads `sockets`, whose hint is for whoever wants open ones.
+fn read_sockets<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<Sockets> {
+    let text = reader.string(node)?;
+    if text == Sockets::Closed.name() {
+        return Some(Sockets::Closed);
+    }
+    let message = format!("`{}` is no value of `sockets`", text.escape_debug());
+    let hint = "write `closed`: open sockets are not provided, and requests go through `network`".to_owned();
+    reader.report(&node.place, "unknown-value", message, Some(hint));
+    None
 }
 
 /// The key of [`Policy::call_depth`].

@@ -11,7 +11,7 @@ use crate::policy::denial::Refusal;
 use crate::policy::needs::{Missing, missing};
 use crate::policy::{
     CallRequest, Caller, Clocks, Decision, Delegation, Demands, Denial, EnvValue, Grant, Hints, NetworkRule,
-    Permission, Policy, Preopen, Random, StepRequest, Why, decide,
+    Permission, Policy, Preopen, Random, Sockets, StepRequest, Why, decide,
 };
 use crate::skill::{Need, Skill, own};
 
@@ -57,6 +57,8 @@ pub struct Allowed {
     pub filesystem: Vec<Preopen>,
     /// What it may ask of which servers.
     pub network: Vec<NetworkRule>,
+    /// Its sockets, where it has some.
+    pub sockets: Option<Sockets>,
     /// The clocks.
     pub clocks: Clocks,
     /// The source of random bytes.
@@ -189,6 +191,7 @@ fn allowed(
         grant_index,
         filesystem: grant.filesystem.clone(),
         network: grant.network.clone(),
+        sockets: grant.sockets,
         clocks: grant.clocks,
         random: grant.random,
         env: grant.env.keys().cloned().collect(),
@@ -219,6 +222,7 @@ fn notes(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<String> {
         _ => {}
     }
     let useless = [
+        (grant.sockets.is_some(), Need::Sockets, "closed sockets", "no `wasi:sockets`"),
         (grant.clocks == Clocks::Real, Need::Clocks, "real clocks", "no clock"),
         (grant.random == Random::Real, Need::Random, "real randomness", "no random bytes"),
         (!grant.env.is_empty(), Need::Environment, "environment variables", "no environment"),
@@ -289,6 +293,7 @@ impl Verdict {
                     "grant": allowed.grant_index,
                     "filesystem": allowed.filesystem.iter().map(folder).collect::<Vec<_>>(),
                     "network": allowed.network.iter().map(rule).collect::<Vec<_>>(),
+                    "sockets": allowed.sockets.map(Sockets::name),
                     "clocks": allowed.clocks.name(),
                     "random": allowed.random.name(),
                     "env": allowed.env,
@@ -353,6 +358,9 @@ impl fmt::Display for Allowed {
                 write!(f, ", secrets {}", listed(rule.secrets.iter()))?;
             }
             writeln!(f)?;
+        }
+        if let Some(sockets) = self.sockets {
+            writeln!(f, "  sockets: {}", sockets.name())?;
         }
         writeln!(f, "  clocks: {}, random: {}", self.clocks.name(), self.random.name())?;
         let env = if self.env.is_empty() { "none".to_owned() } else { self.env.join(", ") };

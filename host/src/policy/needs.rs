@@ -1,7 +1,7 @@
 //! The static check: what a tool cannot do without, held against its grant before anything of it runs.
 //!
 //! Exact needs come from two places: imports that have no harmless empty form (a file system without folders, an environment without
-//! variables and a virtual clock are harmless; a network that is not there cannot be linked), and what the tool's `skill.toml` declares.
+//! variables and a virtual clock are harmless; a network or sockets that are not there cannot be linked), and what the tool's `skill.toml` declares.
 //! A program of the standard library imports `wasi:filesystem` whether it uses it or not, so that import alone is none.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::id::ToolName;
 use crate::policy::document::places;
-use crate::policy::{Access, Clocks, Grant, Random, WORKSPACE, key, quoted};
+use crate::policy::{Access, Clocks, Grant, Random, Sockets, WORKSPACE, key, quoted};
 use crate::skill::{FolderNeed, Need, Needs, Skill};
 
 /// The guest path that is proposed where a grant has no folder.
@@ -55,6 +55,7 @@ pub fn missing(grant: &Grant, tool: &ToolName, skill: &Skill) -> Vec<Missing> {
         found.push(Missing { key: "filesystem", line, because: declared(what) });
     }
     found.extend(missing_network(grant, &needs, tool, skill));
+    found.extend(missing_sockets(grant, tool, skill));
     if needs.clocks && grant.clocks != Clocks::Real {
         found.push(Missing { key: "clocks", line: "clocks = \"real\"".to_owned(), because: declared("real clocks") });
     }
@@ -104,6 +105,14 @@ fn missing_network(grant: &Grant, needs: &Needs, tool: &ToolName, skill: &Skill)
     let rules: Vec<String> =
         urls.iter().map(|url| format!("{{ url = {}, methods = [\"GET\"] }}", quoted(url))).collect();
     Some(Missing { key: "network", line: format!("network = [{}]", rules.join(", ")), because })
+}
+
+/// Closed sockets where the component imports some.
+fn missing_sockets(grant: &Grant, tool: &ToolName, skill: &Skill) -> Option<Missing> {
+    let import = skill.imports.iter().find(|import| import.needs == Need::Sockets)?;
+    let because = format!("`{}` imports `{}`", tool.skill(), import.name);
+    let line = format!("sockets = \"{}\"", Sockets::Closed.name());
+    if grant.provides(Need::Sockets) { None } else { Some(Missing { key: "sockets", line, because }) }
 }
 
 fn ticked(names: &[&str]) -> String {

@@ -1,7 +1,7 @@
 //! The engine: every option that matters is written out, so that an upgrade cannot change one silently, and only what can be replayed
 //! is switched on.
 
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -14,7 +14,7 @@ use crate::id::Digest;
 use crate::limits;
 use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::interfaces;
-use crate::sandbox::program::Links;
+use crate::sandbox::program::{Links, PerLinks};
 use crate::sandbox::runtime::Idle;
 
 /// The time between two epochs: how late a spinning guest notices its deadline. 10 ms costs a hundred wake-ups a second while a run
@@ -35,8 +35,8 @@ const INSTANCE_BYTES: usize = 16 << 20;
 pub(crate) struct SandboxEngine {
     pub(crate) engine: Engine,
     linker: Linker<SkillCtx>,
-    /// The same with HTTP, made when the first program may have it.
-    network_linker: OnceLock<Linker<SkillCtx>>,
+    /// The same with more, made when the first program may have it.
+    linkers: PerLinks<Linker<SkillCtx>>,
     ticker: Ticker,
     /// The runtime that is kept between runs.
     pub(crate) idle: Idle,
@@ -59,21 +59,24 @@ impl SandboxEngine {
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, network_linker: OnceLock::new(), ticker, idle: Idle::default() })
+        Ok(Self { engine, linker, linkers: PerLinks::default(), ticker, idle: Idle::default() })
     }
 
-    /// What a program of this reach is linked with.
+    /// What a program is linked with.
     pub(crate) fn linker(&self, links: Links) -> wasmtime::Result<&Linker<SkillCtx>> {
-        match (links, self.network_linker.get()) {
-            (Links::Local, _) => Ok(&self.linker),
-            (Links::Network, Some(made)) => Ok(made),
-            (Links::Network, None) => {
-                let mut linker = self.linker.clone();
-                interfaces::add_http_to_linker(&mut linker)?;
-                // Where another thread was faster, its linker is the same.
-                Ok(self.network_linker.get_or_init(|| linker))
-            }
+        if links == Links::NONE {
+            return Ok(&self.linker);
         }
+        self.linkers.get_or_make(links, || {
+            let mut linker = self.linker.clone();
+            if links.http {
+                interfaces::add_http_to_linker(&mut linker)?;
+            }
+            if links.sockets {
+                interfaces::add_sockets_to_linker(&mut linker)?;
+            }
+            Ok(linker)
+        })
     }
 
     /// Epochs advance while the guard lives. A run holds one for all of its steps: waking the ticker costs more than a small step.
@@ -98,7 +101,7 @@ pub fn identity() -> &'static str {
 /// The pinned version, as in `Cargo.toml`; a test compares it with `Cargo.lock`.
 pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
 /// The WASI 0.2 patch version up to which imports are provided.
-const WASI_VERSION: &str = "0.2.12";
+pub(crate) const WASI_VERSION: &str = "0.2.12";
 /// The options of [`config`] that a guest can observe.
 const OPTIONS: &str = "cranelift fuel epoch nan-canonical relaxed-simd-deterministic no-threads no-async no-memory64";
 

@@ -8,6 +8,7 @@ mod http;
 mod io;
 mod random;
 mod skill;
+mod sockets;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -21,7 +22,7 @@ pub(crate) use random::GuestRandom;
 pub use skill::LogRecord;
 pub(crate) use skill::{Logs, StepContext};
 
-/// Links every wrapped interface but HTTP. Sockets and name look-up are not wrapped, so a component that imports them cannot be linked.
+/// Links every wrapped interface but those that a grant has to name: HTTP and sockets.
 pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
     cli::add_to_linker(linker)?;
     clocks::add_to_linker(linker)?;
@@ -35,6 +36,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<(
 /// Links HTTP as well: for steps whose grant has `network`.
 pub(crate) fn add_http_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
     http::add_to_linker(linker)
+}
+
+/// Links sockets as well, all of them closed: for steps whose grant has `sockets`.
+pub(crate) fn add_sockets_to_linker(linker: &mut Linker<SkillCtx>) -> wasmtime::Result<()> {
+    sockets::add_to_linker(linker)
 }
 
 /// The type parameter with which the generated `add_to_linker` functions take `SkillCtx` itself.

@@ -34,7 +34,7 @@ use crate::sandbox::program::{ExportedFunction, Program};
 use crate::sandbox::stop::{Diverged, LimitHit, Stop, classify};
 use crate::sandbox::tape::{Gate, Tape};
 use crate::sandbox::undo::Undo;
-use crate::skill::{Export, Tool};
+use crate::skill::{Export, Import, Need, Tool};
 use crate::trace::TraceError;
 
 /// The part of a second that a fiber runs before it lets the deadline be looked at, in epochs.
@@ -155,12 +155,12 @@ pub enum SandboxError {
         message: String,
     },
     /// A component imports what the grant of its step does not give.
-    #[error("skill `{skill}` imports `{import}`, and the grant of its step has no `network`")]
+    #[error("skill `{skill}` imports `{}`, which the grant of its step does not give", import.name)]
     NotGranted {
         /// The skill.
         skill: SkillName,
         /// The interface.
-        import: String,
+        import: Import,
     },
     /// A granted directory cannot be opened.
     #[error("the granted directory `{path}` cannot be opened")]
@@ -201,6 +201,9 @@ impl SandboxError {
         match self {
             Self::Unreadable { problem, .. } => problem.hint.clone(),
             Self::Load { source, .. } => Some(source.hint()),
+            Self::NotGranted { import, .. } if import.needs == Need::Sockets => {
+                Some("grant sockets of which none is open: `sockets = \"closed\"`".to_owned())
+            }
             Self::NotGranted { .. } => Some(
                 "grant what it may reach: `network = [{ url = \"https://api.example.com/v1/*\", methods = [\"GET\"] }]`"
                     .to_owned(),

@@ -1,7 +1,7 @@
 //! A skill that is ready to be invoked many times: linked once, with its exports looked up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
@@ -12,20 +12,59 @@ use crate::sandbox::ctx::SkillCtx;
 use crate::sandbox::engine::SandboxEngine;
 use crate::skill::{Export, Need, Skill};
 
-/// What a program may be linked with: what a grant has, before anything of the program runs.
+/// What a program is linked with beyond what every program is: what a grant has, before anything of the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Links {
-    /// No network.
-    Local,
-    /// HTTP as well.
-    Network,
+pub struct Links {
+    /// HTTP.
+    pub http: bool,
+    /// Sockets, all of them closed.
+    pub sockets: bool,
 }
 
 impl Links {
+    /// Nothing more.
+    pub const NONE: Self = Self { http: false, sockets: false };
+
     /// What `grant` allows.
     #[must_use]
-    pub fn of(grant: &Grant) -> Self {
-        if grant.network.is_empty() { Self::Local } else { Self::Network }
+    pub const fn of(grant: &Grant) -> Self {
+        Self { http: grant.provides(Need::Network), sockets: grant.provides(Need::Sockets) }
+    }
+
+    const fn provide(self, need: Need) -> bool {
+        match need {
+            Need::Network => self.http,
+            Need::Sockets => self.sockets,
+            _ => true,
+        }
+    }
+}
+
+/// A value for each [`Links`], made when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct PerLinks<T>([OnceLock<T>; 4]);
+
+impl<T> Default for PerLinks<T> {
+    fn default() -> Self {
+        Self([const { OnceLock::new() }; 4])
+    }
+}
+
+impl<T> PerLinks<T> {
+    /// The value for `links`. Where another thread was faster, its value is the same.
+    pub(crate) fn get_or_make<E>(&self, links: Links, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        let Self([none, http, sockets, both]) = self;
+        let slot = match (links.http, links.sockets) {
+            (false, false) => none,
+            (true, false) => http,
+            (false, true) => sockets,
+            (true, true) => both,
+        };
+        if let Some(made) = slot.get() {
+            return Ok(made);
+        }
+        let made = make()?;
+        Ok(slot.get_or_init(|| made))
     }
 }
 
@@ -54,8 +93,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::NotGranted`] when it imports HTTP and may not, [`SandboxError::Link`] when it imports what the host does not
-    /// provide, or with another type than the host has.
+    /// [`SandboxError::NotGranted`] when it imports HTTP or sockets and may not, [`SandboxError::Link`] when it imports what the host
+    /// does not provide, or with another type than the host has.
     pub(crate) fn new(
         sandbox: &SandboxEngine,
         skill: Arc<Skill>,
@@ -64,10 +103,8 @@ impl Program {
     ) -> Result<Self, SandboxError> {
         let link =
             |error: wasmtime::Error| SandboxError::Link { skill: skill.name.clone(), message: format!("{error:#}") };
-        if links == Links::Local
-            && let Some(import) = skill.imports.iter().find(|import| import.needs == Need::Network)
-        {
-            return Err(SandboxError::NotGranted { skill: skill.name.clone(), import: import.name.clone() });
+        if let Some(import) = skill.imports.iter().find(|import| !links.provide(import.needs)) {
+            return Err(SandboxError::NotGranted { skill: skill.name.clone(), import: import.clone() });
         }
         let pre = sandbox.linker(links).and_then(|linker| linker.instantiate_pre(component)).map_err(link)?;
         let mut exports = BTreeMap::new();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tokio::sync::Notify;
 use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime_wasi::TrappableError;
 
 use crate::canonical;
 use crate::id::SkillName;
@@ -450,6 +451,51 @@ impl<T: Encode + Decode> Answer for wasmtime::Result<T> {
 
     fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self {
         get_ok(value, blobs)?.ok_or_else(|| not_an_answer(value))
+    }
+}
+
+/// What wasmtime-wasi's functions return that have an error of their own beside the trap.
+impl<T, E> Answer for Result<T, TrappableError<E>>
+where
+    T: Encode + Decode,
+    E: Encode + Decode + std::error::Error + Send + Sync + 'static,
+{
+    fn trap(error: wasmtime::Error) -> Self {
+        Err(TrappableError::trap(error))
+    }
+
+    fn put(self, to: &mut Encoder<'_>) -> Result<Self, LimitHit> {
+        let error = match self {
+            Ok(value) => {
+                put_ok(&value, to);
+                return Ok(Ok(value));
+            }
+            Err(error) => error,
+        };
+        match error.downcast() {
+            Ok(code) => {
+                to.raw(b"{\"err\":");
+                code.encode(to);
+                to.raw(b"}");
+                Ok(Err(code.into()))
+            }
+            Err(trap) => match limit_in(&trap) {
+                Some(limit) => Err(limit),
+                None => {
+                    put_trap(&trap, to);
+                    Ok(Err(TrappableError::trap(trap)))
+                }
+            },
+        }
+    }
+
+    fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self {
+        if let Some(ok) = get_ok(value, blobs).map_err(TrappableError::trap)? {
+            return Ok(ok);
+        }
+        let Some(code) = value.get("err") else { return Err(TrappableError::trap(not_an_answer(value))) };
+        let code = E::decode(code, blobs).map_err(|error| TrappableError::trap(unreadable(&error)))?;
+        Err(code.into())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::case::{Case, Expect, Family, case, probe};
 use super::wat;
 use host_tests::guest::component;
+use serde_json::json;
 
 /// A policy that grants something to another skill.
 const OTHERS: &str = r#"schema = "skillhost.policy/1"
@@ -21,6 +22,26 @@ fn imports(interface: &str, ty: &str) -> Vec<u8> {
            (core module $m (func (export "go"))) (core instance $i (instantiate $m))
            (func (export "go") (canon lift (core func $i "go"))))"#
     ))
+}
+
+/// The policy has nothing for it.
+fn sockets(name: &'static str, what: &'static str, interface: &'static str) -> Case {
+    case(Family::Grants, name, what, move || imports(interface, "(func)"), Expect::Denied)
+}
+
+/// What it asks for is refused to it as the second of the error codes, which is `access-denied`.
+fn closed(name: &'static str, what: &'static str, call: &'static str) -> Case {
+    let component = move || {
+        let core = format!(
+            r#"(func (export "go") (result i32) {call}
+                 (i32.store8 (i32.const 8) (i32.load8_u (i32.const 0)))
+                 (i32.store (i32.const 12) (i32.load8_u (i32.const 4)))
+                 (i32.const 8))
+               (data (i32.const 16) "localhost")"#
+        );
+        wat::guest("export go: func() -> result<u32, u32>;", &core)
+    };
+    case(Family::Grants, name, what, component, Expect::Error(json!(1))).grant("sockets = \"closed\"")
 }
 
 fn not_provided(name: &'static str, what: &'static str, interface: &'static str) -> Case {
@@ -57,10 +78,21 @@ pub(super) fn cases() -> Vec<Case> {
             &["cat", "/workspace/inner"],
             Expect::Fails("error: "),
         ),
-        not_provided("tcp", "imports TCP sockets", "wasi:sockets/tcp@0.2.6"),
-        not_provided("udp", "imports UDP sockets", "wasi:sockets/udp@0.2.6"),
-        not_provided("names", "imports the look-up of names", "wasi:sockets/ip-name-lookup@0.2.6"),
-        not_provided("network", "imports the network as such", "wasi:sockets/instance-network@0.2.6"),
+        sockets("tcp", "imports TCP sockets", "wasi:sockets/tcp@0.2.6"),
+        sockets("udp", "imports UDP sockets", "wasi:sockets/udp@0.2.6"),
+        sockets("names", "imports the look-up of names", "wasi:sockets/ip-name-lookup@0.2.6"),
+        sockets("network", "imports the network as such", "wasi:sockets/instance-network@0.2.6"),
+        closed(
+            "closed tcp",
+            "makes a TCP socket under `sockets = \"closed\"`",
+            "(call $tcp (i32.const 0) (i32.const 0))",
+        ),
+        closed("closed udp", "makes a UDP socket under it", "(call $udp (i32.const 1) (i32.const 0))"),
+        closed(
+            "closed names",
+            "looks `localhost` up under it",
+            r#"(call $resolve (call $network) (i32.const 16) (i32.const 9) (i32.const 0))"#,
+        ),
         not_provided(
             "later version",
             "imports an interface in a version that is not known",

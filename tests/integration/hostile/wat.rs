@@ -14,6 +14,12 @@ const WALL: &str = "wasi:clocks/wall-clock@0.2.12";
 const RANDOM: &str = "wasi:random/random@0.2.12";
 const INSECURE: &str = "wasi:random/insecure@0.2.12";
 const LOG: &str = "skillhost:skill/log@0.1.0";
+const SOCKETS: [&str; 4] = [
+    "wasi:sockets/instance-network@0.2.12",
+    "wasi:sockets/tcp-create-socket@0.2.12",
+    "wasi:sockets/udp-create-socket@0.2.12",
+    "wasi:sockets/ip-name-lookup@0.2.12",
+];
 const CONTEXT: &str = "skillhost:skill/context@0.1.0";
 
 /// Short name, interface, function, signature.
@@ -56,6 +62,11 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     ("timer-at", MONOTONIC, "subscribe-instant", "(param i64) (result i32)"),
     ("now", MONOTONIC, "now", "(result i64)"),
     ("wall", WALL, "now", "(param i32)"),
+    ("network", SOCKETS[0], "instance-network", "(result i32)"),
+    ("tcp", SOCKETS[1], "create-tcp-socket", "(param i32 i32)"),
+    ("udp", SOCKETS[2], "create-udp-socket", "(param i32 i32)"),
+    // network, name, result
+    ("resolve", SOCKETS[3], "resolve-addresses", "(param i32 i32 i32 i32)"),
     ("block", POLL, "[method]pollable.block", "(param i32)"),
     ("ready", POLL, "[method]pollable.ready", "(param i32) (result i32)"),
     ("poll", POLL, "poll", "(param i32 i32 i32)"),

@@ -8,7 +8,7 @@ use crate::lab::Recorded;
 use crate::limits::StepLimits;
 use crate::policy::network::{HeaderValue, NetworkRule, NetworkSettings, Roots};
 use crate::policy::secrets::{EnvValue, SecretSource};
-use crate::policy::{Preopen, SCHEMA, key, quoted};
+use crate::policy::{Preopen, SCHEMA, Sockets, key, quoted};
 use crate::report::human::Append as _;
 
 /// The policy as text.
@@ -55,6 +55,9 @@ pub(super) fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> 
                 let lines: String = more.iter().map(|one| format!("  {},\n", rule(one))).collect();
                 out.add(format_args!("network = [\n{lines}]\n"));
             }
+        }
+        if wants.sockets {
+            out.add(format_args!("sockets = \"{}\"\n", Sockets::Closed.name()));
         }
         if wants.clocks {
             out += "clocks = \"real\"\n";

@@ -147,6 +147,7 @@ pub(super) const GRANT: Shape = Shape::of(&[
         Form::List { of: &Form::Object(&NETWORK_RULE), min: 0, max: limits::NETWORK_RULES_MAX, unique: false },
         "Requests that the tool may make. The first rule that allows one applies alone.",
     ),
+    Key::new("sockets", Form::Word(&["closed"]), "Closed sockets for a component that imports some: all are refused."),
     Key::new("clocks", Form::Word(&["virtual", "real"]), "What clocks show."),
     Key::new("random", Form::Word(&["seeded", "real"]), "Where random bytes come from."),
     Key::new("env", Form::Map { names: "^[^=\\u0000]+$", max: usize::MAX, of: &VARIABLE }, "Environment variables."),

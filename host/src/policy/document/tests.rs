@@ -52,6 +52,22 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn sockets_are_closed_or_not_there() {
+    assert_eq!(parse(GRANT).grants[0].sockets, None);
+    let closed = parse(&format!("{GRANT}sockets = \"closed\"\n")).grants.remove(0);
+    assert_eq!(closed.sockets, Some(Sockets::Closed));
+    for (value, said) in [("\"open\"", "`open` is no value of `sockets`"), ("true", "expected a string")] {
+        let (message, hint) = only(&format!("{GRANT}sockets = {value}\n"));
+        assert!(message.contains(said), "{message}");
+        assert!(value == "true" || hint.contains("open sockets are not provided"), "{hint}");
+    }
+    // A grant without them is identified as it was before there were any.
+    let plain = parse(GRANT).grants.remove(0);
+    assert_eq!(plain.identity().get("sockets"), None);
+    assert_eq!(closed.identity()["sockets"], "closed");
+}
+
+#[test]
 fn a_policy_with_a_higher_ceiling_than_the_default_keeps_it() {
     let policy = parse(&format!("[limits]\ndeadline_ms = 86_400_000\n{GRANT}"));
     assert_eq!(policy.grants[0].limits.deadline_ms, limits::DEADLINE_MS_MAX);

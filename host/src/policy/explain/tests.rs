@@ -56,10 +56,10 @@ fn what_does_not_fit_the_skill_is_noted() {
     };
     let plain = "[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n";
     assert_eq!(
-        notes(plain, &["wasi:filesystem/types@0.2.3", "wasi:sockets/tcp@0.2.0"]),
+        notes(plain, &["wasi:filesystem/types@0.2.3", "wasi:sockets/raw@0.2.0"]),
         [
             "the skill imports `wasi:filesystem/types@0.2.3`, but the grant has no directory: it sees no files",
-            "the skill imports `wasi:sockets/tcp@0.2.0`, which is not provided: it cannot be loaded",
+            "the skill imports `wasi:sockets/raw@0.2.0`, which is not provided: it cannot be loaded",
         ]
     );
     let rich = format!(
@@ -67,6 +67,8 @@ fn what_does_not_fit_the_skill_is_noted() {
          filesystem = [{{ host = \"/h\", guest = \"/g\", access = \"read-only\" }}]\n"
     );
     assert_eq!(notes(&rich, &[]).len(), 4);
+    let closed = format!("{plain}sockets = \"closed\"\n");
+    assert_eq!(notes(&closed, &[]), ["the grant has closed sockets, but the skill imports no `wasi:sockets`"]);
     let all = [
         "wasi:filesystem/types@0.2.3",
         "wasi:clocks/wall-clock@0.2.3",
@@ -85,6 +87,25 @@ fn a_denied_step_has_reason_and_hint() {
             .starts_with("s: files.read is denied\n  reason: no grant of the policy names the skill `files`\n  hint: ")
     );
     assert_eq!(found.to_json()["allowed"], false);
+}
+
+#[test]
+fn sockets_are_denied_with_the_import_and_the_line_and_shown_where_they_are_closed() {
+    let plain = "[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n";
+    let skill = skill(&["wasi:io/poll@0.2.0", "wasi:sockets/udp@0.2.0", "wasi:sockets/tcp@0.2.0"]);
+    let denied = explain_one(plain, Some(&skill)).to_string();
+    assert_eq!(
+        denied,
+        "s: files.read is denied\n  reason: grant 0 lacks `sockets` that `files.read` needs: `sockets = \"closed\"`\n  \
+         missing: sockets = \"closed\"  (`files` imports `wasi:sockets/udp@0.2.0`)\n  \
+         hint: if the tool shall have it, write `sockets = \"closed\"` into grant 0\n"
+    );
+    let closed = explain_one(&format!("{plain}sockets = \"closed\"\n"), Some(&skill));
+    assert!(closed.to_string().contains("\n  sockets: closed\n"), "{closed}");
+    assert_eq!(closed.to_json()["sockets"], "closed");
+    // Nothing that it could reach: the hints are those of a grant without.
+    let Verdict::Allowed(allowed) = closed.verdict else { panic!("it is allowed") };
+    assert_eq!(allowed.notes, Vec::<String>::new());
 }
 
 #[test]

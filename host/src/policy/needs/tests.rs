@@ -107,6 +107,14 @@ fn imports_with_an_empty_form_are_no_need_and_a_network_is_one() {
 }
 
 #[test]
+fn sockets_are_a_need_that_a_grant_meets_with_closed_ones() {
+    let both = skill("", &["wasi:http/types@0.2.3", "wasi:sockets/tcp@0.2.3", "wasi:sockets/udp@0.2.3"]);
+    let proposed = lines(&grant(""), &both);
+    assert_eq!(proposed, ["network = [{ url = \"https://…/*\", methods = [\"GET\"] }]", "sockets = \"closed\""]);
+    assert_eq!(lines(&grant(&proposed[1]), &both), proposed[..1]);
+}
+
+#[test]
 fn a_rule_gives_what_it_covers() {
     let rule = |url: &str| format!("network = [{{ url = \"{url}\", methods = [\"POST\"] }}]");
     let skill = skill("needs = { network = [\"https://api.example/v1/*\"] }", &["wasi:http/outgoing-handler@0.2.3"]);

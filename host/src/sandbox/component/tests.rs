@@ -307,7 +307,10 @@ fn imports_say_what_they_need() {
         ("wasi:io/poll@0.2.3", Need::Nothing),
         ("wasi:random/insecure-seed@0.2.3", Need::Random),
         ("skillhost:skill/log@0.1.0", Need::Nothing),
-        ("wasi:sockets/tcp@0.2.3", Need::NotProvided),
+        ("wasi:sockets/tcp@0.2.3", Need::Sockets),
+        ("wasi:sockets/ip-name-lookup@0.2.12", Need::Sockets),
+        ("wasi:sockets/raw@0.2.3", Need::NotProvided),
+        ("wasi:sockets/types@0.3.0", Need::NotProvided),
         ("wasi:http/incoming-handler@0.2.3", Need::NotProvided),
         ("wasi:cli/environment@0.3.0", Need::NotProvided),
         ("wasi:io/poll@0.2.13", Need::NotProvided),
@@ -330,9 +333,10 @@ fn imports_say_what_they_need() {
 
     let refusals = unprovided_imports(&skill);
     let hints: Vec<&str> = refusals.iter().map(|problem| problem.hint.as_deref().unwrap()).collect();
-    assert_eq!(refusals[0].message, "the skill `t` imports `wasi:sockets/tcp@0.2.3`, which is not provided");
+    assert_eq!(refusals[0].message, "the skill `t` imports `wasi:sockets/raw@0.2.3`, which is not provided");
     let parts = [
-        "sockets and name look-up are not provided",
+        "`wasi:sockets` is provided, but has no interface `raw`",
+        "WASI 0.3 is not in this version",
         "of `wasi:http` the host provides `types` and `outgoing-handler`",
         "WASI 0.3 is not in this version",
         "the host provides WASI 0.2.0 to 0.2.12, not `0.2.13`",

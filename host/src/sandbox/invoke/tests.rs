@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::clock::Stopwatch;
 use crate::id::Digest;
-use crate::policy::{Access, Preopen};
+use crate::policy::{Access, Preopen, Sockets};
 use crate::sandbox::Links;
 use crate::sandbox::component::{ComponentCache, load};
 use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
@@ -77,26 +77,22 @@ struct Bench {
 }
 
 fn bench(name: &str, bytes: &[u8]) -> Bench {
-    let sandbox = SandboxEngine::new().unwrap();
-    let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
-    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component, Links::Local).unwrap();
+    bench_with(name, bytes, None)
+}
+
+fn bench_with(name: &str, bytes: &[u8], sockets: Option<Sockets>) -> Bench {
     let grant = Grant {
-        skills: vec![],
-        tools: vec![],
         filesystem: vec![Preopen {
             host: "{workspace}".to_owned(),
             guest: "/workspace".to_owned(),
             access: Access::ReadWrite,
         }],
-        network: vec![],
-        clocks: Clocks::Virtual,
-        random: Random::Seeded,
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        calls: vec![],
-        approval: None,
-        limits: StepLimits::DEFAULT,
+        sockets,
+        ..Grant::empty()
     };
+    let sandbox = SandboxEngine::new().unwrap();
+    let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
+    let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component, Links::of(&grant)).unwrap();
     Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap(), undo: None }
 }
 
@@ -216,18 +212,99 @@ fn a_replay_does_not_spin_until_the_deadline_again() {
 
 /// The static check denies such a step before; nothing that it misses is linked either.
 #[test]
-fn http_is_not_linked_without_a_grant() {
-    let text = r#"(component (import "wasi:http/types@0.2.0" (instance (export "http-error-code" (func)))))"#;
-    let sandbox = SandboxEngine::new().unwrap();
-    let bytes = wat::parse_str(text).unwrap();
-    let loaded = load(&sandbox.engine, &bytes, "h".parse().unwrap(), None, &ComponentCache::none()).unwrap();
-    let skill = Arc::new(loaded.skill);
-    let linked = |links| Program::new(&sandbox, Arc::clone(&skill), &loaded.component, links).map(|_| ()).unwrap_err();
-    let error = linked(Links::Local);
-    assert!(matches!(error, SandboxError::NotGranted { .. }), "{error:?}");
-    assert!(error.hint().unwrap().contains("network = ["));
-    // With one, the interface is there, and is not the one that this component says.
-    assert!(matches!(linked(Links::Network), SandboxError::Link { .. }));
+fn http_and_sockets_are_not_linked_without_a_grant() {
+    let (http, sockets) = (Links { http: true, ..Links::NONE }, Links { sockets: true, ..Links::NONE });
+    for (import, function, own, other, line) in [
+        ("wasi:http/types@0.2.0", "http-error-code", http, sockets, "network = ["),
+        ("wasi:sockets/instance-network@0.2.0", "instance-network", sockets, http, "sockets = \"closed\""),
+    ] {
+        let text = format!(r#"(component (import "{import}" (instance (export "{function}" (func)))))"#);
+        let sandbox = SandboxEngine::new().unwrap();
+        let bytes = wat::parse_str(text).unwrap();
+        let loaded = load(&sandbox.engine, &bytes, "h".parse().unwrap(), None, &ComponentCache::none()).unwrap();
+        let skill = Arc::new(loaded.skill);
+        let linked =
+            |links| Program::new(&sandbox, Arc::clone(&skill), &loaded.component, links).map(|_| ()).unwrap_err();
+        for links in [Links::NONE, other] {
+            let error = linked(links);
+            assert!(matches!(error, SandboxError::NotGranted { .. }), "{error:?}");
+            assert!(error.to_string().contains(import), "{error}");
+            assert!(error.hint().unwrap().contains(line), "{error:?}");
+        }
+        // With one, the interface is there, and is not the one that this component says.
+        for links in [own, Links { http: true, sockets: true }] {
+            assert!(matches!(linked(links), SandboxError::Link { .. }));
+        }
+    }
+}
+
+/// Asks for a socket; where it gets one, whether that listens, or drops it at once.
+const SOCKET: &str = r#"(component
+    (import "wasi:sockets/network@0.2.0" (instance $network
+        (type $codes (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout"
+            "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit" "address-not-bindable"
+            "address-in-use" "remote-unreachable" "connection-refused" "connection-reset" "connection-aborted"
+            "datagram-too-large" "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure"))
+        (export "error-code" (type (eq $codes)))
+        (type $families (enum "ipv4" "ipv6"))
+        (export "ip-address-family" (type (eq $families)))))
+    (alias export $network "error-code" (type $code))
+    (alias export $network "ip-address-family" (type $family))
+    (import "wasi:sockets/tcp@0.2.0" (instance $tcp
+        (export "tcp-socket" (type $socket (sub resource)))
+        (export "[method]tcp-socket.is-listening" (func (param "self" (borrow $socket)) (result bool)))))
+    (alias export $tcp "tcp-socket" (type $socket))
+    (import "wasi:sockets/tcp-create-socket@0.2.0" (instance $create
+        (alias outer 1 $code (type $code))
+        (export "error-code" (type $code-here (eq $code)))
+        (alias outer 1 $family (type $family))
+        (export "ip-address-family" (type $family-here (eq $family)))
+        (alias outer 1 $socket (type $socket))
+        (export "tcp-socket" (type $socket-here (eq $socket)))
+        (export "create-tcp-socket" (func (param "address-family" $family-here)
+            (result (result (own $socket-here) (error $code-here)))))))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $libc (instantiate $memory))
+    (alias core export $libc "memory" (core memory $memory))
+    (alias export $create "create-tcp-socket" (func $create))
+    (alias export $tcp "[method]tcp-socket.is-listening" (func $listens))
+    (core func $create (canon lower (func $create) (memory $memory)))
+    (core func $listens (canon lower (func $listens)))
+    (core func $drop (canon resource.drop $socket))
+    (core module $guest
+        (import "h" "memory" (memory 1))
+        (import "h" "create" (func $create (param i32 i32)))
+        (import "h" "listens" (func $listens (param i32) (result i32)))
+        (import "h" "drop" (func $drop (param i32)))
+        (func (export "ask") (result i32)
+            (call $create (i32.const 0) (i32.const 0))
+            (if (result i32) (i32.load8_u (i32.const 0))
+                (then (i32.load8_u (i32.const 4)))
+                (else (call $listens (i32.load (i32.const 4))))))
+        (func (export "forget") (call $create (i32.const 0) (i32.const 0)) (call $drop (i32.load (i32.const 4)))))
+    (core instance $guest (instantiate $guest (with "h" (instance
+        (export "memory" (memory $memory)) (export "create" (func $create))
+        (export "listens" (func $listens)) (export "drop" (func $drop))))))
+    (func (export "ask") (result u32) (canon lift (core func $guest "ask")))
+    (func (export "forget") (canon lift (core func $guest "forget"))))"#;
+
+#[test]
+fn a_socket_that_only_a_forged_record_gives_is_of_no_use() {
+    let bench = bench_with("sockets", &wat::parse_str(SOCKET).unwrap(), Some(Sockets::Closed));
+    // The second of the error codes.
+    let (outcome, calls) = bench.both("ask", &json!({}));
+    assert_eq!(outcome, Outcome::Completed { output: json!(1) });
+    let [(name, params, _)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(name, "wasi:sockets/tcp-create-socket#create-tcp-socket");
+    for tool in ["ask", "forget"] {
+        let forged = Memory::default();
+        forged.0.lock().unwrap().0.push((name.clone(), params.clone(), b"{\"ok\":7}".to_vec()));
+        let (source, outcome) = (Box::new(Playback(forged, 0)), Outcome::Completed { output: json!(0) });
+        let tape = Tape::Replay { source, outcome, calls: 1, replaced: vec![] };
+        let ended = bench.invoke(tool, &json!({}), tape).end.unwrap();
+        let Outcome::Trapped { message, .. } = &ended else { panic!("{tool}: {ended:?}") };
+        assert_eq!(message, "unreachable: no socket exists", "{tool}");
+    }
 }
 
 /// A new journal of what is done in the workspace.

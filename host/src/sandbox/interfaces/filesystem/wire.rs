@@ -4,14 +4,10 @@ use serde_json::Value;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::types as fs;
-use wasmtime_wasi::p2::{FsError, FsResult};
 
-use crate::sandbox::stop::LimitHit;
-use crate::sandbox::tape::{Answer, get_ok, limit_in, not_an_answer, put_ok, put_trap, unreadable};
 use crate::sandbox::wire::{
     Blobs, Decode, Encode, Encoder, Malformed, enumeration, flags, list, malformed, member, record,
 };
-use crate::trace::TraceSource;
 
 record!(fs::DescriptorStat {
     "data-access-timestamp": data_access_timestamp,
@@ -72,45 +68,5 @@ impl Decode for fs::NewTimestamp {
             Some("timestamp") => Ok(Self::Timestamp(Datetime::decode(member(value, "val")?, blobs)?)),
             _ => Err(malformed(value)),
         }
-    }
-}
-
-impl<T: Encode + Decode> Answer for FsResult<T> {
-    fn trap(error: wasmtime::Error) -> Self {
-        Err(FsError::trap(error))
-    }
-
-    fn put(self, to: &mut Encoder<'_>) -> Result<Self, LimitHit> {
-        let error = match self {
-            Ok(value) => {
-                put_ok(&value, to);
-                return Ok(Ok(value));
-            }
-            Err(error) => error,
-        };
-        match error.downcast() {
-            Ok(code) => {
-                to.raw(b"{\"err\":");
-                code.encode(to);
-                to.raw(b"}");
-                Ok(Err(code.into()))
-            }
-            Err(trap) => match limit_in(&trap) {
-                Some(limit) => Err(limit),
-                None => {
-                    put_trap(&trap, to);
-                    Ok(Err(FsError::trap(trap)))
-                }
-            },
-        }
-    }
-
-    fn get(value: &Value, blobs: &mut dyn TraceSource) -> Self {
-        if let Some(ok) = get_ok(value, blobs).map_err(FsError::trap)? {
-            return Ok(ok);
-        }
-        let Some(code) = value.get("err") else { return Err(FsError::trap(not_an_answer(value))) };
-        let code = fs::ErrorCode::decode(code, blobs).map_err(|error| FsError::trap(unreadable(&error)))?;
-        Err(code.into())
     }
 }
