@@ -20,7 +20,7 @@ use crate::policy::network::Scheme;
 use crate::policy::{Decision, Grant, decide};
 use crate::problem::{Problem, suggestion};
 use crate::protocol::code::Detail;
-use crate::protocol::failed::{failure, of_host, of_sandbox};
+use crate::protocol::failed::{failure, of_host, of_skill};
 use crate::protocol::request::{Request, add_legacy_context};
 use crate::protocol::response::{Acted, Facts, Failure};
 use crate::protocol::target::{Callee, Wanted, resolve};
@@ -107,7 +107,7 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
                 failure.hint_of(suggestion(name.skill().as_str(), names.iter().map(SkillName::as_str))),
             ));
         }
-        Some(Err(error)) => return Err(of_sandbox(&error)),
+        Some(Err(error)) => return Err(of_skill(host, name.skill(), &error)),
         Some(Ok(skill)) => skill,
     };
     let Some(tool) = skill.resolve(name.function()) else {
@@ -167,6 +167,11 @@ fn flow(host: &SkillHost, request: &Request, file: &Path, wanted: &Wanted) -> Re
         PlanFormat::Yaml => json::parse_yaml(read.bytes()),
     };
     let mut value = value.map_err(wrong)?;
+    if let Some(skill) = host.bundle.as_ref().and_then(|bundle| bundle.unrequired(&value)) {
+        let message = format!("the plan uses the skill `{skill}`, which `[requires]` of the bundle does not list");
+        let hint = format!("put its component at `skills/{skill}.wasm`, and its sha256 into `[requires]`");
+        return Err(Box::new(Failure::new(Detail::BundleInvalid, message).hint(hint)));
+    }
     let mut timeout_ms = request.timeout_ms;
     if let Some(plan) = value.as_object_mut() {
         let own = plan.get("deadline_ms").and_then(Value::as_u64).unwrap_or(u64::MAX);
