@@ -49,10 +49,10 @@ fn make(root: &Path) {
     }
     let mut manifest = MANIFEST.to_owned();
     for (kind, name, rest, schema) in EXPORTS {
-        manifest.push_str(&format!("[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\n{rest}\n"));
+        manifest = format!("{manifest}[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\n{rest}\n");
         if !schema.is_empty() {
             let file = format!("schemas/{name}.json");
-            manifest.push_str(&format!("output_schema = \"{file}\"\n"));
+            manifest = format!("{manifest}output_schema = \"{file}\"\n");
             fs::write(root.join(file), schema).unwrap();
         }
     }

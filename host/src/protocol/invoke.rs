@@ -92,13 +92,16 @@ pub(super) fn invoke(
 
 fn prepare(host: &SkillHost, request: &mut Request, wanted: Wanted) -> Result<Call, Box<Failure>> {
     match &wanted.callee {
-        Callee::Tool(tool) => one_tool(host, request, tool.clone(), wanted),
+        Callee::Tool(tool) => {
+            let tool = tool.clone();
+            one_tool(host, request, &tool, wanted)
+        }
         Callee::Plan(file) => flow(host, request, file, &wanted),
     }
 }
 
 /// A plan of one step.
-fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wanted) -> Result<Call, Box<Failure>> {
+fn one_tool(host: &SkillHost, request: &mut Request, name: &ToolName, wanted: Wanted) -> Result<Call, Box<Failure>> {
     let skill = match host.known_skill(name.skill()) {
         None => {
             let failure = Failure::new(Detail::SkillNotFound, format!("there is no skill `{}`", name.skill()));
@@ -112,7 +115,7 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
     };
     let Some(tool) = skill.resolve(name.function()) else {
         let message = format!("the skill `{}` has no tool `{}`", name.skill(), name.function());
-        return Err(Box::new(Failure::new(Detail::HandlerNotFound, message).hint_of(near(&skill, &name))));
+        return Err(Box::new(Failure::new(Detail::HandlerNotFound, message).hint_of(near(&skill, name))));
     };
     may_have(host, request, &tool.name)?;
     let Wanted { kind, name: export, event, whole, output_schema, .. } = wanted;
@@ -122,7 +125,7 @@ fn one_tool(host: &SkillHost, request: &mut Request, name: ToolName, wanted: Wan
         return Err(Box::new(failure.hint("give an object with a member for each parameter")));
     }
     let document = match output_schema {
-        None => one_call::ready(&name, input, request.timeout_ms),
+        None => one_call::ready(name, input, request.timeout_ms),
         schema => one_call::document(&name.to_string(), input, Some(request.timeout_ms), schema),
     };
     let timeout_ms = time_of(host, &tool.name, request.timeout_ms);
