@@ -13,9 +13,12 @@ pub mod verify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::document;
 use crate::id::{Digest, SkillName, SnapshotId};
 use crate::problem::Position;
+use crate::skill::own;
 use crate::skills::SkillBytes;
 pub use compare::Difference;
 pub use create::create;
@@ -102,6 +105,19 @@ impl Bundle {
     /// The exports of a kind, sorted by name.
     pub fn exports_of(&self, kind: Kind) -> impl Iterator<Item = &Export> {
         self.exports.values().filter(move |export| export.kind == kind)
+    }
+
+    /// A skill that a plan uses and that is not among the components which are required, where the bundle says what these are. The host itself
+    /// is no component.
+    #[must_use]
+    pub fn unrequired(&self, plan: &Value) -> Option<String> {
+        let pins = self.requires.as_ref()?;
+        let listed = |key: &str| plan.get(key).and_then(Value::as_array).into_iter().flatten();
+        let calls = listed("steps").flat_map(|step| [Some(step), step.get("compensate")]).flatten();
+        let tools = calls.chain(listed("compensate")).filter_map(|call| call.get("tool").and_then(Value::as_str));
+        let mut skills = tools.filter_map(|tool| tool.split('.').next());
+        let is_pinned = |skill: &str| skill == own::NAME || pins.keys().any(|name| name.as_str() == skill);
+        skills.find(|&skill| !is_pinned(skill)).map(str::to_owned)
     }
 
     /// Refuses a bundle that is not what it was when it was opened. Where the file system says the same of every file none is read.

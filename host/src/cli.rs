@@ -123,7 +123,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Call(call::Call),
-    Exec(exec::Exec),
+    Exec(Box<exec::Exec>),
     Inspect(inspect::Inspect),
     Approve(decide::Approve),
     Reject(decide::Reject),

@@ -17,7 +17,7 @@ version = "1.0.0"
 package = "skillhost:skill@0.1.0"
 "#;
 
-const EXPORTS: [(&str, &str, &str, &str); 12] = [
+const EXPORTS: [(&str, &str, &str, &str); 13] = [
     ("tool", "who", "tool = \"web.who\"", "{\"type\":\"string\"}"),
     ("tool", "any", "tool = \"web.name\"", "{}"),
     ("tool", "always", "tool = \"web.name\"", "true"),
@@ -29,6 +29,7 @@ const EXPORTS: [(&str, &str, &str, &str); 12] = [
     ("flow", "narrow", "plan = \"plans/hello.json\"", "{\"required\":[\"parting\"]}"),
     ("flow", "undo", "plan = \"plans/undo.json\"", ""),
     ("flow", "trap", "plan = \"plans/trap.json\"", ""),
+    ("flow", "outside", "plan = \"plans/outside.json\"", ""),
     ("flow", "broken", "plan = \"plans/broken.json\"", ""),
 ];
 
@@ -48,10 +49,10 @@ fn make(root: &Path) {
     }
     let mut manifest = MANIFEST.to_owned();
     for (kind, name, rest, schema) in EXPORTS {
-        manifest.push_str(&format!("[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\n{rest}\n"));
+        manifest = format!("{manifest}[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\n{rest}\n");
         if !schema.is_empty() {
             let file = format!("schemas/{name}.json");
-            manifest.push_str(&format!("output_schema = \"{file}\"\n"));
+            manifest = format!("{manifest}output_schema = \"{file}\"\n");
             fs::write(root.join(file), schema).unwrap();
         }
     }
@@ -80,6 +81,8 @@ fn make(root: &Path) {
         json!({ "id": "a", "tool": "web.name", "input": {}, "compensate": { "tool": "web.trap", "input": {} } });
     plan("undo", json!({ "on_failure": "rollback", "steps": [undone, trap], "output": {} }));
     plan("trap", json!({ "steps": [trap], "output": {} }));
+    let query = json!({ "id": "a", "tool": "json.query", "input": { "text": "1", "filter": "." } });
+    plan("outside", json!({ "steps": [query], "output": {} }));
     fs::write(root.join("plans/broken.json"), "{ \"schema\": }").unwrap();
 }
 
@@ -90,9 +93,16 @@ struct Demo {
 
 impl Demo {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines of its manifest.
+    fn with(lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("demo");
         make(&root);
+        let manifest = fs::read_to_string(root.join("bundle.toml")).unwrap();
+        fs::write(root.join("bundle.toml"), manifest + lines).unwrap();
         let bundle = Arc::new(Bundle::open(root).unwrap());
         let host = TestHost::configured(&policy("", ""), &[], |builder| builder.keep_warm(true).bundle(bundle));
         Self { folder, host }
@@ -165,6 +175,36 @@ fn a_router_may_give_the_bare_name() {
     // What is not pinned is told, with the lines that pin it.
     let pin = format!("web = \"{}\"", bundle.snapshot.entries["skills/web.wasm"].digest);
     assert!(verified.warnings.contains(&pin) && verified.warnings.contains(&"[requires]".to_owned()), "{verified:?}");
+}
+
+#[test]
+fn what_is_not_pinned_is_not_run_where_pins_are() {
+    let open = Demo::new();
+    assert_eq!(code(&open.invoke("flow", "outside", &json!({}))), ("ok", 0));
+    let bundle = Bundle::open(open.folder.path().join("demo")).unwrap();
+    let pins = verify(&bundle, &open.host.host).unwrap().warnings.split_off(1).join("\n");
+    let pinned = Demo::with(&pins);
+    assert_eq!(code(&pinned.invoke("flow", "hello", &json!({}))), ("ok", 0));
+    let outside = pinned.invoke("flow", "outside", &json!({}));
+    assert_eq!(code(&outside), ("BUNDLE_INVALID", 3), "{outside:#}");
+    assert!(outside["error"]["message"].as_str().unwrap().contains("`json`"), "{outside:#}");
+}
+
+#[test]
+fn a_skill_that_cannot_be_read_is_told_with_its_file() {
+    let demo = Demo::new();
+    let junk = demo.invoke("tool", "junk", &json!({}));
+    assert_eq!(code(&junk), ("SKILL_INVALID", 3));
+    assert!(junk["error"]["message"].as_str().unwrap().contains("skills/junk.wasm"), "{junk:#}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("web.wasm"), web()).unwrap();
+    fs::write(folder.path().join("skill.toml"), "x = ").unwrap();
+    let host = TestHost::configured(&policy("", ""), &[], |builder| {
+        builder.skill("web".parse().unwrap(), skillhost::skills::SkillBytes::File(folder.path().join("web.wasm")))
+    });
+    let request = json!({ "action": "invoke", "handler": "web.name" }).to_string();
+    let answer = Session::new(&host.host, Settings::default()).answer(request.as_bytes()).to_json();
+    assert!(answer["error"]["message"].as_str().unwrap().contains("/skill.toml`: "), "{answer:#}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::host::{Error, SkillHost};
-use crate::id::Digest;
+use crate::id::{Digest, SkillName};
 use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::plan::one_call;
@@ -16,8 +16,9 @@ use crate::protocol::invoke::Call;
 use crate::protocol::response::Failure;
 use crate::report::{Report, StepReport, json as report_json};
 use crate::sandbox::SandboxError;
+use crate::sandbox::component::LoadError;
 use crate::skill::own;
-use crate::skills::is_load_problem;
+use crate::skills::{SkillBytes, is_load_problem, manifest_file};
 
 /// Why a run did not complete.
 pub(super) fn failure(host: &SkillHost, call: &Call, report: &Report) -> Failure {
@@ -190,7 +191,22 @@ const fn of_limit(limit: LimitKind) -> Detail {
     }
 }
 
-pub(super) fn of_sandbox(error: &SandboxError) -> Box<Failure> {
+/// Why a skill cannot be used, with the file that it is in: a line is no place without it.
+pub(super) fn of_skill(host: &SkillHost, name: &SkillName, error: &SandboxError) -> Box<Failure> {
+    let failure = of_sandbox(error);
+    let Some(SkillBytes::File(file)) = host.skills.get(name) else { return failure };
+    let about_manifest = matches!(error, SandboxError::Load { source: LoadError::Metadata { .. }, .. });
+    let file = if about_manifest { manifest_file(file).unwrap_or_else(|| file.clone()) } else { file.clone() };
+    let shown = file.display().to_string();
+    let message = if failure.message.contains(&shown) {
+        failure.message.clone()
+    } else {
+        format!("`{shown}`: {}", failure.message)
+    };
+    Box::new(Failure { message, ..*failure }.with("document", shown))
+}
+
+fn of_sandbox(error: &SandboxError) -> Box<Failure> {
     let detail = match error {
         SandboxError::Unreadable { .. } | SandboxError::Load { .. } | SandboxError::Link { .. } => Detail::SkillInvalid,
         SandboxError::NotGranted { .. } => Detail::PolicyDenied,

@@ -20,7 +20,7 @@ use crate::policy::network::Scheme;
 use crate::policy::{Decision, Grant, decide};
 use crate::problem::{Problem, suggestion};
 use crate::protocol::code::Detail;
-use crate::protocol::failed::{failure, of_host, of_sandbox};
+use crate::protocol::failed::{failure, of_host, of_skill};
 use crate::protocol::loading::Loading;
 use crate::protocol::request::{Request, add_legacy_context};
 use crate::protocol::response::{Acted, Facts, Failure};
@@ -100,7 +100,10 @@ fn prepare(
     loading: &mut Loading,
 ) -> Result<Call, Box<Failure>> {
     match &wanted.callee {
-        Callee::Tool(tool) => one_tool(host, request, tool.clone(), wanted, loading),
+        Callee::Tool(tool) => {
+            let tool = tool.clone();
+            one_tool(host, request, &tool, wanted, loading)
+        }
         Callee::Plan(file) => flow(host, request, file, &wanted),
     }
 }
@@ -109,7 +112,7 @@ fn prepare(
 fn one_tool(
     host: &SkillHost,
     request: &mut Request,
-    name: ToolName,
+    name: &ToolName,
     wanted: Wanted,
     loading: &mut Loading,
 ) -> Result<Call, Box<Failure>> {
@@ -121,13 +124,13 @@ fn one_tool(
                 failure.hint_of(suggestion(name.skill().as_str(), names.iter().map(SkillName::as_str))),
             ));
         }
-        Some(Err(error)) => return Err(of_sandbox(&error)),
+        Some(Err(error)) => return Err(of_skill(host, name.skill(), &error)),
         Some(Ok(loaded)) => loaded,
     };
     let skill = &loaded.skill;
     let Some(tool) = skill.resolve(name.function()) else {
         let message = format!("the skill `{}` has no tool `{}`", name.skill(), name.function());
-        return Err(Box::new(Failure::new(Detail::HandlerNotFound, message).hint_of(near(skill, &name))));
+        return Err(Box::new(Failure::new(Detail::HandlerNotFound, message).hint_of(near(skill, name))));
     };
     may_have(host, request, &tool.name)?;
     let Wanted { kind, name: export, event, whole, output_schema, .. } = wanted;
@@ -137,7 +140,7 @@ fn one_tool(
         return Err(Box::new(failure.hint("give an object with a member for each parameter")));
     }
     let document = match output_schema {
-        None => one_call::ready(&name, input, request.timeout_ms),
+        None => one_call::ready(name, input, request.timeout_ms),
         schema => one_call::document(&name.to_string(), input, Some(request.timeout_ms), schema),
     };
     let timeout_ms = time_of(host, &tool.name, request.timeout_ms);
@@ -182,6 +185,11 @@ fn flow(host: &SkillHost, request: &Request, file: &Path, wanted: &Wanted) -> Re
         PlanFormat::Yaml => json::parse_yaml(read.bytes()),
     };
     let mut value = value.map_err(wrong)?;
+    if let Some(skill) = host.bundle.as_ref().and_then(|bundle| bundle.unrequired(&value)) {
+        let message = format!("the plan uses the skill `{skill}`, which `[requires]` of the bundle does not list");
+        let hint = format!("put its component at `skills/{skill}.wasm`, and its sha256 into `[requires]`");
+        return Err(Box::new(Failure::new(Detail::BundleInvalid, message).hint(hint)));
+    }
     let mut timeout_ms = request.timeout_ms;
     if let Some(plan) = value.as_object_mut() {
         let own = plan.get("deadline_ms").and_then(Value::as_u64).unwrap_or(u64::MAX);
