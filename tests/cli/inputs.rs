@@ -213,3 +213,27 @@ fn command_lines_that_are_wrong() {
     let ended = program.run(&["call", "text.split", "--input", "{}", "--policy", "policy.toml"]);
     assert_eq!(ended.code, 6, "{}", ended.all());
 }
+
+#[test]
+fn a_skill_is_named_once() {
+    let program = program();
+    program.write("plan.json", PLAN).write("a.wasm", repo::component("text")).write("b.wasm", repo::component("text"));
+    let twice = ["--skill", "w=a.wasm", "--skill", "w=b.wasm"];
+    let request = r#"{"action": "describe"}"#;
+    for args in [&["run", "plan.json"][..], &["check", "plan.json"], &["call", "w.split"], &["replay", "last"]] {
+        let ended = program.run(&[args, &twice].concat());
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.all());
+        assert!(
+            ended
+                .stderr
+                .contains("error: `--skill w` is given twice: as `a.wasm` and as `b.wasm`\nhint: leave one out"),
+            "{args:?}: {}",
+            ended.all()
+        );
+    }
+    let answer = program.piped(&[&["exec"][..], &twice].concat(), request);
+    assert!(answer.code != 0 && answer.stdout.contains("is given twice"), "{}", answer.all());
+    // Two names for one file are two skills.
+    let both = ["check", "plan.json", "--skill", "w=a.wasm", "--skill", "v=a.wasm"];
+    assert_eq!(program.run(&both).code, 0);
+}
