@@ -13,6 +13,7 @@ mod dashboard;
 mod demo;
 mod env;
 mod error;
+mod events;
 mod exec;
 pub mod exit;
 mod gc;
@@ -155,6 +156,15 @@ enum Command {
 }
 
 impl Command {
+    /// Whether what goes to stderr are events for programs.
+    const fn tells_events(&self) -> bool {
+        match self {
+            Self::Run(command) => command.events.are_wanted(),
+            Self::Resume(command) => command.events.are_wanted(),
+            _ => false,
+        }
+    }
+
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         match self {
             Self::Run(command) => command.execute(session),
@@ -200,7 +210,7 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
-            let session = Session::new(cli.global, env);
+            let session = Session::new(cli.global, env, cli.command.tells_events());
             match &cli.command {
                 // It has a form of answers of its own.
                 Command::Exec(exec) => exec.run(&session),

@@ -109,8 +109,8 @@ impl SkillArgs {
 }
 
 impl Session {
-    pub(crate) fn new(global: Global, env: Env) -> Self {
-        let output = Output::new(&global, &env);
+    pub(crate) fn new(global: Global, env: Env, events: bool) -> Self {
+        let output = Output::new(&global, &env).with_events(events);
         Self { global, env, output, notes: RefCell::default() }
     }
 
@@ -128,7 +128,10 @@ impl Session {
     /// What a report warns of.
     pub(crate) fn warn(&self, report: &Report) {
         for warning in &report.warnings {
-            self.output.say("warning", warning);
+            // As an event it was told when it was found.
+            if !self.output.events {
+                self.output.say("warning", warning);
+            }
             self.notes.borrow_mut().push(warning.clone());
         }
     }
