@@ -85,6 +85,28 @@ fn inspect() {
 }
 
 #[test]
+fn skills_by_the_beginning_of_a_name() {
+    let program = program();
+    let ended = program.run(&["skills", "text.s"]);
+    let first: Vec<&str> = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((ended.code, first), (0, vec!["text.search", "text.split"]), "{}", ended.all());
+    let (code, value) = program.json(&["skills", "text"]);
+    let skills = value["result"]["skills"].as_array().unwrap();
+    assert_eq!((code, skills.len(), &skills[0]["name"]), (0, 1, &serde_json::json!("text")));
+    let (_, inspected) = program.json(&["inspect", "text"]);
+    assert_eq!(skills[0]["tools"], inspected["result"]["tools"]);
+    let (_, value) = program.json(&["skills", "sys.undo"]);
+    assert_eq!(value["result"]["skills"][0]["tools"].as_object().unwrap().len(), 1);
+    assert_eq!(program.json(&["skills"]).1["result"]["skills"].as_array().unwrap().len(), 6);
+    let ended = program.run(&["skills", "txet"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (5, ""));
+    let says =
+        "error: no skill and no tool that is built in has a name that begins with `txet`\nhint: did you mean `text`?\n";
+    assert_eq!(ended.stderr, says);
+    assert!(program.run(&["skills", "zzzzzzzz"]).stderr.contains("hint: `host skills` lists all of them"));
+}
+
+#[test]
 fn inspect_with_a_policy() {
     let program = program();
     program.write("read-only.toml", repo::text("policies/read-only.toml"));
