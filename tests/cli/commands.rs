@@ -79,6 +79,26 @@ fn call() {
     assert_snapshot!("call_failed", program.run(&["call", "files.read-text", "--input", missing]).all());
 }
 
+/// The aliases of the built-in skills are names that other systems have for the same.
+#[test]
+fn a_built_in_tool_has_the_names_that_others_give_it() {
+    let program = program();
+    for alias in ["write_text", "write", "create", "save"] {
+        let input = format!(r#"{{"path": "/workspace/{alias}.txt", "text": "{alias}"}}"#);
+        let ended = program.run(&["call", &format!("files.{alias}"), "--input", &input]);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        let shown = program.run(&["trace", "show", "last"]).stdout;
+        assert!(
+            shown.contains("begin files.write-text(") && shown.contains(&format!("called as files.{alias}")),
+            "{shown}"
+        );
+        let input = format!(r#"{{"path": "/workspace/{alias}.txt"}}"#);
+        for reads in ["files.read", "files.read_text"] {
+            assert_eq!(program.run(&["call", reads, "--input", &input]).stdout, format!("\"{alias}\"\n"));
+        }
+    }
+}
+
 #[test]
 fn inspect() {
     assert_snapshot!("inspect", program().run(&["inspect", "text"]).all());
