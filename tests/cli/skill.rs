@@ -85,6 +85,38 @@ fn check_shows_what_a_skill_is_and_runs_its_tests() {
     assert!(checked["result"]["advice"][0].as_str().unwrap().starts_with("it has no metadata"));
 }
 
+
+#[test]
+fn what_is_for_a_reviewer_is_shown_and_packed() {
+    let program = Program::new();
+    program.write("t/csv.wasm", repo::component("csv"));
+    program.write(
+        "t/skill.toml",
+        "schema = \"skillhost.skill/1\"\nname = \"csv\"\nversion = \"1\"\nauthor = \"Ada\"\n[tools.filter]\nrisk = \"low\"\n\
+         risk_reason = \"templates are code\"\n\
+         side_effects = { reversible = false, scope = \"nothing\", description = \"none that we know\" }\n",
+    );
+    for args in [&["inspect", "t/csv.wasm"][..], &["skill", "check", "t/csv.wasm"]] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        for line in [
+            "by Ada\n",
+            "      reason for the risk: templates are code\n",
+            "      side effects: not reversible; in nothing; none that we know\n",
+        ] {
+            assert!(ended.stdout.contains(line), "{args:?}: {line}: {}", ended.all());
+        }
+    }
+    assert_eq!(program.run(&["skill", "pack", "t/csv.wasm", "-o", "out/csv.wasm"]).code, 0);
+    let (_, value) = program.json(&["inspect", "out/csv.wasm"]);
+    assert_eq!(value["result"]["author"], "Ada");
+    let annotations = &value["result"]["tools"]["filter"]["annotations"];
+    assert_eq!(annotations["risk_reason"], "templates are code");
+    let effects = json!({ "reversible": false, "scope": "nothing", "description": "none that we know" });
+    assert_eq!(annotations["side_effects"], effects);
+    assert_eq!(value["result"]["tools"]["summarise"]["annotations"]["side_effects"], json!(null));
+}
+
 #[test]
 fn a_packed_skill_is_one_file() {
     let program = built();
