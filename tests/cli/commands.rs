@@ -54,6 +54,39 @@ fn run_of_the_example() {
     assert!(program.path("workspace/out/report.md").is_file());
 }
 
+/// The example at the top of the README, line by line, but for times and the run's id. Its head is that of a run in a fresh folder: the
+/// second one finds what the first has made, so that its trace is another.
+#[test]
+fn the_readme_shows_what_one_gets() {
+    let program = Program::new();
+    program.write("policies/default.toml", repo::text("policies/default.toml"));
+    for name in ["plan.json", "orders.csv", "report.md.j2"] {
+        program.write(&format!("examples/sales/{name}"), repo::text(&format!("examples/sales/{name}")));
+    }
+    let run = ["run", "examples/sales/plan.json", "--workspace", "examples/sales"];
+    let (code, value) = program.json(&run);
+    assert_eq!(code, 0, "{value}");
+    let (meta, steps) = (&value["meta"], value["result"]["steps"].as_array().unwrap());
+    let readme = repo::text("README.md");
+    let head = format!("head   {}\n", meta["trace_head"].as_str().unwrap());
+    assert!(readme.contains(&head), "the README shows another head than this: {head}");
+    let heads = readme.lines().filter_map(|line| line.strip_prefix("head ")).map(str::trim);
+    assert_eq!(heads.collect::<std::collections::BTreeSet<_>>().len(), 1, "it is one run");
+    assert!(readme.contains(&format!("/trace.jsonl ({} events)\n", meta["trace_events"])), "{meta}");
+    let verified = program.run(&["trace", "verify", "last"]).stdout;
+    let counts = verified.lines().next().unwrap().split_once("(completed), ").unwrap().1;
+    assert!(readme.contains(&format!(" (completed), {counts}\n")), "{counts}");
+    for step in steps {
+        let (id, tool) = (step["id"].as_str().unwrap(), step["tool"].as_str().unwrap());
+        let mut rows = readme.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let cells = rows.find(|cells| cells.starts_with(&[id, tool, "completed"])).expect("a row");
+        let fuel = cells[3].replace(',', "");
+        assert_eq!((fuel, cells[4].to_owned()), (step["fuel"].to_string(), step["calls"].to_string()), "{id}");
+    }
+    let (_, again) = program.json(&run);
+    assert_ne!(again["meta"]["trace_head"], meta["trace_head"]);
+}
+
 #[test]
 fn check_shows_all_mistakes() {
     let program = program();
