@@ -11,7 +11,7 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs, read_policy};
 use crate::id::SkillName;
 use crate::limits::LimitsDocument;
-use crate::policy::{Hints, Policy, Verdict, verdict};
+use crate::policy::{Hints, Policy, Verdict, place, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
 use crate::skill::{
@@ -180,7 +180,7 @@ fn verdict_of(policy: &Policy, tool: &Tool, skill: &Skill) -> Verdict {
 
 fn verdict_text(verdict: &Verdict, look: &Look) -> String {
     let (heading, tone) = match verdict {
-        Verdict::Allowed(allowed) => (format!("allowed by grant {}", allowed.grant_index), Tone::Good),
+        Verdict::Allowed(allowed) => (format!("allowed by {}", place::grant(allowed.grant_index as u64)), Tone::Good),
         Verdict::Denied { .. } => ("denied".to_owned(), Tone::Bad),
     };
     let mut out = format!("      {}\n", look.paint(tone, &heading));
