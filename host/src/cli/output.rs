@@ -129,11 +129,13 @@ impl Output {
         if exit == Exit::Success { Exit::Internal } else { exit }
     }
 
-    /// Writes what clap says about a wrong command line.
-    pub(crate) fn usage_error(&self, error: &clap::Error) -> Exit {
+    /// Writes what clap says about a wrong command line, with the hint that every error of ours has in the place of its last line.
+    pub(crate) fn usage_error(&self, error: &clap::Error, command: &str) -> Exit {
         let text = error.render();
         let text = if self.err_look.color { text.ansi().to_string() } else { text.to_string() };
-        write(&mut io::stderr().lock(), &text);
+        let said = text.rfind("For more information").and_then(|at| text.get(..at)).unwrap_or(&text);
+        let hint = self.err_look.paint(Tone::Good, "hint:");
+        write(&mut io::stderr().lock(), &format!("{}\n\n{hint} see `{command} --help`\n", said.trim_end()));
         Exit::Request
     }
 
