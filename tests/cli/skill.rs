@@ -41,6 +41,22 @@ fn new_skills_have_the_same_files_in_every_language() {
             assert!(program.path(&format!("in/{lang}/{}", file.as_str().unwrap())).is_file(), "{file}");
         }
     }
+    // What the host offers is there to be imported, by taking comments away.
+    let deps = std::fs::read_to_string(program.path("greet/wit/deps/skillhost/skill.wit")).unwrap();
+    assert_eq!(deps, repo::text("wit/skill.wit"));
+    let world = std::fs::read_to_string(program.path("greet/wit/world.wit")).unwrap();
+    assert_eq!(world.matches("// import skillhost:skill/").count(), 4);
+    program.write("t.wasm", repo::component("csv"));
+    let pack = ["skill", "pack", "t.wasm", "--wit", "greet/wit", "-o", "packed.wasm"];
+    for text in [world.clone(), world.replace("// import", "import")] {
+        program.write("greet/wit/world.wit", text);
+        let packed = program.run(&pack);
+        assert_eq!(packed.code, 0, "{}", packed.all());
+    }
+    program.write("greet/wit/world.wit", world.replace("// import skillhost:skill/log", "import skillhost:skill/lag"));
+    assert_eq!(program.run(&pack).code, 2);
+    let code = std::fs::read_to_string(program.path("greet/src/lib.rs")).unwrap();
+    assert!(code.contains("generate_all"), "what other packages have would not be bound");
     for wrong in [
         &["skill", "new", "greet"][..],
         &["skill", "new", "1x"],
