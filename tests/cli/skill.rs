@@ -94,6 +94,19 @@ fn check_shows_what_a_skill_is_and_runs_its_tests() {
     let ended = program.run(&["skill", "check", "t"]);
     assert_eq!(ended.code, 7, "{}", ended.all());
     assert!(ended.stderr.contains("error: b.json: the output is null, and {} was expected"), "{}", ended.all());
+    // A mistake is said with its file.
+    program.write("t/tests/b.json", "{");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 2 && ended.stderr.contains("error: b.json: line 1, column 1: "), "{}", ended.all());
+    program.write("t/tests/b.json", plan("b", "2")).write("t/tests/expected/b.json", "{");
+    assert!(program.run(&["skill", "check", "t"]).stderr.contains("error: t/tests/expected/b.json: line "));
+    program.write("t/tests/expected/b.json", "null");
+    program.write("t/skill.toml", "schema = \"skillhost.skill/1\"\nname = \n");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.contains("error: t/skill.toml: line 2, column "), "{}", ended.all());
+    program.write("t/skill.toml", "schema = \"skillhost.skill/1\"\nname = \"text\"\nversion = \"1\"\n[tools.no]\n");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.contains("error: t/skill.toml: /tools/no: "), "{}", ended.all());
     // A file alone has no tests; without metadata there is advice.
     program.write("bare.wasm", repo::component("text"));
     let (code, checked) = program.json(&["skill", "check", "bare.wasm"]);
@@ -101,6 +114,23 @@ fn check_shows_what_a_skill_is_and_runs_its_tests() {
     assert!(checked["result"]["advice"][0].as_str().unwrap().starts_with("it has no metadata"));
 }
 
+#[test]
+fn what_was_packed_beside_a_component_is_not_the_one_that_was_built() {
+    let program = built();
+    assert_eq!(program.run(&["skill", "pack", "t/text.wasm", "-o", "t/o.wasm"]).code, 0);
+    let (code, checked) = program.json(&["skill", "check", "t"]);
+    assert_eq!((code, &checked["result"]["skill"]["name"]), (0, &json!("text")), "{checked}");
+    // Where nothing says which one it is, both are named.
+    let both = "error: there are several components in `t`: `o.wasm` and `text.wasm`\nhint: ";
+    let toml = repo::text("guest-skills/text/skill.toml");
+    program.write("t/skill.toml", toml.replacen("name = \"text\"", "name = \"other\"", 1));
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.starts_with(both), "{}", ended.all());
+    assert!(ended.stderr.contains("none is called as `t/skill.toml` says (`other.wasm`)"), "{}", ended.all());
+    std::fs::remove_file(program.path("t/skill.toml")).unwrap();
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.starts_with(both), "{}", ended.all());
+}
 
 #[test]
 fn what_is_for_a_reviewer_is_shown_and_packed() {

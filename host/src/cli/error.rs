@@ -79,6 +79,14 @@ impl Error {
         Self::new(Exit::Request, message).hint("see `host --help`").detail("usage", usage)
     }
 
+    /// The same of a file: every message begins with its name.
+    pub(crate) fn in_file(mut self, name: &str) -> Self {
+        for cause in &mut self.causes {
+            cause.message = format!("{name}: {}", cause.message);
+        }
+        self
+    }
+
     /// What it says first.
     pub(crate) fn first(&self) -> &str {
         self.causes.first().map(|cause| cause.message.as_str()).unwrap_or_default()
