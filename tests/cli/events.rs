@@ -132,6 +132,12 @@ fn what_goes_wrong_is_told_and_two_runs_tell_the_same() {
     let told = events(&refused);
     assert_eq!(names(&told), ["note", "run.start", "plan.refused", "run.end refused", "error"]);
     assert_eq!(told[2]["problems"][0]["code"], "unknown-tool");
+    for quiet in
+        [&["-q", "run", "plan.json", "--events", "ndjson"][..], &["run", "plan.json", "--events", "ndjson", "-q"]]
+    {
+        let told = names(&events(&program.run(quiet)));
+        assert_eq!(told, ["run.start", "plan.refused", "run.end refused", "error"]);
+    }
     let document: Value = serde_json::from_str(&refused.stdout).expect("one document");
     assert_eq!(document["ok"], false);
     assert_eq!(program.run(&[&RUN[..], &["--interactive"]].concat()).code, 2);

@@ -24,7 +24,7 @@ pub(crate) enum EventsFormat {
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct EventsArgs {
     /// Writes what happens as it happens, one JSON object a line on stderr, and no progress line
-    #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
+    #[arg(long, value_name = "FORMAT")]
     pub(crate) events: Option<EventsFormat>,
 }
 

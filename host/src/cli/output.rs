@@ -72,7 +72,7 @@ impl Output {
 
     /// A line on stderr for people, unless they asked for silence.
     pub(crate) fn say(&self, label: &str, text: &str) {
-        if self.events {
+        if self.events && !self.quiet {
             event(&json!({ "event": label, "message": text }));
         } else if !self.quiet && !self.json {
             let label = self.err_look.paint(Tone::Note, &format!("{label}:"));
