@@ -13,6 +13,7 @@ mod dashboard;
 mod demo;
 mod env;
 mod error;
+mod events;
 mod exec;
 pub mod exit;
 mod gc;
@@ -44,7 +45,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::Durability;
 use crate::clock::Stopwatch;
@@ -155,6 +156,15 @@ enum Command {
 }
 
 impl Command {
+    /// Whether what goes to stderr are events for programs.
+    const fn tells_events(&self) -> bool {
+        match self {
+            Self::Run(command) => command.events.are_wanted(),
+            Self::Resume(command) => command.events.are_wanted(),
+            _ => false,
+        }
+    }
+
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         match self {
             Self::Run(command) => command.execute(session),
@@ -200,7 +210,7 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
-            let session = Session::new(cli.global, env);
+            let session = Session::new(cli.global, env, cli.command.tells_events());
             match &cli.command {
                 // It has a form of answers of its own.
                 Command::Exec(exec) => exec.run(&session.silent()),
@@ -220,35 +230,69 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
         if is_exec(args) {
             return exec::usage(&error.render().to_string());
         }
+        let command = command_of(args);
         if json {
             let message = error.render().to_string();
-            return output.reply(Err(Error::usage(&message)), started, &[]);
+            return output.reply(Err(Error::usage(&message).hint(format!("see `{command} --help`"))), started, &[]);
         }
-        return output.usage_error(error);
+        return output.usage_error(error, &command);
     }
     output.help(error)
 }
 
-/// Whether the command line is one of `host exec`: the first word that is no option. The global options that take a value are few.
-fn is_exec(args: &[OsString]) -> bool {
+/// The words of a command line that are no options. The global options that take a value are few, and only they may stand before a command.
+fn words(args: &[OsString]) -> impl Iterator<Item = String> {
     const WITH_VALUE: [&str; 3] = ["--state", "--color", "--durability"];
     let mut args = args.iter().skip(1);
-    while let Some(arg) = args.next() {
-        let text = arg.to_string_lossy();
-        if WITH_VALUE.contains(&text.as_ref()) {
-            args.next();
-        } else if !text.starts_with('-') {
-            return text == "exec";
+    std::iter::from_fn(move || {
+        loop {
+            let text = args.next()?.to_string_lossy().into_owned();
+            if WITH_VALUE.contains(&text.as_str()) {
+                args.next();
+            } else if !text.starts_with('-') {
+                return Some(text);
+            }
         }
+    })
+}
+
+/// Whether the command line is one of `host exec`.
+fn is_exec(args: &[OsString]) -> bool {
+    words(args).next().is_some_and(|word| word == "exec")
+}
+
+/// The command that was meant, as far as it is one, such as `host policy explain`.
+fn command_of(args: &[OsString]) -> String {
+    let cli = Cli::command();
+    let (mut command, mut name) = (&cli, cli.get_name().to_owned());
+    for word in words(args) {
+        let Some(inner) = command.find_subcommand(&word) else { break };
+        command = inner;
+        name.push(' ');
+        name.push_str(inner.get_name());
     }
-    false
+    name
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
+
+    #[test]
+    fn the_command_that_was_meant() {
+        for (line, command) in [
+            ("host", "host"),
+            ("host --nope", "host"),
+            ("host run --nope plan.json", "host run"),
+            ("host --state run check plan.json", "host check"),
+            ("host policy explain", "host policy explain"),
+            ("host policy nope", "host policy"),
+            ("host nope", "host"),
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(command_of(&args), command);
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -31,6 +31,8 @@ pub const RULES_IMPORTED_MAX: usize = 500;
 pub const STEPS_IMPORTED_MAX: usize = 500;
 /// Other names of a tool: each is looked at for every tool that a plan names.
 pub const ALIASES_MAX: usize = 16;
+/// Bytes of each text of `skill.toml` that is for a reviewer alone: a few sentences, which are shown whole.
+pub const REVIEW_TEXT_BYTES_MAX: usize = 1_000;
 /// Tags of a plan, and as many of a policy: each is in the trace of the run and in every list of runs.
 pub const TAGS_MAX: usize = 32;
 /// Days for which a policy may keep its runs: a hundred years.

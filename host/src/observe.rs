@@ -51,11 +51,26 @@ pub enum HostEvent<'a> {
         step: &'a StepId,
         /// Its tool.
         tool: &'a ToolName,
+        /// Which attempt it is, from 1.
+        attempt: u32,
+        /// Whether it takes back what the step did.
+        compensates: bool,
+    },
+    /// A step does not run, because of what came before.
+    StepSkipped {
+        /// The step.
+        step: &'a StepId,
+        /// Why: lower case, no final period.
+        reason: &'a str,
     },
     /// A step ended.
     StepEnd {
         /// The step.
         step: &'a StepId,
+        /// Which attempt it was, from 1.
+        attempt: u32,
+        /// Whether it took back what the step had done.
+        compensates: bool,
         /// How.
         outcome: &'a Outcome,
         /// Host calls.

@@ -14,6 +14,7 @@ pub mod document;
 pub mod explain;
 pub mod needs;
 pub mod network;
+pub mod place;
 pub mod presets;
 pub mod principal;
 pub mod proposal;

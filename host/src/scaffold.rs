@@ -58,7 +58,10 @@ impl ScaffoldError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => Some("choose another name, or remove it first".to_owned()),
-            Self::Io { .. } => None,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or choose another place".to_owned())
+            }
+            Self::Io { .. } => Some("choose a place in a folder that is there and that you may write to".to_owned()),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use crate::id::{Digest, SkillName, ToolName};
 use crate::problem::Problem;
 use crate::types::Ty;
-pub use metadata::{Annotations, Metadata, OutputKind, Risk};
+pub use metadata::{Annotations, Metadata, OutputKind, Risk, SideEffects};
 pub use needs::{FolderNeed, Needs};
 pub use own::HostTool;
 

@@ -290,15 +290,15 @@ fn manifests(component: &Path) -> [PathBuf; 2] {
     [component.with_extension("toml"), component.with_file_name("skill.toml")]
 }
 
-/// The manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
+/// The file of the manifest beside a component: `<component>.toml` with the component's own name, else `skill.toml`.
+pub(crate) fn manifest_file(component: &Path) -> Option<PathBuf> {
+    manifests(component).into_iter().find(|manifest| manifest.is_file())
+}
+
+/// The text of the manifest beside a component.
 pub(crate) fn manifest_beside(component: &Path) -> Result<Option<String>, Problem> {
     let Some(manifest) = manifest_file(component) else { return Ok(None) };
     let bytes = document::read_limited(&manifest)?;
     let wrong = |_| Problem::new("not-utf8", "", format!("`{}` is not UTF-8", manifest.display()));
     String::from_utf8(bytes).map(Some).map_err(wrong)
-}
-
-/// The file of the manifest beside a component, where there is one.
-pub(crate) fn manifest_file(component: &Path) -> Option<PathBuf> {
-    manifests(component).into_iter().find(|manifest| manifest.is_file())
 }

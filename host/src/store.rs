@@ -116,7 +116,10 @@ impl StoreError {
             Self::NoSuchRun { .. } => Some("`host runs` lists the runs there are".to_owned()),
             Self::Index(error) => error.hint(),
             Self::Lock(error) => Some(error.hint()),
-            Self::Io { .. } | Self::NotARun { .. } => None,
+            Self::Io { .. } => {
+                Some("look at what is there, or choose another state folder with `--state` or HOST_STATE".to_owned())
+            }
+            Self::NotARun { .. } => Some("give the folder of a run: `host runs` lists the runs there are".to_owned()),
         }
     }
 }

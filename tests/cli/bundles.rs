@@ -64,7 +64,7 @@ fn differences_are_named() {
     std::fs::remove_file(program.path("other/README.md")).unwrap();
     assert_snapshot!("differences", program.run(&["bundle", "diff", "demo", "other"]).all());
     let (code, diff) = program.json(&["bundle", "diff", "demo", "other"]);
-    assert_eq!((code, &diff["result"]["added"]), (0, &json!(["more/new.txt"])));
+    assert_eq!((code, &diff["result"]["added"]), (1, &json!(["more/new.txt"])));
     assert_eq!(diff["result"]["changed"][0]["path"], "policy.toml");
 }
 

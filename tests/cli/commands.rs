@@ -54,6 +54,39 @@ fn run_of_the_example() {
     assert!(program.path("workspace/out/report.md").is_file());
 }
 
+/// The example at the top of the README, line by line, but for times and the run's id. Its head is that of a run in a fresh folder: the
+/// second one finds what the first has made, so that its trace is another.
+#[test]
+fn the_readme_shows_what_one_gets() {
+    let program = Program::new();
+    program.write("policies/default.toml", repo::text("policies/default.toml"));
+    for name in ["plan.json", "orders.csv", "report.md.j2"] {
+        program.write(&format!("examples/sales/{name}"), repo::text(&format!("examples/sales/{name}")));
+    }
+    let run = ["run", "examples/sales/plan.json", "--workspace", "examples/sales"];
+    let (code, value) = program.json(&run);
+    assert_eq!(code, 0, "{value}");
+    let (meta, steps) = (&value["meta"], value["result"]["steps"].as_array().unwrap());
+    let readme = repo::text("README.md");
+    let head = format!("head   {}\n", meta["trace_head"].as_str().unwrap());
+    assert!(readme.contains(&head), "the README shows another head than this: {head}");
+    let heads = readme.lines().filter_map(|line| line.strip_prefix("head ")).map(str::trim);
+    assert_eq!(heads.collect::<std::collections::BTreeSet<_>>().len(), 1, "it is one run");
+    assert!(readme.contains(&format!("/trace.jsonl ({} events)\n", meta["trace_events"])), "{meta}");
+    let verified = program.run(&["trace", "verify", "last"]).stdout;
+    let counts = verified.lines().next().unwrap().split_once("(completed), ").unwrap().1;
+    assert!(readme.contains(&format!(" (completed), {counts}\n")), "{counts}");
+    for step in steps {
+        let (id, tool) = (step["id"].as_str().unwrap(), step["tool"].as_str().unwrap());
+        let mut rows = readme.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let cells = rows.find(|cells| cells.starts_with(&[id, tool, "completed"])).expect("a row");
+        let fuel = cells[3].replace(',', "");
+        assert_eq!((fuel, cells[4].to_owned()), (step["fuel"].to_string(), step["calls"].to_string()), "{id}");
+    }
+    let (_, again) = program.json(&run);
+    assert_ne!(again["meta"]["trace_head"], meta["trace_head"]);
+}
+
 #[test]
 fn check_shows_all_mistakes() {
     let program = program();
@@ -79,9 +112,51 @@ fn call() {
     assert_snapshot!("call_failed", program.run(&["call", "files.read-text", "--input", missing]).all());
 }
 
+/// The aliases of the built-in skills are names that other systems have for the same.
+#[test]
+fn a_built_in_tool_has_the_names_that_others_give_it() {
+    let program = program();
+    for alias in ["write_text", "write", "create", "save"] {
+        let input = format!(r#"{{"path": "/workspace/{alias}.txt", "text": "{alias}"}}"#);
+        let ended = program.run(&["call", &format!("files.{alias}"), "--input", &input]);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        let shown = program.run(&["trace", "show", "last"]).stdout;
+        assert!(
+            shown.contains("begin files.write-text(") && shown.contains(&format!("called as files.{alias}")),
+            "{shown}"
+        );
+        let input = format!(r#"{{"path": "/workspace/{alias}.txt"}}"#);
+        for reads in ["files.read", "files.read_text"] {
+            assert_eq!(program.run(&["call", reads, "--input", &input]).stdout, format!("\"{alias}\"\n"));
+        }
+    }
+}
+
 #[test]
 fn inspect() {
     assert_snapshot!("inspect", program().run(&["inspect", "text"]).all());
+}
+
+#[test]
+fn skills_by_the_beginning_of_a_name() {
+    let program = program();
+    let ended = program.run(&["skills", "text.s"]);
+    let first: Vec<&str> = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((ended.code, first), (0, vec!["text.search", "text.split"]), "{}", ended.all());
+    let (code, value) = program.json(&["skills", "text"]);
+    let skills = value["result"]["skills"].as_array().unwrap();
+    assert_eq!((code, skills.len(), &skills[0]["name"]), (0, 1, &serde_json::json!("text")));
+    let (_, inspected) = program.json(&["inspect", "text"]);
+    assert_eq!(skills[0]["tools"], inspected["result"]["tools"]);
+    let (_, value) = program.json(&["skills", "sys.undo"]);
+    assert_eq!(value["result"]["skills"][0]["tools"].as_object().unwrap().len(), 1);
+    assert_eq!(program.json(&["skills"]).1["result"]["skills"].as_array().unwrap().len(), 6);
+    let ended = program.run(&["skills", "txet"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (5, ""));
+    let says =
+        "error: no skill and no tool that is built in has a name that begins with `txet`\nhint: did you mean `text`?\n";
+    assert_eq!(ended.stderr, says);
+    assert!(program.run(&["skills", "zzzzzzzz"]).stderr.contains("hint: `host skills` lists all of them"));
 }
 
 #[test]

@@ -159,3 +159,20 @@ fn what_wassette_allows_and_this_host_cannot_is_refused_with_its_line() {
     let rules = program.run(&["policy", "import", "policies.yaml", "--skill", "weather"]);
     assert!(rules.code == 2 && rules.stderr.contains("of no single skill"), "{}", rules.all());
 }
+
+#[test]
+fn a_document_of_neither_kind_is_told_so() {
+    let program = Program::new();
+    program.write("x.yaml", "rulez: []\n").write("list.yaml", "- 1\n").write("rules.yaml", "rules: []\n");
+    for args in [&["policy", "import", "x.yaml"][..], &["policy", "import", "list.yaml", "--skill", "text"]] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, 2, "{}", ended.all());
+        assert!(
+            ended.stderr.contains("is neither a policy of Wassette nor a list of rules\nhint: "),
+            "{}",
+            ended.all()
+        );
+    }
+    let ended = program.run(&["policy", "import", "rules.yaml", "--skill", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("\nhint: leave `--skill` out"), "{}", ended.all());
+}

@@ -213,3 +213,60 @@ fn command_lines_that_are_wrong() {
     let ended = program.run(&["call", "text.split", "--input", "{}", "--policy", "policy.toml"]);
     assert_eq!(ended.code, 6, "{}", ended.all());
 }
+
+#[test]
+fn a_command_line_that_is_wrong_has_a_hint() {
+    let program = program();
+    for (args, command) in
+        [(&["run", "--nope"][..], "host run"), (&["policy", "explain"], "host policy explain"), (&["nope"], "host")]
+    {
+        let ended = program.run(args);
+        assert_eq!(ended.code, 2);
+        assert!(ended.stderr.ends_with(&format!("\n\nhint: see `{command} --help`\n")), "{args:?}: {}", ended.all());
+        let (_, value) = program.json(args);
+        assert_eq!(value["error"]["hint"], format!("see `{command} --help`"));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_has_a_hint() {
+    let program = program();
+    program.write("plan.json", PLAN).write("file", "");
+    for (args, says) in [
+        (
+            &["run", "plan.json", "--state", "file", "--policy", "policy.toml"][..],
+            "hint: look at what is there, or choose another state",
+        ),
+        (&["skill", "new", "greet", "--dir", "/proc/x"], "hint: choose a place in a folder"),
+        (&["policy", "init", "default", "--out", "file/policy.toml"], "hint: choose a place in a folder"),
+        (&["bundle", "new", "/proc/x"], "hint: choose a place in a folder"),
+    ] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, 20, "{args:?}: {}", ended.all());
+        assert!(ended.stderr.starts_with("error: cannot ") && ended.stderr.contains(says), "{args:?}: {}", ended.all());
+    }
+}
+
+#[test]
+fn a_skill_is_named_once() {
+    let program = program();
+    program.write("plan.json", PLAN).write("a.wasm", repo::component("text")).write("b.wasm", repo::component("text"));
+    let twice = ["--skill", "w=a.wasm", "--skill", "w=b.wasm"];
+    let request = r#"{"action": "describe"}"#;
+    for args in [&["run", "plan.json"][..], &["check", "plan.json"], &["call", "w.split"], &["replay", "last"]] {
+        let ended = program.run(&[args, &twice].concat());
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.all());
+        assert!(
+            ended
+                .stderr
+                .contains("error: `--skill w` is given twice: as `a.wasm` and as `b.wasm`\nhint: leave one out"),
+            "{args:?}: {}",
+            ended.all()
+        );
+    }
+    let answer = program.piped(&[&["exec"][..], &twice].concat(), request);
+    assert!(answer.code != 0 && answer.stdout.contains("is given twice"), "{}", answer.all());
+    // Two names for one file are two skills.
+    let both = ["check", "plan.json", "--skill", "w=a.wasm", "--skill", "v=a.wasm"];
+    assert_eq!(program.run(&both).code, 0);
+}

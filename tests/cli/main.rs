@@ -5,6 +5,7 @@ mod bundles;
 mod commands;
 mod delegation;
 mod dry_run;
+mod events;
 mod exec;
 mod import;
 mod inputs;

@@ -41,6 +41,22 @@ fn new_skills_have_the_same_files_in_every_language() {
             assert!(program.path(&format!("in/{lang}/{}", file.as_str().unwrap())).is_file(), "{file}");
         }
     }
+    // What the host offers is there to be imported, by taking comments away.
+    let deps = std::fs::read_to_string(program.path("greet/wit/deps/skillhost/skill.wit")).unwrap();
+    assert_eq!(deps, repo::text("wit/skill.wit"));
+    let world = std::fs::read_to_string(program.path("greet/wit/world.wit")).unwrap();
+    assert_eq!(world.matches("// import skillhost:skill/").count(), 4);
+    program.write("t.wasm", repo::component("csv"));
+    let pack = ["skill", "pack", "t.wasm", "--wit", "greet/wit", "-o", "packed.wasm"];
+    for text in [world.clone(), world.replace("// import", "import")] {
+        program.write("greet/wit/world.wit", text);
+        let packed = program.run(&pack);
+        assert_eq!(packed.code, 0, "{}", packed.all());
+    }
+    program.write("greet/wit/world.wit", world.replace("// import skillhost:skill/log", "import skillhost:skill/lag"));
+    assert_eq!(program.run(&pack).code, 2);
+    let code = std::fs::read_to_string(program.path("greet/src/lib.rs")).unwrap();
+    assert!(code.contains("generate_all"), "what other packages have would not be bound");
     for wrong in [
         &["skill", "new", "greet"][..],
         &["skill", "new", "1x"],
@@ -78,11 +94,73 @@ fn check_shows_what_a_skill_is_and_runs_its_tests() {
     let ended = program.run(&["skill", "check", "t"]);
     assert_eq!(ended.code, 7, "{}", ended.all());
     assert!(ended.stderr.contains("error: b.json: the output is null, and {} was expected"), "{}", ended.all());
+    // A mistake is said with its file.
+    program.write("t/tests/b.json", "{");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 2 && ended.stderr.contains("error: b.json: line 1, column 1: "), "{}", ended.all());
+    program.write("t/tests/b.json", plan("b", "2")).write("t/tests/expected/b.json", "{");
+    assert!(program.run(&["skill", "check", "t"]).stderr.contains("error: t/tests/expected/b.json: line "));
+    program.write("t/tests/expected/b.json", "null");
+    program.write("t/skill.toml", "schema = \"skillhost.skill/1\"\nname = \n");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.contains("error: t/skill.toml: line 2, column "), "{}", ended.all());
+    program.write("t/skill.toml", "schema = \"skillhost.skill/1\"\nname = \"text\"\nversion = \"1\"\n[tools.no]\n");
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.contains("error: t/skill.toml: /tools/no: "), "{}", ended.all());
     // A file alone has no tests; without metadata there is advice.
     program.write("bare.wasm", repo::component("text"));
     let (code, checked) = program.json(&["skill", "check", "bare.wasm"]);
     assert_eq!((code, &checked["result"]["tests"]), (0, &json!([])));
     assert!(checked["result"]["advice"][0].as_str().unwrap().starts_with("it has no metadata"));
+}
+
+#[test]
+fn what_was_packed_beside_a_component_is_not_the_one_that_was_built() {
+    let program = built();
+    assert_eq!(program.run(&["skill", "pack", "t/text.wasm", "-o", "t/o.wasm"]).code, 0);
+    let (code, checked) = program.json(&["skill", "check", "t"]);
+    assert_eq!((code, &checked["result"]["skill"]["name"]), (0, &json!("text")), "{checked}");
+    // Where nothing says which one it is, both are named.
+    let both = "error: there are several components in `t`: `o.wasm` and `text.wasm`\nhint: ";
+    let toml = repo::text("guest-skills/text/skill.toml");
+    program.write("t/skill.toml", toml.replacen("name = \"text\"", "name = \"other\"", 1));
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.starts_with(both), "{}", ended.all());
+    assert!(ended.stderr.contains("none is called as `t/skill.toml` says (`other.wasm`)"), "{}", ended.all());
+    std::fs::remove_file(program.path("t/skill.toml")).unwrap();
+    let ended = program.run(&["skill", "check", "t"]);
+    assert!(ended.code == 3 && ended.stderr.starts_with(both), "{}", ended.all());
+}
+
+#[test]
+fn what_is_for_a_reviewer_is_shown_and_packed() {
+    let program = Program::new();
+    program.write("t/csv.wasm", repo::component("csv"));
+    program.write(
+        "t/skill.toml",
+        "schema = \"skillhost.skill/1\"\nname = \"csv\"\nversion = \"1\"\nauthor = \"Ada\"\n[tools.filter]\nrisk = \"low\"\n\
+         risk_reason = \"templates are code\"\n\
+         side_effects = { reversible = false, scope = \"nothing\", description = \"none that we know\" }\n",
+    );
+    for args in [&["inspect", "t/csv.wasm"][..], &["skill", "check", "t/csv.wasm"]] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        for line in [
+            "by Ada\n",
+            "      reason for the risk: templates are code\n",
+            "      side effects: not reversible; in nothing; none that we know\n",
+        ] {
+            assert!(ended.stdout.contains(line), "{args:?}: {line}: {}", ended.all());
+        }
+    }
+    assert_eq!(program.run(&["skill", "pack", "t/csv.wasm", "-o", "out/csv.wasm"]).code, 0);
+    let (_, value) = program.json(&["inspect", "out/csv.wasm"]);
+    assert_eq!(value["result"]["author"], "Ada");
+    let annotations = &value["result"]["tools"]["filter"]["annotations"];
+    assert_eq!(annotations["risk_reason"], "templates are code");
+    let effects = json!({ "reversible": false, "scope": "nothing", "description": "none that we know" });
+    assert_eq!(annotations["side_effects"], effects);
+    assert_eq!(value["result"]["tools"]["summarise"]["annotations"]["side_effects"], json!(null));
 }
 
 #[test]

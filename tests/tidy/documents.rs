@@ -92,3 +92,13 @@ fn links_between_documents_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn a_word_of_the_glossary_is_defined_once() {
+    let text = repo::text("docs/glossary.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let mut words: Vec<&str> = rows.flat_map(|words| words.split(", ")).collect();
+    words.sort_unstable();
+    let twice: Vec<&[&str]> = words.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(words.len() > 20 && twice.is_empty(), "{twice:?}");
+}

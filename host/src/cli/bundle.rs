@@ -50,7 +50,7 @@ pub(crate) struct Id {
     files: bool,
 }
 
-/// Shows which files are different between two bundles
+/// Shows which files are different between two bundles; exits with 1 where any is
 #[derive(Debug, clap::Args)]
 pub(crate) struct Diff {
     /// The one folder
@@ -167,9 +167,11 @@ impl Diff {
         }
         if lines.is_empty() {
             session.note("the two are the same");
-        } else {
-            session.note(&format!("{} different", counted(lines.len() as u64, "path")));
         }
+        // As `host trace diff` and every `diff` there is.
+        let failure = (!lines.is_empty()).then(|| {
+            Error::new(Exit::Unexpected, format!("the two are different: {}", counted(lines.len() as u64, "path")))
+        });
         let changed: Vec<Value> = difference
             .changed
             .iter()
@@ -190,6 +192,7 @@ impl Diff {
                 "removed": difference.removed,
                 "changed": changed,
             }),
-        ))
+        )
+        .failure(failure))
     }
 }

@@ -10,6 +10,7 @@ use crate::host;
 use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
+use crate::policy::place::with_places;
 use crate::problem::{Problem, suggestion};
 use crate::report::human::{Append as _, Look, Tone, counted, harmless, thousands};
 use crate::report::json as report_json;
@@ -39,11 +40,13 @@ struct Cause {
     /// Lines below it, such as a backtrace.
     lines: Vec<String>,
     hint: Option<String>,
+    /// Whether message and hint are the host's own words on a plan or a policy, in which grants are counted.
+    names_grants: bool,
 }
 
 impl Error {
     pub(crate) fn new(kind: Exit, message: impl Into<String>) -> Self {
-        let cause = Cause { message: message.into(), lines: Vec::new(), hint: None };
+        let cause = Cause { message: message.into(), lines: Vec::new(), hint: None, names_grants: false };
         Self { kind, causes: vec![cause], details: Map::new() }
     }
 
@@ -74,6 +77,14 @@ impl Error {
         let message = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let usage = paragraphs.next().unwrap_or_default().trim().to_owned();
         Self::new(Exit::Request, message).hint("see `host --help`").detail("usage", usage)
+    }
+
+    /// The same of a file: every message begins with its name.
+    pub(crate) fn in_file(mut self, name: &str) -> Self {
+        for cause in &mut self.causes {
+            cause.message = format!("{name}: {}", cause.message);
+        }
+        self
     }
 
     /// What it says first.
@@ -120,7 +131,12 @@ impl Error {
 
     pub(crate) fn problems(kind: Exit, problems: Vec<Problem>) -> Self {
         let details = Map::from_iter([("problems".to_owned(), json!(problems))]);
-        let cause = |problem: Problem| Cause { message: problem.to_string(), lines: Vec::new(), hint: problem.hint };
+        let cause = |problem: Problem| Cause {
+            message: problem.to_string(),
+            lines: Vec::new(),
+            hint: problem.hint,
+            names_grants: true,
+        };
         Self { kind, causes: problems.into_iter().map(cause).collect(), details }
     }
 
@@ -130,6 +146,7 @@ impl Error {
             message: format!("step `{}` ({}) is denied: {}", denial.step, denial.tool, denial.reason),
             lines: Vec::new(),
             hint: Some(denial.hint.clone()),
+            names_grants: true,
         };
         Self { kind: Exit::Denied, causes: denials.iter().map(cause).collect(), details }
     }
@@ -156,7 +173,7 @@ impl Error {
         let Some(pending) = &report.pending else { return Self::new(Exit::Paused, "the run waits for approval") };
         let Pending { step, tool, needs_approval, message, told, .. } = pending;
         let what = if tool.is_approve() { format!("step `{step}`") } else { format!("step `{step}` ({tool})") };
-        let mut lines = vec![format!("needed by: {}", needs_approval.join(", "))];
+        let mut lines = vec![format!("needed by: {}", with_places(&needs_approval.join(", ")))];
         if !message.is_empty() {
             lines.insert(0, message.clone());
         }
@@ -241,12 +258,13 @@ impl Error {
         let (label, hint) = (look.paint(Tone::Bad, "error:"), look.paint(Tone::Good, "hint:"));
         let mut out = String::new();
         for cause in &self.causes {
-            out.add(format_args!("{label} {}\n", harmless(&cause.message)));
+            let said = |text: &str| harmless(&if cause.names_grants { with_places(text) } else { text.to_owned() });
+            out.add(format_args!("{label} {}\n", said(&cause.message)));
             for line in &cause.lines {
                 out.add(format_args!("  {}\n", harmless(line)));
             }
             if let Some(text) = &cause.hint {
-                out.add(format_args!("{hint} {}\n", harmless(text)));
+                out.add(format_args!("{hint} {}\n", said(text)));
             }
         }
         out

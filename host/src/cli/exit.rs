@@ -100,7 +100,7 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "ok",
-            Self::Unexpected => "not as expected: traces differ, a demo case went otherwise",
+            Self::Unexpected => "not as expected: traces or bundles differ, a demo case went otherwise",
             Self::Request => "bad request, document or plan",
             Self::SkillLoad => "a skill or bundle cannot be loaded",
             Self::Timeout => "out of fuel or past the deadline",
@@ -241,7 +241,7 @@ mod tests {
             table(),
             "Exit codes:
     0  ok
-    1  not as expected: traces differ, a demo case went otherwise
+    1  not as expected: traces or bundles differ, a demo case went otherwise
     2  bad request, document or plan
     3  a skill or bundle cannot be loaded
     4  out of fuel or past the deadline

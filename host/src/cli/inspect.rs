@@ -11,10 +11,12 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs, read_policy};
 use crate::id::SkillName;
 use crate::limits::LimitsDocument;
-use crate::policy::{Hints, Policy, Verdict, verdict};
+use crate::policy::{Hints, Policy, Verdict, place, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
-use crate::skill::{Annotations, Export, Import, Need, Needs, OutputKind, Risk, Skill, Tool, ToolResult, own};
+use crate::skill::{
+    Annotations, Export, Import, Need, Needs, OutputKind, Risk, SideEffects, Skill, Tool, ToolResult, own,
+};
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
 use crate::types::schema::{output_schema, params_schema};
@@ -89,6 +91,9 @@ pub(crate) fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> St
     if let Some(description) = &metadata.description {
         out.add(format_args!("{}\n", harmless(description.trim())));
     }
+    if let Some(author) = &metadata.author {
+        out.add(format_args!("by {}\n", harmless(author)));
+    }
     out.add(format_args!("\nsha256  {}\nsize    {}\n", skill.digest, bytes(skill.size_bytes)));
     out.add(format_args!("\n{}\n", strong("tools")));
     for (name, tool) in &skill.tools {
@@ -149,7 +154,23 @@ fn tool_text(tool: &Tool, look: &Look) -> String {
     if !annotations.is_empty() {
         out.add(format_args!("      {}\n", look.paint(Tone::Dim, &format!("claims {}", annotations.join(", ")))));
     }
+    for line in review_text(&tool.annotations) {
+        out.add(format_args!("      {}\n", look.paint(Tone::Dim, &harmless(&line))));
+    }
     out
+}
+
+/// What a tool says for a reviewer.
+fn review_text(annotations: &Annotations) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(annotations.risk_reason.as_ref().map(|reason| format!("reason for the risk: {reason}")));
+    if let Some(SideEffects { reversible, scope, description }) = &annotations.side_effects {
+        let reversible = reversible.map(|can| if can { "reversible" } else { "not reversible" }.to_owned());
+        let parts = [reversible, scope.as_ref().map(|scope| format!("in {scope}")), description.clone()];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        lines.push(format!("side effects: {}", if parts.is_empty() { "some".to_owned() } else { parts.join("; ") }));
+    }
+    lines
 }
 
 /// What the policy means for a tool that a plan calls without limits of its own.
@@ -159,7 +180,7 @@ fn verdict_of(policy: &Policy, tool: &Tool, skill: &Skill) -> Verdict {
 
 fn verdict_text(verdict: &Verdict, look: &Look) -> String {
     let (heading, tone) = match verdict {
-        Verdict::Allowed(allowed) => (format!("allowed by grant {}", allowed.grant_index), Tone::Good),
+        Verdict::Allowed(allowed) => (format!("allowed by {}", place::grant(allowed.grant_index as u64)), Tone::Good),
         Verdict::Denied { .. } => ("denied".to_owned(), Tone::Bad),
     };
     let mut out = format!("      {}\n", look.paint(tone, &heading));
@@ -257,6 +278,7 @@ pub(crate) fn to_json(skill: &Skill, policy: Option<&Policy>) -> Value {
         "name": skill.name.as_str(),
         "version": skill.metadata.version,
         "description": skill.metadata.description,
+        "author": skill.metadata.author,
         "sha256": skill.digest.to_string(),
         "size_bytes": skill.size_bytes,
         "tools": tools,
@@ -284,6 +306,12 @@ fn tool_json(tool: &Tool) -> Value {
         "export": export,
         "annotations": {
             "risk": annotations.risk.map(risk_name),
+            "risk_reason": annotations.risk_reason,
+            "side_effects": annotations.side_effects.as_ref().map(|effects| json!({
+                "reversible": effects.reversible,
+                "scope": effects.scope,
+                "description": effects.description,
+            })),
             "read_only": annotations.read_only,
             "idempotent": annotations.idempotent,
             "destructive": annotations.destructive,

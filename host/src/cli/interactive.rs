@@ -4,6 +4,7 @@ use crate::canonical;
 use crate::cli::output::Output;
 use crate::limits;
 use crate::outcome::Outcome;
+use crate::policy::place::{self, with_places};
 use crate::policy::{ApprovalAnswer, ApprovalRequest, Approve, Preview};
 use crate::report::human::{self, Append as _, Look};
 
@@ -30,7 +31,7 @@ fn is_yes(line: &str) -> bool {
 fn question(request: &ApprovalRequest<'_>) -> String {
     let ApprovalRequest { step, tool, input, principal, grant_index, grant, risk, needed_by, rules, reasons, .. } =
         *request;
-    let mut text = format!("step `{step}` needs approval: {}\n", needed_by.join(", "));
+    let mut text = format!("step `{step}` needs approval: {}\n", with_places(&needed_by.join(", ")));
     text.add(format_args!("  tool: {tool}, called by {principal}\n"));
     let input = canonical::to_string(input);
     match input.char_indices().nth(INPUT_CHARS_MAX) {
@@ -44,7 +45,8 @@ fn question(request: &ApprovalRequest<'_>) -> String {
     let folders: Vec<String> = folders.collect();
     let folders = if folders.is_empty() { "no folders".to_owned() } else { folders.join(", ") };
     text.add(format_args!(
-        "  grant {grant_index}: {folders}; clocks {}, random {}\n",
+        "  {}: {folders}; clocks {}, random {}\n",
+        place::grant(grant_index as u64),
         grant.clocks.name(),
         grant.random.name()
     ));
@@ -136,7 +138,7 @@ mod tests {
             asked,
             format!(
                 "step `wipe` needs approval: risk high\n  tool: files.remove, called by agent:a\n  input: {shown}\n  risk: high\n  \
-                 grant 2: /w = {{workspace}} (read-write); clocks real, random seeded\n  permitted by: all\n  reason: agents may tidy \
+                 grant 2 (the third): /w = {{workspace}} (read-write); clocks real, random seeded\n  permitted by: all\n  reason: agents may tidy \
                  up\n  rehearsed on a copy: it completed\n  no changes\n{}  … 1 more lines\nmay it run? [y/N] ",
                 "  note: n\n".repeat(limits::PREVIEW_LINES_MAX - 1)
             )

@@ -26,6 +26,13 @@ pub(crate) struct Output {
     err_look: Look,
     /// Whether progress may be drawn on stderr.
     pub(crate) progress: bool,
+    /// Whether every line on stderr is an event, in JSON.
+    pub(crate) events: bool,
+}
+
+/// Writes one event to stderr, as a line of its own.
+pub(crate) fn event(event: &Value) {
+    write(&mut io::stderr().lock(), &format!("{event}\n"));
 }
 
 impl Output {
@@ -47,7 +54,13 @@ impl Output {
             look: look(out),
             err_look: look(err),
             progress: err && !global.quiet && !global.json,
+            events: false,
         }
+    }
+
+    /// The same where what goes to stderr are events: nothing else is drawn or said there.
+    pub(crate) const fn with_events(self, events: bool) -> Self {
+        Self { events, progress: self.progress && !events, ..self }
     }
 
     /// For a command line that could not be read.
@@ -59,7 +72,9 @@ impl Output {
 
     /// A line on stderr for people, unless they asked for silence.
     pub(crate) fn say(&self, label: &str, text: &str) {
-        if !self.quiet && !self.json {
+        if self.events && !self.quiet {
+            event(&json!({ "event": label, "message": text }));
+        } else if !self.quiet && !self.json {
             let label = self.err_look.paint(Tone::Note, &format!("{label}:"));
             write(&mut io::stderr().lock(), &format!("{label} {}\n", harmless(text)));
         }
@@ -92,12 +107,15 @@ impl Output {
             Err(error) => (Reply::default(), Some(error)),
         };
         let exit = failure.as_ref().map_or(Exit::Success, |failure| failure.kind);
+        if let (Some(failure), true) = (&failure, self.events) {
+            event(&json!({ "event": "error", "exit_code": exit.code(), "error": failure.to_json() }));
+        }
         let written = if self.json {
             let document = envelope(reply, failure.as_ref(), started, notes);
             write(&mut io::stdout().lock(), &format!("{document}\n"))
         } else {
             let written = write(&mut io::stdout().lock(), &reply.text);
-            if let Some(failure) = &failure {
+            if let Some(failure) = failure.as_ref().filter(|_| !self.events) {
                 write(&mut io::stderr().lock(), &failure.render(&self.err_look));
             }
             written
@@ -111,11 +129,13 @@ impl Output {
         if exit == Exit::Success { Exit::Internal } else { exit }
     }
 
-    /// Writes what clap says about a wrong command line.
-    pub(crate) fn usage_error(&self, error: &clap::Error) -> Exit {
+    /// Writes what clap says about a wrong command line, with the hint that every error of ours has in the place of its last line.
+    pub(crate) fn usage_error(&self, error: &clap::Error, command: &str) -> Exit {
         let text = error.render();
         let text = if self.err_look.color { text.ansi().to_string() } else { text.to_string() };
-        write(&mut io::stderr().lock(), &text);
+        let said = text.rfind("For more information").and_then(|at| text.get(..at)).unwrap_or(&text);
+        let hint = self.err_look.paint(Tone::Good, "hint:");
+        write(&mut io::stderr().lock(), &format!("{}\n\n{hint} see `{command} --help`\n", said.trim_end()));
         Exit::Request
     }
 

@@ -125,8 +125,15 @@ impl Import {
             let result = serde_json::json!({ "policy": imported.text, "changes": imported.changes });
             return Ok(Reply::new(imported.text, result));
         }
+        if !rbac::is_one(&read) {
+            let message = format!("{name} is neither a policy of Wassette nor a list of rules");
+            let hint = "the former has `version` and `permissions`, the latter a list `rules` with `principal`, `capabilities` and \
+                        `decision`; `host policy check` reads a policy of this host";
+            return Err(Error::request(message).hint(hint));
+        }
         if self.skill.is_some() {
-            return Err(Error::new(Exit::Request, format!("{name} is a list of rules, which is of no single skill")));
+            let error = Error::request(format!("{name} is a list of rules, which is of no single skill"));
+            return Err(error.hint("leave `--skill` out: each rule names what it is of"));
         }
         let rules = rbac::import(&read).map_err(wrong)?;
         Ok(Reply::new(rules.clone(), serde_json::json!({ "rules": rules })))

@@ -91,6 +91,7 @@ pub(crate) fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Erro
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Exit::Internal, format!("cannot write `{}`: {error}", path.display()))
+        .hint("choose a place in a folder that is there and that you may write to")
 }
 
 fn recorded(session: &Session, names: &[String]) -> Result<Vec<Recorded>, Error> {

@@ -34,7 +34,7 @@ impl Progress {
             let Some(bar) = &bar else { return };
             match event {
                 HostEvent::PlanReady { steps } => bar.set_length(*steps as u64),
-                HostEvent::StepBegin { step, tool } => {
+                HostEvent::StepBegin { step, tool, .. } => {
                     let (at, of) = (bar.position() + 1, bar.length().unwrap_or_default());
                     bar.set_message(format!("step {at} of {of}: {step} ({tool})"));
                 }

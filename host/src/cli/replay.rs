@@ -24,6 +24,7 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        self.skills.check_names()?;
         let host = session.builder(&SkillArgs::default()).build();
         let run = find_run(host.store(), &self.run)?;
         // A trace that was changed is told as such, not as a divergence.

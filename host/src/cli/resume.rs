@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cli::error::Error;
+use crate::cli::events::{self, EventsArgs};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::reply::Reply;
 use crate::cli::run::reply;
@@ -16,6 +17,8 @@ use crate::{Bundle, GoOnOptions, HostEvent};
 pub(crate) struct Resume {
     /// The run: the beginning of its id, or `last`
     run: String,
+    #[command(flatten)]
+    pub(crate) events: EventsArgs,
     #[command(flatten)]
     go_on: GoOnArgs,
 }
@@ -46,7 +49,7 @@ fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> 
     let from = store.find(run)?;
     let output = session.output;
     let says = move |event: &HostEvent<'_>| {
-        if let HostEvent::NotReused { step, why } = event {
+        if let (HostEvent::NotReused { step, why }, false) = (event, output.events) {
             output.say("note", &format!("step `{step}` runs again: {why}"));
         }
     };
@@ -55,7 +58,7 @@ fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> 
         // As it is today: a step of a component that is another one by now is made again.
         builder = builder.bundle(Arc::new(Bundle::open(root)?));
     }
-    let host = builder.observer(says).build();
+    let host = builder.observer(says).observer(events::observer(store.clone(), output.events)).build();
     if takes_back {
         session.note_access(AccessAction::Rollback, None, (Some(from.id()), None), "");
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::cli::error::Error;
+use crate::cli::events::{self, EventsArgs};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::plan_source::{inputs, json_pair, read_plan, text_pair};
 use crate::cli::progress::Progress;
@@ -27,7 +28,7 @@ pub(crate) struct Run {
     #[arg(long = "input-text", value_name = "K=TEXT", value_parser = text_pair)]
     input_text: Vec<(String, Value)>,
     /// Asks on the terminal where a step needs approval; otherwise the run waits for `host approve`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "events")]
     interactive: bool,
     /// Takes the results of other runs for steps of the same component, tool, input and grant, where files are as they were: of tools that say
     /// that they are read-only or idempotent, and where the plan says so
@@ -40,6 +41,8 @@ pub(crate) struct Run {
     /// change and keeps nothing
     #[arg(long, conflicts_with = "interactive")]
     dry_run: bool,
+    #[command(flatten)]
+    pub(crate) events: EventsArgs,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -87,7 +90,8 @@ pub(crate) fn run(
     // A line that is redrawn would cover the question.
     output.progress &= !interactive;
     let progress = Progress::new(&output);
-    let host = session.asking(builder, interactive).observer(progress.observer()).build();
+    let builder = session.asking(builder, interactive).observer(progress.observer());
+    let host = builder.observer(events::observer(session.store(), output.events)).build();
     let options = RunOptions { inputs, log_only, dry_run, reuse, ..RunOptions::default() };
     let interrupt = Interrupt::cancels(&options.cancel);
     let report = host.run(plan, &options);

@@ -94,9 +94,23 @@ fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
     if file.is_empty() { Err("the file name is missing".to_owned()) } else { Ok((name, PathBuf::from(file))) }
 }
 
+impl SkillArgs {
+    /// Refuses a name that is given to two files: which of them would run is nothing that a person should have to know.
+    pub(crate) fn check_names(&self) -> Result<(), Error> {
+        for (at, (name, file)) in self.skills.iter().enumerate() {
+            if let Some((_, first)) = self.skills.iter().take(at).find(|(other, _)| other == name) {
+                let (first, second) = (first.display(), file.display());
+                let message = format!("`--skill {name}` is given twice: as `{first}` and as `{second}`");
+                return Err(Error::request(message).hint("leave one out, or give it another name"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Session {
-    pub(crate) fn new(global: Global, env: Env) -> Self {
-        let output = Output::new(&global, &env);
+    pub(crate) fn new(global: Global, env: Env, events: bool) -> Self {
+        let output = Output::new(&global, &env).with_events(events);
         Self { global, env, output, notes: RefCell::default() }
     }
 
@@ -120,7 +134,10 @@ impl Session {
     /// What a report warns of.
     pub(crate) fn warn(&self, report: &Report) {
         for warning in &report.warnings {
-            self.output.say("warning", warning);
+            // As an event it was told when it was found.
+            if !self.output.events {
+                self.output.say("warning", warning);
+            }
             self.notes.borrow_mut().push(warning.clone());
         }
     }
@@ -208,6 +225,7 @@ impl Session {
     }
 
     fn with_bundle(&self, skills: &SkillArgs, bundle: Option<&Arc<Bundle>>) -> Result<SkillHostBuilder, Error> {
+        skills.check_names()?;
         let Some(bundle) = bundle else { return Ok(self.builder(skills)) };
         if let Some((name, _)) = skills.skills.iter().find(|(name, _)| bundle.skills.contains_key(name)) {
             let message = format!("`--skill {name}` names a skill of the bundle `{}`", bundle.root.display());

@@ -12,6 +12,7 @@ use crate::cli::inspect::{name_of, to_json, to_text};
 use crate::cli::plan_source::read_json;
 use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs, read_policy};
+use crate::host;
 use crate::id::SkillName;
 use crate::limits;
 use crate::outcome::RunOutcome;
@@ -19,10 +20,12 @@ use crate::policy::grant_for;
 use crate::problem::shown;
 use crate::report::human::{Append as _, harmless, thousands};
 use crate::report::json as report_json;
+use crate::sandbox::SandboxError;
+use crate::sandbox::component::LoadError;
 use crate::scaffold::{self, NewFile};
 use crate::skill::templates::{self, Language, Template};
-use crate::skill::{Skill, own, unprovided_imports};
-use crate::skills::{SkillBytes, manifest_beside, pack};
+use crate::skill::{Metadata, Skill, own, unprovided_imports};
+use crate::skills::{SkillBytes, manifest_beside, manifest_file, pack};
 use crate::{PlanDocument, PolicyDocument, Report, RunOptions, canonical, document};
 
 /// Makes, checks and packs skills
@@ -116,8 +119,17 @@ struct Tested {
 impl Check {
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let file = component_of(&self.skill)?;
-        let (name, source) = (name_of(&file)?, SkillBytes::File(file));
-        let skill = session.builder(&SkillArgs::default()).build().inspect(&name, &source)?;
+        let name = name_of(&file)?;
+        // A mistake in the metadata is one of that file, where there is one.
+        let metadata = manifest_file(&file).unwrap_or_else(|| file.clone());
+        let source = SkillBytes::File(file);
+        let inspected = session.builder(&SkillArgs::default()).build().inspect(&name, &source);
+        let skill = inspected.map_err(|error| match error {
+            host::Error::Sandbox(SandboxError::Load { source: LoadError::Metadata { problems }, .. }) => {
+                Error::document(&metadata.display().to_string(), problems).of_kind(Exit::SkillLoad)
+            }
+            error => error.into(),
+        })?;
         let problems = unprovided_imports(&skill);
         let grant = grant_for(&skill);
         let advice = advice(&skill);
@@ -148,7 +160,8 @@ impl Check {
             }
             list.push(value);
             let drifted = drift.as_ref().map(|drift| Error::new(Exit::SkillFailed, format!("{plan}: {drift}")));
-            failure = failure.or_else(|| Error::of_report(report).or(drifted));
+            let failed = Error::of_report(report).map(|error| error.in_file(plan));
+            failure = failure.or_else(|| failed.or(drifted));
         }
         let result = json!({
             "skill": to_json(&skill, None),
@@ -208,20 +221,40 @@ impl Check {
     }
 }
 
-/// The component: the file itself, or the only one in the folder.
+/// The component: the file itself, or of a folder the only one, or the one that `skill.toml` there is named after: what `pack` has written
+/// beside it is not what was built.
 fn component_of(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let mut found = files_in(path, &["wasm"])?;
-    match (found.pop(), found.is_empty()) {
-        (Some(file), true) => Ok(file),
-        (None, _) => Err(Error::new(Exit::SkillLoad, format!("there is no component in `{}`", path.display()))
-            .hint("build it first: `./build` in the folder of a new skill")),
-        (Some(_), false) => {
-            Err(Error::new(Exit::SkillLoad, format!("there are several components in `{}`", path.display()))
-                .hint("give the file that is meant"))
+    let found = files_in(path, &["wasm"])?;
+    match found.as_slice() {
+        [file] => return Ok(file.clone()),
+        [] => {
+            return Err(Error::new(Exit::SkillLoad, format!("there is no component in `{}`", path.display()))
+                .hint("build it first: `./build` in the folder of a new skill"));
         }
+        _ => {}
+    }
+    let names: Vec<String> = found.iter().map(|file| format!("`{}`", harmless(&file_name(file)))).collect();
+    let names = names.join(" and ");
+    let several = |hint: String| {
+        let message = format!("there are several components in `{}`: {names}", path.display());
+        Err(Error::new(Exit::SkillLoad, message).hint(hint))
+    };
+    let manifest = path.join("skill.toml");
+    if !manifest.is_file() {
+        return several("give the file that is meant, or write its name as `name` into a `skill.toml`".to_owned());
+    }
+    let wrong = |problems| Error::document(&manifest.display().to_string(), problems).of_kind(Exit::SkillLoad);
+    let text = document::read_limited(&manifest).map_err(|problem| wrong(vec![problem]))?;
+    let name = Metadata::parse(&String::from_utf8_lossy(&text)).map_err(wrong)?.name.unwrap_or_default();
+    match found.into_iter().find(|file| file.file_stem().is_some_and(|stem| stem.to_string_lossy() == name)) {
+        Some(file) => Ok(file),
+        None => several(format!(
+            "none is called as `{}` says (`{name}.wasm`): give the file that is meant",
+            manifest.display()
+        )),
     }
 }
 

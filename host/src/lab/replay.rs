@@ -15,6 +15,7 @@ use crate::id::{StepId, ToolName};
 use crate::limits::{self, LimitKind, LimitsDocument, StepLimits};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::network::{self, Target};
+use crate::policy::place::with_places;
 use crate::policy::{
     Access, Caller, Clocks, Decision, Demands, Exhausted, Grant, Policy, Preopen, Random, Spent, StepRequest,
     authorize, decide,
@@ -82,7 +83,7 @@ pub struct Comparison {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {}, step `{}` ({}): {}: {}", self.run, self.step, self.tool, self.what, self.why)
+        write!(f, "run {}, step `{}` ({}): {}: {}", self.run, self.step, self.tool, self.what, with_places(&self.why))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::limits::{LimitsDocument, StepLimits};
 use crate::policy::decide::{called, court, demands_met, settle_with};
 use crate::policy::denial::Refusal;
 use crate::policy::needs::{Missing, missing};
+use crate::policy::place::{self, with_places};
 use crate::policy::{
     CallRequest, Caller, Clocks, Decision, Delegation, Demands, Denial, EnvValue, Grant, Hints, NetworkRule,
     Permission, Policy, Preopen, Random, Sockets, StepRequest, Why, decide,
@@ -317,7 +318,8 @@ impl fmt::Display for Explanation {
         match &self.verdict {
             Verdict::Denied { .. } => writeln!(f, "{}: {}{undoes} is denied", self.step, self.tool)?,
             Verdict::Allowed(allowed) => {
-                writeln!(f, "{}: {}{undoes} is allowed by grant {}", self.step, self.tool, allowed.grant_index)?;
+                let grant = place::grant(allowed.grant_index as u64);
+                writeln!(f, "{}: {}{undoes} is allowed by {grant}", self.step, self.tool)?;
             }
         }
         self.verdict.fmt(f)
@@ -329,9 +331,9 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied { reason, hint, missing, .. } => {
-                writeln!(f, "  reason: {reason}")?;
+                writeln!(f, "  reason: {}", with_places(reason))?;
                 missing.iter().try_for_each(|missing| writeln!(f, "  missing: {missing}"))?;
-                writeln!(f, "  hint: {hint}")
+                writeln!(f, "  hint: {}", with_places(hint))
             }
             Self::Allowed(allowed) => allowed.fmt(f),
         }

@@ -11,6 +11,12 @@ use serde_json::{Map, Value};
 use crate::limits;
 use crate::problem::{Problem, pointer_to, shown, suggestion};
 
+/// Whether a document is a list of such rules: it says so by its key.
+#[must_use]
+pub fn is_one(document: &Value) -> bool {
+    document.get("rules").is_some()
+}
+
 /// Reads `policies.yaml` (or the same as JSON) and gives the rules as Cedar text.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
+use crate::policy::place::with_places;
 use crate::report::{Report, StepReport};
 
 #[cfg(feature = "cli")]
@@ -138,7 +139,7 @@ fn log_only(would_deny: &[Denial], look: &Look) -> String {
     let heading = format!("LOG ONLY: the policy was asked and not enforced; {count}");
     let mut out = format!("\n{}\n", look.paint(Tone::Bad, &heading));
     for Denial { step, tool, reason, .. } in would_deny {
-        out.add(format_args!("  {step} ({tool}): {}\n", harmless(reason)));
+        out.add(format_args!("  {step} ({tool}): {}\n", harmless(&with_places(reason))));
     }
     out
 }

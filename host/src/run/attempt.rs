@@ -131,7 +131,7 @@ impl Steps<'_> {
                 return Ok(end.outcome);
             }
         };
-        self.host.observers.tell(HostEvent::StepBegin { step, tool: &call.tool.name });
+        self.host.observers.tell(HostEvent::StepBegin { step, tool: &call.tool.name, attempt: number, compensates });
         let is_live = matches!(tape, Tape::Record(_));
         let ahead =
             if is_live && number == 1 && !compensates { so_far.ahead.take(attempt.position, &mut tape)? } else { None };
@@ -203,6 +203,8 @@ impl Steps<'_> {
         }
         self.host.observers.tell(HostEvent::StepEnd {
             step,
+            attempt: number,
+            compensates,
             outcome: &end.outcome,
             calls: end.calls,
             fuel: end.fuel,

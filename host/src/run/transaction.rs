@@ -181,7 +181,7 @@ fn undone(change: &PathChange) -> UndoneChange {
 }
 
 /// The journal of an attempt.
-pub(super) fn journal(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
+pub(crate) fn journal(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
     let attempt = if compensates { 0 } else { attempt };
     run.join(JOURNALS).join(format!("{step}.{attempt}"))
 }

@@ -9,6 +9,7 @@ use super::steps::{CANCELLED, SoFar, Steps};
 use crate::flow::{backoff, condition};
 use crate::host::Error;
 use crate::limits::{LimitKind, StepLimits};
+use crate::observe::HostEvent;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::plan::RetryOn;
 use crate::policy::{AuthorizedStep, Denial, Exhausted, Permission, Why};
@@ -58,6 +59,9 @@ impl Steps<'_> {
         report: &mut StepReport,
     ) -> Go<Turned> {
         if let Some(reason) = self.skip(step, so_far)? {
+            if log.is_live()? {
+                self.host.observers.tell(HostEvent::StepSkipped { step: step.id, reason: &reason });
+            }
             log.note(&Flow::Skipped(Skipped { reason: reason.clone() }).of(step.id))?;
             log.commit()?;
             return Ok(Turned::Skipped(reason));

@@ -7,7 +7,7 @@ use super::{Import, Tool};
 use crate::id::{SkillName, is_name};
 use crate::limits;
 use crate::problem::{Problem, Problems, pointer_to, shown, suggestion};
-use crate::toml_text::{self, Node, Reader};
+use crate::toml_text::{self, Fields, Node, Reader};
 
 /// The schema name of the manifests that this version reads.
 pub const SCHEMA: &str = "skillhost.skill/1";
@@ -21,6 +21,8 @@ pub struct Metadata {
     pub version: Option<String>,
     /// `description`.
     pub description: Option<String>,
+    /// `author`: who answers for it, as they say themselves.
+    pub author: Option<String>,
     /// `needs`: what every tool of the skill cannot do without; `None` where it does not say.
     pub needs: Option<Needs>,
     /// `[tools.<tool>]`.
@@ -36,7 +38,7 @@ impl Metadata {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let document = toml_text::parse(text)?;
         let mut reader = Reader::new(text);
-        let root = reader.root(&document, &["schema", "name", "version", "description", "needs", "tools"]);
+        let root = reader.root(&document, &["schema", "name", "version", "description", "author", "needs", "tools"]);
         reader.schema(&root, SCHEMA);
         let name = root.get("name").and_then(|node| read_name(&mut reader, &node));
         let version = root.get("version").and_then(|node| reader.string(&node).map(str::to_owned));
@@ -46,10 +48,11 @@ impl Metadata {
             }
         }
         let description = root.get("description").and_then(|node| reader.string(&node).map(str::to_owned));
+        let author = root.get("author").and_then(|node| read_review(&mut reader, &node));
         let needs = root.get("needs").and_then(|node| needs::read(&mut reader, &node));
         let tools = root.get("tools").map(|node| read_tools(&mut reader, &node)).unwrap_or_default();
         let problems = reader.finish();
-        if problems.is_empty() { Ok(Self { name, version, description, needs, tools }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { name, version, description, author, needs, tools }) } else { Err(problems) }
     }
 
     /// Holds the metadata against the component: every tool named must be exported, every need must have an import that could use it.
@@ -122,9 +125,7 @@ fn read_tools<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> BTreeMap<Stri
 }
 
 fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Option<Annotations> {
-    let keys =
-        ["description", "risk", "read_only", "idempotent", "destructive", "compensation", "output", "needs", "aliases"];
-    let fields = reader.table(node, &keys)?;
+    let fields = reader.table(node, &TOOL_KEYS)?;
     let mut flag = |key| fields.get(key).and_then(|node| reader.boolean(&node)).unwrap_or_default();
     let (read_only, idempotent, destructive) = (flag("read_only"), flag("idempotent"), flag("destructive"));
     let annotations = Annotations {
@@ -137,7 +138,10 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
         output: fields.get("output").and_then(|node| reader.one_of(&node, &OUTPUTS)),
         needs: fields.get("needs").and_then(|node| needs::read(reader, &node)),
         aliases: fields.get("aliases").map(|node| read_aliases(reader, &node)).unwrap_or_default(),
+        risk_reason: fields.get("risk_reason").and_then(|node| read_review(reader, &node)),
+        side_effects: fields.get("side_effects").and_then(|node| read_side_effects(reader, &node)),
     };
+    check_review(reader, (name, &fields), &annotations);
     if read_only && destructive {
         let message = format!("the tool `{name}` cannot be both read-only and destructive");
         let hint = "remove `read_only` or `destructive`".to_owned();
@@ -148,6 +152,48 @@ fn read_tool<'t>(reader: &mut Reader<'t>, name: &str, node: &Node<'_, 't>) -> Op
         reader.report(&fields.place, "contradiction", message, None);
     }
     Some(annotations)
+}
+
+/// A text for a reviewer.
+fn read_review<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<String> {
+    let text = reader.string(node)?.trim();
+    let most = limits::REVIEW_TEXT_BYTES_MAX;
+    if text.is_empty() {
+        let hint = "write what a reviewer should know, or leave it out".to_owned();
+        reader.report(&node.place, "empty-text", "the text is empty", Some(hint));
+    } else if text.len() > most {
+        let message = format!("the text has {} bytes; at most {most} are read", text.len());
+        reader.report(&node.place, "text-too-long", message, None);
+    } else {
+        return Some(text.to_owned());
+    }
+    None
+}
+
+fn read_side_effects<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<SideEffects> {
+    let fields = reader.table(node, &["reversible", "scope", "description"])?;
+    let mut text = |key| fields.get(key).and_then(|node| read_review(reader, &node));
+    let (scope, description) = (text("scope"), text("description"));
+    let reversible = fields.get("reversible").and_then(|node| reader.boolean(&node));
+    Some(SideEffects { reversible, scope, description })
+}
+
+/// What is said for a reviewer may not contradict what is said for programs.
+fn check_review<'t>(reader: &mut Reader<'t>, (name, fields): (&str, &Fields<'_, 't>), says: &Annotations) {
+    if says.risk_reason.is_some() && says.risk.is_none() {
+        let message = format!("the tool `{name}` gives a reason for its risk and does not say the risk");
+        reader.report(&fields.place, "missing-key", message, Some("add `risk`, or remove `risk_reason`".to_owned()));
+    }
+    let Some(effects) = &says.side_effects else { return };
+    let contradiction = if says.read_only {
+        ("read-only and have side effects", "`read_only` or `side_effects`")
+    } else if says.destructive && effects.reversible == Some(true) {
+        ("destructive and reversible", "`destructive` or `reversible`")
+    } else {
+        return;
+    };
+    let message = format!("the tool `{name}` cannot be both {}", contradiction.0);
+    reader.report(&fields.place, "contradiction", message, Some(format!("remove {}", contradiction.1)));
 }
 
 fn read_aliases<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<String> {
@@ -170,6 +216,21 @@ fn read_aliases<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Vec<String>
     }
     aliases
 }
+
+/// The keys of a tool.
+const TOOL_KEYS: [&str; 11] = [
+    "description",
+    "risk",
+    "risk_reason",
+    "read_only",
+    "idempotent",
+    "destructive",
+    "side_effects",
+    "compensation",
+    "output",
+    "needs",
+    "aliases",
+];
 
 const RISKS: [(&str, Risk); 4] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High), ("critical", Risk::Critical)];
@@ -198,6 +259,21 @@ pub struct Annotations {
     pub needs: Option<Needs>,
     /// `aliases`: other names under which plans may call it.
     pub aliases: Vec<String>,
+    /// `risk_reason`: why the risk is what it is, for a reviewer.
+    pub risk_reason: Option<String>,
+    /// `side_effects`, for a reviewer.
+    pub side_effects: Option<SideEffects>,
+}
+
+/// What a tool says that it changes, for a reviewer: nothing is enforced by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SideEffects {
+    /// `reversible`: whether what it did can be taken back.
+    pub reversible: Option<bool>,
+    /// `scope`: what it reaches.
+    pub scope: Option<String>,
+    /// `description`: what it does there.
+    pub description: Option<String>,
 }
 
 /// How much harm a tool can do.
@@ -291,7 +367,7 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_with_their_lines() {
-        let text = "schema = \"skillhost.skill/2\"\nname = \"1x\"\nauthor = \"me\"\n[tools.a]\nrisk = \"hgh\"\nread_only = 1\n\
+        let text = "schema = \"skillhost.skill/2\"\nname = \"1x\"\nmaker = \"me\"\n[tools.a]\nrisk = \"hgh\"\nread_only = 1\n\
                     [tools.b]\nread_only = true\ndestructive = true\n[tools.c]\ncompensation = \"c\"\n";
         assert_eq!(
             problems(text),
@@ -299,7 +375,7 @@ mod tests {
                 "line 1, column 1: the key `version` is missing",
                 "/schema (line 1, column 10): the schema `skillhost.skill/2` is not `skillhost.skill/1`",
                 "/name (line 2, column 8): `1x` is not a skill name: it must start with a letter and hold only letters, digits, `-` and `_`, at most 128 bytes",
-                "/author (line 3, column 1): there is no key `author`",
+                "/maker (line 3, column 1): there is no key `maker`",
                 "/tools/a/risk (line 5, column 8): `hgh` is no value of `risk`",
                 "/tools/a/read_only (line 6, column 13): expected true or false, found an integer",
                 "/tools/b (line 7, column 1): the tool `b` cannot be both read-only and destructive",
@@ -307,6 +383,51 @@ mod tests {
             ]
         );
         assert_eq!(Metadata::parse(text).unwrap_err()[4].hint.as_deref(), Some("did you mean `high`?"));
+    }
+
+    #[test]
+    fn what_is_for_a_reviewer_is_read_strictly() {
+        let text = format!(
+            "{HEAD}author = \"Ada\"\n[tools.wipe]\nrisk = \"high\"\nrisk_reason = \"it empties a folder\"\n\
+             side_effects = {{ reversible = false, scope = \"the folder\", description = \"all in it is gone\" }}\n"
+        );
+        let metadata = Metadata::parse(&text).unwrap();
+        let wipe = &metadata.tools["wipe"];
+        assert_eq!(
+            (metadata.author.as_deref(), wipe.risk_reason.as_deref()),
+            (Some("Ada"), Some("it empties a folder"))
+        );
+        let effects = wipe.side_effects.as_ref().unwrap();
+        assert_eq!((effects.reversible, effects.scope.as_deref()), (Some(false), Some("the folder")));
+        assert_eq!(effects.description.as_deref(), Some("all in it is gone"));
+        let longest = "x".repeat(limits::REVIEW_TEXT_BYTES_MAX);
+        assert!(Metadata::parse(&format!("{HEAD}author = \"{longest}\"\n")).is_ok());
+        for (text, says) in [
+            (
+                format!("author = \"{longest}x\"\n"),
+                "/author (line 4, column 10): the text has 1001 bytes; at most 1000 are read",
+            ),
+            ("author = \" \"\n".to_owned(), "/author (line 4, column 10): the text is empty"),
+            ("author = [\"a\"]\n".to_owned(), "/author (line 4, column 10): expected a string, found an array"),
+            (
+                "[tools.a]\nrisk_reason = \"r\"\n".to_owned(),
+                "/tools/a (line 4, column 1): the tool `a` gives a reason for its risk and does not say the risk",
+            ),
+            (
+                "[tools.a]\nside_effects = { reversable = true }\n".to_owned(),
+                "/tools/a/side_effects/reversable (line 5, column 18): there is no key `reversable`",
+            ),
+            (
+                "[tools.a]\nread_only = true\nside_effects = {}\n".to_owned(),
+                "/tools/a (line 4, column 1): the tool `a` cannot be both read-only and have side effects",
+            ),
+            (
+                "[tools.a]\ndestructive = true\nside_effects = { reversible = true }\n".to_owned(),
+                "/tools/a (line 4, column 1): the tool `a` cannot be both destructive and reversible",
+            ),
+        ] {
+            assert_eq!(problems(&format!("{HEAD}{text}")), [says]);
+        }
     }
 
     #[test]

@@ -58,6 +58,21 @@ impl Language {
         }
     }
 
+    /// How its code calls what the world imports.
+    const fn calls(self) -> &'static str {
+        match self {
+            Self::Rust => {
+                "In `src/lib.rs` it is then a module, such as `skillhost::skill::log`:\n\n```rust\n\
+                 use skillhost::skill::log::{self, Level};\n\n\
+                 log::log(Level::Info, \"greeted\", &[(\"name\".to_owned(), name.to_owned())]);\n```"
+            }
+            Self::C => "`./build --bind` writes the functions into `gen/skill.h`.",
+            Self::Js | Self::Python => {
+                "The calls have the names of the WIT, in the form that the bindings of the language give them."
+            }
+        }
+    }
+
     /// What building it needs.
     #[must_use]
     pub const fn needs(self) -> &'static str {
@@ -79,6 +94,7 @@ pub fn files(name: &SkillName, language: Language) -> Vec<Template> {
         Template { path, content, executable: path == "build" }
     };
     let readme = text!("common/README.md").replace("@SOURCE@", source).replace("@NEEDS@", language.needs());
+    let readme = readme.replace("@CALLS@", language.calls());
     let mut files = vec![
         text(".gitignore", text!("common/gitignore")),
         text("README.md", &readme),
@@ -89,6 +105,8 @@ pub fn files(name: &SkillName, language: Language) -> Vec<Template> {
         text("tests/greet.json", text!("common/test.json")),
         text("tests/expected/greet.json", text!("common/expected.json")),
         text("wit/world.wit", text!("common/world.wit")),
+        // As it is in this version of the host: a world imports of it with one line more.
+        text("wit/deps/skillhost/skill.wit", include_str!("../../../wit/skill.wit")),
     ];
     match language {
         Language::Rust => files.push(text("Cargo.toml", text!("rust/Cargo.toml.txt"))),

@@ -20,6 +20,7 @@ use super::redact;
 use crate::canonical;
 use crate::id::{Digest, StepId};
 use crate::outcome::Outcome;
+use crate::policy::place::{self, with_places};
 
 /// Characters of one value that are shown unless everything is.
 const VALUE_CHARS_MAX: usize = 80;
@@ -147,7 +148,7 @@ impl Renderer {
             }
             Event::Approval(ApprovalEvent { tool, needs_approval, answer, .. }) => {
                 let outcome = if answer.approved { "approved" } else { "rejected" };
-                write!(out, "{outcome} {tool} by {} (needed: {})", answer.by, needs_approval.join(", "))?;
+                write!(out, "{outcome} {tool} by {} (needed: {})", answer.by, with_places(&needs_approval.join(", ")))?;
                 if answer.reason.is_empty() { Ok(()) } else { write!(out, ": {}", answer.reason) }
             }
             Event::StepBegin(begin) => self.step_begin(begin, out),
@@ -203,7 +204,7 @@ impl Renderer {
         if begin.attempt > 1 {
             write!(out, "  attempt {}", begin.attempt)?;
         }
-        write!(out, "  skill {}  grant {}", self.digest(begin.skill), begin.grant)?;
+        write!(out, "  skill {}  {}", self.digest(begin.skill), place::grant(begin.grant))?;
         if !begin.rules.is_empty() {
             write!(out, "  rules {}", begin.rules.join(", "))?;
         }
@@ -217,7 +218,7 @@ impl Renderer {
 
     fn delegate_begin(&self, begin: &DelegateBegin, out: &mut String) -> fmt::Result {
         write!(out, "call {}({})", begin.tool, self.value(&begin.input))?;
-        write!(out, "  skill {}  grant {}", self.digest(begin.skill), begin.grant)?;
+        write!(out, "  skill {}  {}", self.digest(begin.skill), place::grant(begin.grant))?;
         if begin.rules.is_empty() { Ok(()) } else { write!(out, "  rules {}", begin.rules.join(", ")) }
     }
 
@@ -277,7 +278,7 @@ impl Renderer {
                 write!(out, "; left as somebody else changed it: {}", undone.conflicts.join(", "))
             }
             Flow::ApprovalRequest(request) => {
-                write!(out, "waits for approval (needed: {})", request.needs_approval.join(", "))?;
+                write!(out, "waits for approval (needed: {})", with_places(&request.needs_approval.join(", ")))?;
                 if request.message.is_empty() { Ok(()) } else { write!(out, ": {}", request.message) }
             }
             Flow::Rollback(rollback) => write!(out, "rolling back: {}", rollback.because),

@@ -40,7 +40,7 @@ fn an_allowed_step_shows_all_that_it_may_touch() {
     let found = explain_one(policy, Some(&skill(&["wasi:filesystem/types@0.2.3", "wasi:cli/environment@0.2.3"])));
     assert_eq!(
         found.to_string(),
-        "s: files.read is allowed by grant 0\n  directory: /workspace = {workspace} (read-write)\n  clocks: virtual, random: seeded\n  \
+        "s: files.read is allowed by grant 0 (the first)\n  directory: /workspace = {workspace} (read-write)\n  clocks: virtual, random: seeded\n  \
          environment: SECRET\n  limits: fuel 9, deadline_ms 30000, memory_bytes 134217728, output_bytes 16777216, \
          stdio_bytes 1048576, host_calls 10000000, trace_bytes 4294967296\n"
     );
@@ -122,9 +122,9 @@ fn a_skill_that_says_what_it_needs_is_taken_at_its_word() {
     let denied = explain_one(plain, Some(&asks));
     assert_eq!(
         denied.to_string(),
-        "s: files.read is denied\n  reason: grant 0 lacks `clocks` that `files.read` needs: `clocks = \"real\"`\n  \
+        "s: files.read is denied\n  reason: grant 0 (the first) lacks `clocks` that `files.read` needs: `clocks = \"real\"`\n  \
          missing: clocks = \"real\"  (`files.read` declares that it needs real clocks)\n  \
-         hint: if the tool shall have it, write `clocks = \"real\"` into grant 0\n"
+         hint: if the tool shall have it, write `clocks = \"real\"` into grant 0 (the first)\n"
     );
     assert_eq!(denied.to_json()["missing"][0]["key"], "clocks");
 }

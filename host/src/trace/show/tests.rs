@@ -58,7 +58,8 @@ fn what_is_called_is_shown_inside_of_its_caller() {
     let lines: Vec<&str> = text.lines().map(|line| line.get(22..).unwrap_or_default()).collect();
     assert!(lines[3].starts_with("call text.go({depth: 1})  skill "), "{text}");
     assert!(
-        lines[4].starts_with("  call csv.parse({depth: 2})  skill ") && lines[4].ends_with("  grant 2  rules few"),
+        lines[4].starts_with("  call csv.parse({depth: 2})  skill ")
+            && lines[4].ends_with("  grant 2 (the third)  rules few"),
         "{text}"
     );
     assert_eq!(lines[6], "  csv.parse failed: \"no\"  (1 call, fuel 100)");
