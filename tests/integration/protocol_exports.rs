@@ -284,20 +284,20 @@ fn describe_tells_what_cannot_be_called_and_why() {
 
 #[test]
 fn without_a_bundle_a_skill_that_cannot_be_loaded_hides_no_other() {
-    let sockets = host_tests::guest::component(
+    let odd = host_tests::guest::component(
         r#"(component
-        (import "wasi:sockets/instance-network@0.2.0" (instance (export "network" (type (sub resource)))))
+        (import "wasi:nn/graph@0.2.0" (instance (export "graph" (type (sub resource)))))
         (core module $m (func (export "run")))
         (core instance $i (instantiate $m))
         (func (export "run") (canon lift (core func $i "run"))))"#,
     );
-    let host = TestHost::with(&policy("", ""), &[("junk", b"not wasm"), ("sockets", &sockets)]);
+    let host = TestHost::with(&policy("", ""), &[("junk", b"not wasm"), ("odd", &odd)]);
     let ask =
         |request: Value| Session::new(&host.host, Settings::default()).answer(request.to_string().as_bytes()).to_json();
     let described = ask(json!({ "action": "describe" }));
     let exports = described["result"]["exports"].as_array().unwrap();
     let export = |name: &str| exports.iter().find(|export| export["name"] == name).unwrap();
-    for (name, code) in [("junk", "component-"), ("sockets.run", "import-not-provided")] {
+    for (name, code) in [("junk", "component-"), ("odd.run", "import-not-provided")] {
         assert_eq!(export(name)["granted"], false, "{:#}", export(name));
         assert!(export(name)["problem"]["code"].as_str().unwrap().starts_with(code), "{:#}", export(name));
     }

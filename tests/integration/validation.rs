@@ -179,7 +179,7 @@ fn nothing_is_accepted_that_is_merely_close() {
     let host = host();
     let run = refused(&host, &plan([step("one", "files.raed-text", json!({"path": "/workspace/a.txt"}))]));
     assert_eq!(run.report.problems[0].hint.as_deref(), Some("did you mean `files.read-text`?"));
-    for tool in ["Files.read-text", "files.Read-text", "files.read_text", " files.read-text", "files.read-text "] {
+    for tool in ["Files.read-text", "files.Read-text", "files.make_dir", " files.read-text", "files.read-text "] {
         refused(&host, &plan([step("one", tool, json!({"path": "/workspace/a.txt"}))]));
     }
 }
