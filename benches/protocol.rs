@@ -118,6 +118,41 @@ impl Drop for Stream {
     }
 }
 
+/// A process that gives back every line: what it costs that a request goes to another process and its answer comes back.
+pub struct Echo {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    line: String,
+}
+
+impl Echo {
+    pub fn start() -> Self {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output, line: String::new() }
+    }
+
+    /// The time from writing a line to having read it.
+    pub fn ask(&mut self, request: &str) -> f64 {
+        let request = format!("{request}\n");
+        self.line.clear();
+        let started = Stopwatch::start();
+        self.input.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+        self.output.read_line(&mut self.line).unwrap();
+        let took = started.elapsed().as_secs_f64();
+        assert_eq!(self.line, request);
+        took
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        self.child.wait().unwrap();
+    }
+}
+
 fn check(answer: &[u8]) {
     let answer: Value = serde_json::from_slice(answer).unwrap();
     assert_eq!(answer["ok"], true, "{answer:#}");

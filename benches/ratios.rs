@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host_benches::exchange::HttpFloor;
 use host_benches::index::Commits;
-use host_benches::protocol::{self, Process, Stream};
+use host_benches::protocol::{self, Echo, Process, Stream};
 use host_benches::rules::{Check, Plain};
 use host_benches::transactions::{Disk, Steps, executed_and_resumed, four_at_one_time};
 use host_benches::{Floor, Ours, guests, in_steps, median, plan};
@@ -178,10 +178,14 @@ fn requests() -> Vec<Row> {
     let mut rows = Vec::new();
     let tools = [("add", protocol::ADD), ("text.split", protocol::SPLIT)];
     for (tool, request) in tools {
-        let mut stream = Stream::start(guests::ADD);
-        let times: Vec<f64> = (0..REQUESTS).map(|_| stream.ask(request)).collect();
+        let (mut stream, mut echo) = (Stream::start(guests::ADD), Echo::start());
+        let (times, echoes): (Vec<f64>, Vec<f64>) =
+            (0..REQUESTS).map(|_| (stream.ask(request), echo.ask(request))).unzip();
         let name = format!("a request of a stream to `{tool}`, beside 100 us");
-        rows.push(compared(&name, times, vec![100e-6], 1.0));
+        rows.push(compared(&name, times.clone(), vec![100e-6], 1.0));
+        if tool == "add" {
+            rows.push(compared("the same, beside `cat`, which gives the line back", times, echoes, 12.0));
+        }
     }
     let process = Process::new(guests::ADD);
     let (mut times, mut floors) = (Vec::new(), Vec::new());
