@@ -96,9 +96,9 @@ fn sockets_are_denied_with_the_import_and_the_line_and_shown_where_they_are_clos
     let denied = explain_one(plain, Some(&skill)).to_string();
     assert_eq!(
         denied,
-        "s: files.read is denied\n  reason: grant 0 lacks `sockets` that `files.read` needs: `sockets = \"closed\"`\n  \
+        "s: files.read is denied\n  reason: grant 0 (the first) lacks `sockets` that `files.read` needs: `sockets = \"closed\"`\n  \
          missing: sockets = \"closed\"  (`files` imports `wasi:sockets/udp@0.2.0`)\n  \
-         hint: if the tool shall have it, write `sockets = \"closed\"` into grant 0\n"
+         hint: if the tool shall have it, write `sockets = \"closed\"` into grant 0 (the first)\n"
     );
     let closed = explain_one(&format!("{plain}sockets = \"closed\"\n"), Some(&skill));
     assert!(closed.to_string().contains("\n  sockets: closed\n"), "{closed}");
