@@ -75,12 +75,41 @@ impl Process {
     }
 }
 
-/// A process that answers many requests.
-pub struct Stream {
+/// A process that gives a line for each line.
+struct Lines {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     line: String,
+}
+
+impl Lines {
+    fn of(mut child: Child) -> Self {
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output, line: String::new() }
+    }
+
+    /// The time from writing `line`, which ends in a line feed, to having read what comes back.
+    fn ask(&mut self, line: &str) -> f64 {
+        self.line.clear();
+        let started = Stopwatch::start();
+        self.input.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        self.output.read_line(&mut self.line).unwrap();
+        started.elapsed().as_secs_f64()
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // The end of its input is its end.
+        drop(self.input.take());
+        self.child.wait().unwrap();
+    }
+}
+
+/// A process that answers many requests.
+pub struct Stream {
+    lines: Lines,
     _process: Process,
 }
 
@@ -88,9 +117,7 @@ impl Stream {
     /// One that has answered a request to each of the tools.
     pub fn start(wat: &str) -> Self {
         let process = Process::new(wat);
-        let mut child = process.exec(&["--stream"]);
-        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        let mut stream = Self { child, input, output, line: String::new(), _process: process };
+        let mut stream = Self { lines: Lines::of(process.exec(&["--stream"])), _process: process };
         for request in [ADD, SPLIT] {
             stream.ask(request);
         }
@@ -99,57 +126,26 @@ impl Stream {
 
     /// The time from writing a request to having read its answer.
     pub fn ask(&mut self, request: &str) -> f64 {
-        let request = format!("{request}\n");
-        self.line.clear();
-        let started = Stopwatch::start();
-        self.input.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
-        self.output.read_line(&mut self.line).unwrap();
-        let took = started.elapsed().as_secs_f64();
-        check(self.line.as_bytes());
+        let took = self.lines.ask(&format!("{request}\n"));
+        check(self.lines.line.as_bytes());
         took
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // The end of its input is its end.
-        drop(self.input.take());
-        self.child.wait().unwrap();
     }
 }
 
 /// A process that gives back every line: what it costs that a request goes to another process and its answer comes back.
-pub struct Echo {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    line: String,
-}
+pub struct Echo(Lines);
 
 impl Echo {
     pub fn start() -> Self {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, input, output, line: String::new() }
+        Self(Lines::of(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()))
     }
 
     /// The time from writing a line to having read it.
     pub fn ask(&mut self, request: &str) -> f64 {
-        let request = format!("{request}\n");
-        self.line.clear();
-        let started = Stopwatch::start();
-        self.input.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
-        self.output.read_line(&mut self.line).unwrap();
-        let took = started.elapsed().as_secs_f64();
-        assert_eq!(self.line, request);
+        let line = format!("{request}\n");
+        let took = self.0.ask(&line);
+        assert_eq!(self.0.line, line);
         took
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        self.child.wait().unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The facade: configuration in, reports out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -510,22 +511,19 @@ impl SkillHost {
 
     /// A skill that is known without a plan: given to the host, else built in. `None` where there is none of that name.
     pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<LoadedSkill>, SandboxError>> {
-        let load = |source: &SkillBytes| {
-            SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref()).load(name, source)
-        };
-        match self.skills.get(name) {
-            Some(given) => Some(load(given)),
-            None => builtin::find(name.as_str()).map(|builtin| load(&builtin)),
-        }
+        let source = self.skill_source(name)?;
+        let load = || SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref()).load(name, &source);
+        Some(load())
+    }
+
+    fn skill_source(&self, name: &SkillName) -> Option<Cow<'_, SkillBytes>> {
+        let given = self.skills.get(name).map(Cow::Borrowed);
+        given.or_else(|| builtin::find(name.as_str()).map(Cow::Owned))
     }
 
     /// The same where it stays loaded and has not changed.
     pub(crate) fn kept_skill(&self, name: &SkillName) -> Option<Arc<LoadedSkill>> {
-        let warm = self.warm.as_ref()?;
-        match self.skills.get(name) {
-            Some(given) => warm.get(name, &Stamp::of(given)),
-            None => warm.get(name, &Stamp::of(&builtin::find(name.as_str())?)),
-        }
+        self.warm.as_ref()?.get(name, &Stamp::of(&*self.skill_source(name)?))
     }
 
     /// What loads a skill that is known without a plan, on whatever thread. `None` where there is none of that name.
@@ -533,7 +531,7 @@ impl SkillHost {
         &self,
         name: &SkillName,
     ) -> Option<impl FnOnce() -> Result<Arc<LoadedSkill>, SandboxError> + Send + use<>> {
-        let source = self.skills.get(name).cloned().or_else(|| builtin::find(name.as_str()))?;
+        let source = self.skill_source(name)?.into_owned();
         let (engine, cache, warm, name) = (self.engine(), self.cache.clone(), self.warm.clone(), name.clone());
         Some(move || SkillLoader::new(engine?, &cache).warm(warm.as_deref()).load(&name, &source))
     }
