@@ -22,6 +22,10 @@ use skillhost::store::index::Durability;
 use skillhost::trace::verify;
 use wasmtime::component::Val;
 
+/// That of `host`, which this is for some of the measurements; the floors have it too.
+#[global_allocator]
+static ALLOCATOR: skillhost::cli::Allocator = skillhost::cli::Allocator;
+
 const ROUNDS: usize = 15;
 
 struct Row {

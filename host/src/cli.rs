@@ -197,6 +197,9 @@ impl Command {
     }
 }
 
+/// The allocator of programs that are `host`. Those that embed the library choose their own.
+pub use mimalloc::MiMalloc as Allocator;
+
 /// The program: reads the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
