@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skillhost::id::{Digest, StepId, ToolName};
@@ -119,7 +120,7 @@ fn skill(index: usize) -> Skill {
         name: name.skill().clone(),
         digest: Digest::of(b"component"),
         size_bytes: 0,
-        tools: BTreeMap::from([("pay".to_owned(), tool)]),
+        tools: BTreeMap::from([("pay".to_owned(), Arc::new(tool))]),
         not_tools: Vec::new(),
         imports: Vec::new(),
         metadata: Metadata::default(),

@@ -127,6 +127,6 @@ impl Recorded {
 
     /// The grant that a step ran under, where it is known.
     fn old_grant(&self, step: &StepUsage) -> Option<&crate::policy::Grant> {
-        self.policy.as_ref()?.grants.get(usize::try_from(step.grant).ok()?)
+        self.policy.as_ref()?.grants.get(usize::try_from(step.grant).ok()?).map(Arc::as_ref)
     }
 }

@@ -68,7 +68,7 @@ pub struct Policy {
     /// `[run]`: what all steps together may use.
     pub run: RunBudget,
     /// The grants; the first that names a tool applies to it.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Arc<Grant>>,
     /// `[secrets]`: where the values are, by name. The values themselves are never part of a policy.
     pub secrets: BTreeMap<String, SecretDeclaration>,
     /// `[network]`: how names are looked up and servers are trusted.

@@ -9,6 +9,7 @@ pub mod sections;
 pub mod templates;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::{Digest, SkillName, ToolName};
 use crate::problem::Problem;
@@ -27,7 +28,7 @@ pub struct Skill {
     /// The component's size.
     pub size_bytes: u64,
     /// Its tools by name (`function` or `interface.function`).
-    pub tools: BTreeMap<String, Tool>,
+    pub tools: BTreeMap<String, Arc<Tool>>,
     /// Exported functions that are not tools, with the reason.
     pub not_tools: Vec<(String, String)>,
     /// The interfaces it imports, in the component's order.
@@ -130,14 +131,14 @@ impl Skill {
     /// The tool of that name (`function` or `interface.function`).
     #[must_use]
     pub fn tool(&self, function: &str) -> Option<&Tool> {
-        self.tools.get(function)
+        self.tools.get(function).map(Arc::as_ref)
     }
 
     /// The tool that `name` means: the one that is called so, else the one that has it as an alias.
     #[must_use]
-    pub fn resolve(&self, name: &str) -> Option<&Tool> {
-        let has_alias = |tool: &&Tool| tool.annotations.aliases.iter().any(|alias| alias == name);
-        self.tool(name).or_else(|| self.tools.values().find(has_alias))
+    pub fn resolve(&self, name: &str) -> Option<&Arc<Tool>> {
+        let has_alias = |tool: &&Arc<Tool>| tool.annotations.aliases.iter().any(|alias| alias == name);
+        self.tools.get(name).or_else(|| self.tools.values().find(has_alias))
     }
 
     /// All names that mean a tool: its own, then its aliases.
@@ -347,4 +348,4 @@ pub fn command_result() -> ToolResult {
 }
 
 /// The skills that a plan may use, by name.
-pub type Catalog = BTreeMap<SkillName, std::sync::Arc<Skill>>;
+pub type Catalog = BTreeMap<SkillName, Arc<Skill>>;

@@ -246,7 +246,8 @@ fn what_would_take_steps_back_is_looked_at_although_it_never_ran() {
     again.write("a.txt", "a");
     again.run(&document).completed();
     let grant = |tool: &str| {
-        let names = |grant: &&skillhost::policy::Grant| grant.tools.iter().any(|pattern| pattern.matches(tool));
+        let names =
+            |grant: &&std::sync::Arc<skillhost::policy::Grant>| grant.tools.iter().any(|pattern| pattern.matches(tool));
         suggestion.policy.grants.iter().find(names).expect("a grant")
     };
     assert_eq!(grant("read-text").filesystem[0].access, Access::ReadOnly, "it was narrowed to its use");

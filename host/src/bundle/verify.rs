@@ -221,7 +221,7 @@ impl<'a> Verify<'a> {
     /// A tool of a skill that could be loaded.
     fn tool(&self, name: &ToolName) -> Result<Option<&Tool>, Problem> {
         let Some(skill) = self.skills.get(name.skill()) else { return Ok(None) };
-        skill.resolve(name.function()).map(Some).ok_or_else(|| {
+        skill.resolve(name.function()).map(|tool| Some(&**tool)).ok_or_else(|| {
             let names: Vec<&str> = skill.tools.keys().map(String::as_str).collect();
             let hint = suggestion(name.function(), skill.names())
                 .unwrap_or_else(|| format!("its tools are {}", names.join(", ")));

@@ -259,7 +259,7 @@ fn schemas(tool: &Tool) -> Value {
 
 /// What is known of a skill, for programs.
 pub(crate) fn to_json(skill: &Skill, policy: Option<&Policy>) -> Value {
-    let tool = |(name, tool): (&String, &Tool)| {
+    let tool = |(name, tool): (&String, &Arc<Tool>)| {
         let mut value = tool_json(tool);
         if let Some(members) = value.as_object_mut() {
             members.insert("claims".to_owned(), Hints::claimed(skill, &tool.annotations).to_json());

@@ -86,7 +86,8 @@ mod tests {
 
     fn grant(lines: &str) -> Grant {
         let text = format!("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n{lines}\n");
-        Policy::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}")).grants.remove(0)
+        let policy = Policy::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        Grant::clone(&policy.grants[0])
     }
 
     fn folder(at: &str, access: &str) -> String {

@@ -193,7 +193,7 @@ mod tests {
             (required, Some(&[("a", required)]), high, &["grant 3", "rule `a`"]),
         ];
         for (approval, rules, risk, expected) in table {
-            let grant = Grant { approval: *approval, ..plain.clone() };
+            let grant = Grant { approval: *approval, ..Grant::clone(&plain) };
             assert_eq!(needed_by(3, &grant, *rules, *risk), *expected, "{approval:?} {rules:?} {risk:?}");
         }
     }

@@ -23,7 +23,7 @@ pub enum Decision<'a> {
         /// Its index in the document.
         index: usize,
         /// The grant.
-        grant: &'a Grant,
+        grant: &'a Arc<Grant>,
     },
     /// Not allowed.
     Deny {
@@ -374,7 +374,7 @@ fn judge(
     let delegation = Delegation::new(policy, caller.catalog, called(caller, steps).map(|(tool, _)| tool));
     let court = court(policy, caller, steps, &delegation).map(|court| court.map(Arc::new));
     let delegation = delegation.judged_by(court.as_ref().ok().cloned().flatten());
-    let mut judge = Judge { policy, caller, court, delegation, shared: BTreeMap::new(), denials: Vec::new() };
+    let mut judge = Judge { policy, caller, court, delegation, denials: Vec::new() };
     let mut authorized: Vec<AuthorizedStep> = Vec::with_capacity(steps.len());
     for (position, request) in steps.iter().enumerate() {
         let mut step = judge.call(request, None);
@@ -411,8 +411,6 @@ struct Judge<'a> {
     caller: &'a Caller<'a>,
     court: Result<Option<Arc<Court>>, Refusal>,
     delegation: Delegation,
-    /// Grants by index, so that steps share them.
-    shared: BTreeMap<usize, Arc<Grant>>,
     denials: Vec<Denial>,
 }
 
@@ -425,20 +423,21 @@ impl Judge<'_> {
             let own = || (self.caller.input)(request.step);
             let permission =
                 settle_with(court.as_deref(), self.caller, request, (index, grant), input.unwrap_or(&own))?;
-            Ok((index, grant, permission))
+            Ok((index, Arc::clone(grant), permission))
         });
-        let nothing = Grant { limits: policy.limits, ..Grant::empty() };
         let (index, grant, permission) = match allowed {
             Ok(allowed) => allowed,
             Err(denial) => {
                 self.denials.push(*denial);
                 match decide(policy, request.tool) {
-                    Decision::Allow { index, grant } => (index, grant, Some(Permission::default())),
-                    Decision::Deny { .. } => (policy.grants.len(), &nothing, Some(Permission::default())),
+                    Decision::Allow { index, grant } => (index, Arc::clone(grant), Some(Permission::default())),
+                    Decision::Deny { .. } => {
+                        let nothing = Grant { limits: policy.limits, ..Grant::empty() };
+                        (policy.grants.len(), Arc::new(nothing), Some(Permission::default()))
+                    }
                 }
             }
         };
-        let grant = Arc::clone(self.shared.entry(index).or_insert_with(|| Arc::new(grant.clone())));
         let limits = grant.limits.tightened(request.limits);
         let step = request.step.clone();
         AuthorizedStep { step, grant_index: index, grant, limits, permission, compensation: None, sealed: () }
@@ -483,7 +482,10 @@ pub(super) fn demands_met(
 }
 
 /// The grant under which a step may run, as far as grants go.
-pub(super) fn granted<'p>(policy: &'p Policy, request: &StepRequest<'_>) -> Result<(usize, &'p Grant), Box<Denial>> {
+pub(super) fn granted<'p>(
+    policy: &'p Policy,
+    request: &StepRequest<'_>,
+) -> Result<(usize, &'p Arc<Grant>), Box<Denial>> {
     let tool = request.tool;
     match decide(policy, tool) {
         Decision::Allow { index, grant } => match needs::missing(grant, tool, request.skill) {

@@ -99,7 +99,6 @@ impl Delegation {
     /// What may be called from the tools of `called`, and from what those may call.
     pub(super) fn new<'t>(policy: &Policy, catalog: &Catalog, called: impl IntoIterator<Item = &'t ToolName>) -> Self {
         let mut callees: BTreeMap<ToolName, Callee> = BTreeMap::new();
-        let mut shared: BTreeMap<usize, Arc<Grant>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut open: Vec<ToolName> = called.into_iter().filter(|tool| seen.insert(*tool)).cloned().collect();
         let mut looked_at = BTreeSet::new();
@@ -112,7 +111,7 @@ impl Delegation {
                 let Some(skill) = catalog.get(&pattern.skill) else { continue };
                 for tool in pattern.tools_of(skill) {
                     if !callees.contains_key(tool) {
-                        callees.insert(tool.clone(), Callee::of(policy, tool, skill, &mut shared));
+                        callees.insert(tool.clone(), Callee::of(policy, tool, skill));
                         open.push(tool.clone());
                     }
                 }
@@ -224,13 +223,11 @@ impl Delegation {
 }
 
 impl Callee {
-    fn of(policy: &Policy, tool: &ToolName, skill: &Arc<Skill>, shared: &mut BTreeMap<usize, Arc<Grant>>) -> Self {
+    fn of(policy: &Policy, tool: &ToolName, skill: &Arc<Skill>) -> Self {
         let granted = match decide(policy, tool) {
             Decision::Deny { reason } => Err(reason.text(policy, tool)),
             Decision::Allow { index, grant } => match needs::missing(grant, tool, skill) {
-                missing if missing.is_empty() => {
-                    Ok((index, Arc::clone(shared.entry(index).or_insert_with(|| Arc::new(grant.clone())))))
-                }
+                missing if missing.is_empty() => Ok((index, Arc::clone(grant))),
                 missing => Err(needs::reason(index, tool, &missing)),
             },
         };

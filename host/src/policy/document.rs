@@ -255,14 +255,14 @@ fn read_grants<'t>(
     node: &Node<'_, 't>,
     ceilings: StepLimits,
     used: &mut secrets::References,
-) -> Vec<Grant> {
+) -> Vec<Arc<Grant>> {
     let Some(nodes) = reader.array(node, "tables, each written as `[[grant]]`") else { return Vec::new() };
     if nodes.len() > limits::GRANTS_MAX {
         let message = format!("there are {} grants; at most {} are read", nodes.len(), limits::GRANTS_MAX);
         reader.report(&node.place, "too-many-grants", message, None);
         return Vec::new();
     }
-    let mut grants: Vec<Grant> = Vec::with_capacity(nodes.len());
+    let mut grants: Vec<Arc<Grant>> = Vec::with_capacity(nodes.len());
     // Where the grant of this index was not readable, those after it are not held against it.
     let mut indices: Vec<usize> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
@@ -277,18 +277,18 @@ fn read_grants<'t>(
             let hint = "the first grant that names a tool applies alone: move this one up or remove it".to_owned();
             reader.report(&node.place, "unreachable-grant", message, Some(hint));
         }
-        grants.push(grant);
+        grants.push(Arc::new(grant));
         indices.push(index);
     }
     grants
 }
 
 /// The grants that together name everything that `grant` names; `None` where something is left for it.
-fn covered_by(earlier: &[Grant], grant: &Grant) -> Option<Vec<usize>> {
+fn covered_by(earlier: &[Arc<Grant>], grant: &Grant) -> Option<Vec<usize>> {
     let mut found = Vec::new();
     for skill in &grant.skills {
         for tool in &grant.tools {
-            let covers = |other: &Grant| {
+            let covers = |other: &Arc<Grant>| {
                 other.skills.iter().any(|pattern| pattern.covers(skill))
                     && other.tools.iter().any(|pattern| pattern.covers(tool))
             };

@@ -17,7 +17,7 @@ use crate::json;
 use crate::outcome::RunOutcome;
 use crate::plan::{Expect, ExpectKind, ExpectMode, OutputSchema, PlanDocument, PlanFormat, one_call};
 use crate::policy::network::Scheme;
-use crate::policy::{Decision, Grant, decide};
+use crate::policy::{Decision, decide};
 use crate::problem::{Problem, suggestion};
 use crate::protocol::code::Detail;
 use crate::protocol::failed::{failure, of_host, of_skill};
@@ -243,7 +243,8 @@ fn may_have(host: &SkillHost, request: &Request, tool: &ToolName) -> Result<(), 
             return Err(Box::new(failure.hint(hint)));
         }
     }
-    let Decision::Allow { grant: Grant { network, .. }, .. } = decide(&host.policy.policy, tool) else { return Ok(()) };
+    let Decision::Allow { grant, .. } = decide(&host.policy.policy, tool) else { return Ok(()) };
+    let network = &grant.network;
     if network.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use crate::bundle::Bundle;
 use crate::clock::{self, Stopwatch};
 use crate::context::{RequestContext, RequestKey};
 use crate::host::{Keep, SkillHost};
+use crate::id::Digest;
 use crate::limits;
 use crate::protocol::code::Detail;
 use crate::protocol::keyed::{self, Todo};
@@ -39,6 +40,7 @@ pub struct Session<'h> {
     host: &'h SkillHost,
     settings: Settings,
     seen: Seen,
+    ids: Ids,
     answered: u64,
     /// Opened for the first request that has a key.
     keys: Option<Keys>,
@@ -50,7 +52,15 @@ impl<'h> Session<'h> {
     #[must_use]
     pub fn new(host: &'h SkillHost, mut settings: Settings) -> Self {
         settings.context.snapshot_id = host.bundle.as_ref().map(|bundle| bundle.id.to_string());
-        Self { host, settings, seen: Seen::default(), answered: 0, keys: None, loading: Loading::default() }
+        Self {
+            host,
+            settings,
+            seen: Seen::default(),
+            ids: Ids::new(),
+            answered: 0,
+            keys: None,
+            loading: Loading::default(),
+        }
     }
 
     /// Answers the request in `bytes`, whatever they are.
@@ -70,7 +80,7 @@ impl<'h> Session<'h> {
                 (Err(Box::new(failure)), context, Facts::default())
             }
         };
-        complete(&mut context, &self.settings.context);
+        complete(&mut context, &self.settings.context, &mut self.ids);
         let cold_start = self.answered == 0;
         self.answered += 1;
         if self.settings.no_traceback {
@@ -101,7 +111,7 @@ impl<'h> Session<'h> {
             let failure = Failure::new(Detail::DuplicateRequest, message);
             return (Err(Box::new(failure)), request.context, Facts::default());
         }
-        complete(&mut request.context, &self.settings.context);
+        complete(&mut request.context, &self.settings.context, &mut self.ids);
         let bundle = self.host.bundle.as_deref();
         // A run looks for itself.
         if request.action == Action::Describe
@@ -153,7 +163,7 @@ impl Session<'_> {
 }
 
 /// Fills in what a request does not say of who asks: from what is known of its surroundings, and ids that are made here.
-fn complete(context: &mut RequestContext, known: &RequestContext) {
+fn complete(context: &mut RequestContext, known: &RequestContext, ids: &mut Ids) {
     let RequestContext { request_id, trace_id, tenant_id, workspace_id, project_id, user_id, snapshot_id, .. } =
         context;
     let fields = [
@@ -168,14 +178,31 @@ fn complete(context: &mut RequestContext, known: &RequestContext) {
             field.clone_from(known);
         }
     }
-    request_id.get_or_insert_with(|| new_id("req-"));
-    trace_id.get_or_insert_with(|| known.trace_id.clone().unwrap_or_else(|| new_id("")));
+    request_id.get_or_insert_with(|| format!("req-{}", ids.next()));
+    trace_id.get_or_insert_with(|| known.trace_id.clone().unwrap_or_else(|| ids.next()));
 }
 
-/// An id that nobody else has. Where the system gives no random bytes, the time stands for them.
-fn new_id(prefix: &str) -> String {
-    let number = clock::entropy().map_or_else(|_| clock::since_epoch().as_nanos(), u128::from_be_bytes);
-    format!("{prefix}{number:032x}")
+/// Makes ids that nobody else has: the system is asked once for random bytes, not for each id.
+#[derive(Debug)]
+struct Ids {
+    seed: [u8; 16],
+    given: u64,
+}
+
+impl Ids {
+    /// Where the system gives no random bytes, the time stands for them.
+    fn new() -> Self {
+        let seed = clock::entropy().unwrap_or_else(|_| clock::since_epoch().as_nanos().to_be_bytes());
+        Self { seed, given: 0 }
+    }
+
+    /// 32 hexadecimal digits.
+    fn next(&mut self) -> String {
+        self.given += 1;
+        let mut id = Digest::of(&[&self.seed[..], &self.given.to_be_bytes()].concat()).to_string();
+        id.truncate(32);
+        id
+    }
 }
 
 /// The ids of the last requests.
@@ -204,6 +231,14 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_ids_are_the_same() {
+        let (mut one, mut other) = (Ids::new(), Ids::new());
+        let ids: BTreeSet<String> = (0..1_000).flat_map(|_| [one.next(), other.next()]).collect();
+        assert_eq!(ids.len(), 2_000);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
 
     #[test]
     fn so_many_ids_are_known_and_no_more() {

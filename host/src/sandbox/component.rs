@@ -11,6 +11,7 @@ mod tools;
 mod ty;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Engine;
@@ -268,6 +269,7 @@ fn describe(
     }
     describe_by_comments(bytes, &mut metadata, &mut tools);
     let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let tools = tools.into_iter().map(|(name, tool)| (name, Arc::new(tool))).collect();
     Ok((Skill { name, digest, size_bytes, tools, not_tools, imports, metadata }, component))
 }
 

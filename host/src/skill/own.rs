@@ -89,7 +89,7 @@ pub fn sys() -> &'static Arc<Skill> {
             name,
             digest: Digest::of(IDENTITY),
             size_bytes: 0,
-            tools: tools.collect(),
+            tools: tools.map(|(name, tool)| (name, Arc::new(tool))).collect(),
             not_tools: Vec::new(),
             imports: Vec::new(),
             metadata,

@@ -120,5 +120,5 @@ fn find_tool(name: &str, catalog: &Catalog, tersely: bool) -> Result<BoundTool, 
         return Err(mismatch.hint(hint));
     };
     let alias = (tool.name != tool_name).then_some(tool_name);
-    Ok((Arc::new(tool.clone()), Arc::clone(skill), alias))
+    Ok((Arc::clone(tool), Arc::clone(skill), alias))
 }

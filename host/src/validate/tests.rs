@@ -39,7 +39,7 @@ pub(crate) fn catalog() -> Catalog {
         name: name.clone(),
         digest: Digest::of(b"csv"),
         size_bytes: 3,
-        tools: BTreeMap::from(tools),
+        tools: tools.into_iter().map(|(name, tool)| (name, Arc::new(tool))).collect(),
         not_tools: vec![("watch".into(), "it returns a stream".into())],
         imports: Vec::new(),
         metadata: Metadata::default(),

@@ -9,10 +9,11 @@ fn grant(skills: &[&str], tools: &[&str]) -> Grant {
         quoted(skills),
         quoted(tools)
     );
-    Policy::parse(&text).unwrap().grants.remove(0)
+    Grant::clone(&Policy::parse(&text).unwrap().grants[0])
 }
 
 fn policy(grants: Vec<Grant>) -> Policy {
+    let grants = grants.into_iter().map(Arc::new).collect();
     Policy { grants, digest: crate::id::Digest::of(b"a document"), ..Policy::deny_all() }
 }
 

@@ -13,7 +13,7 @@ fn skill(name: &str, functions: &[&str]) -> (SkillName, Arc<Skill>) {
             result: ToolResult { ok: None, err: None, fallible: false },
             annotations: crate::skill::Annotations::default(),
         };
-        ((*function).to_owned(), tool)
+        ((*function).to_owned(), Arc::new(tool))
     };
     let skill = Skill {
         name: name.clone(),

@@ -394,7 +394,7 @@ fn what_may_be_called_is_read_with_its_places() {
         let text = format!("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\n{keys}\n");
         Policy::parse(&text)
     };
-    let calls = read("calls = [\"json.query\", \"text.*\", \"files.api.re*\"]").unwrap().grants.remove(0).calls;
+    let calls = read("calls = [\"json.query\", \"text.*\", \"files.api.re*\"]").unwrap().grants[0].calls.clone();
     assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), ["json.query", "text.*", "files.api.re*"]);
     assert!(calls[1].names(&"text.search".parse().unwrap()) && !calls[1].names(&"json.search".parse().unwrap()));
     assert!(calls[2].names(&"files.api.read".parse().unwrap()) && !calls[2].names(&"files.read".parse().unwrap()));

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::id::{Digest, SkillName};
@@ -25,7 +26,7 @@ pub(in crate::policy) fn skill(metadata: &str, imports: &[&str]) -> Skill {
         name: SkillName::new("a").unwrap(),
         digest: Digest::of(b""),
         size_bytes: 0,
-        tools: BTreeMap::from([("go".to_owned(), tool)]),
+        tools: BTreeMap::from([("go".to_owned(), Arc::new(tool))]),
         not_tools: Vec::new(),
         imports: imports.iter().map(import).collect(),
         metadata,
@@ -34,7 +35,8 @@ pub(in crate::policy) fn skill(metadata: &str, imports: &[&str]) -> Skill {
 
 fn grant(lines: &str) -> Grant {
     let text = format!("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n{lines}\n");
-    Policy::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}")).grants.remove(0)
+    let policy = Policy::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    Grant::clone(&policy.grants[0])
 }
 
 fn lines(grant: &Grant, skill: &Skill) -> Vec<String> {

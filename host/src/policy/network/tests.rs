@@ -13,7 +13,7 @@ fn rules(lines: &[(&str, &[&str])]) -> Vec<NetworkRule> {
         "schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"a\"]\ntools = [\"*\"]\nnetwork = [{}]\n",
         rules.join(", ")
     );
-    Policy::parse(&text).unwrap().grants.remove(0).network
+    Policy::parse(&text).unwrap().grants[0].network.clone()
 }
 
 fn asked(rules: &[NetworkRule], method: &str, url: &str) -> Result<usize, String> {

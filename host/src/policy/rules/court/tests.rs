@@ -30,7 +30,7 @@ fn skill(name: &str) -> Skill {
 
 fn grant(keys: &str) -> Grant {
     let text = format!("schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n{keys}\n");
-    crate::policy::Policy::parse(&text).unwrap().grants.remove(0)
+    Grant::clone(&crate::policy::Policy::parse(&text).unwrap().grants[0])
 }
 
 fn amounts() -> Vec<(&'static str, Ty)> {
