@@ -26,4 +26,4 @@ pub use session::{Session, Settings};
 pub const SCHEMA_VERSION: &str = "v1";
 
 /// The version of the WIT package `skillhost:skill`: what skills are built against.
-pub const SDK_VERSION: &str = "0.1.0";
+pub const SDK_VERSION: &str = crate::skill::OWN_VERSION;

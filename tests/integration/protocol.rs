@@ -196,12 +196,13 @@ fn what_may_have_an_effect_is_a_run() {
 
 /// A guest that gives what it is told of the request, and logs.
 fn curious() -> Vec<u8> {
-    let exports =
-        "import skillhost:skill/request@0.1.0; import skillhost:skill/log@0.1.0; export tenant: func() -> string;";
+    let exports = "import skillhost:skill/request@0.1.0; import skillhost:skill/log@0.1.0; export tenant: func() -> string; export sdk: func() -> string;";
     // The record is at 1024: seven optional texts of 12 bytes, the time at 88, the version at 104. The tenant is the third.
     let core = r#"
         (import "skillhost:skill/request@0.1.0" "current" (func $current (param i32)))
+        (import "skillhost:skill/request@0.1.0" "sdk-version" (func $sdk (param i32)))
         (import "skillhost:skill/log@0.1.0" "log" (func $log (param i32 i32 i32 i32 i32)))
+        (func (export "sdk") (result i32) (call $sdk (i32.const 512)) (i32.const 512))
         (data (i32.const 16) "asked")
         (func (export "tenant") (result i32)
           (call $current (i32.const 1024))
@@ -239,6 +240,10 @@ fn who_asks_reaches_the_guest_and_its_logs_the_answer() {
     );
     let run = host.host.store().find(meta["run"].as_str().unwrap()).unwrap();
     assert_eq!(host.host.replay(&run, &Default::default()).unwrap().divergence, None);
+    let sdk =
+        Session::new(&host.host, Settings::default()).answer(invoke("curious.sdk", json!({})).to_string().as_bytes());
+    let sdk = sdk.to_json();
+    assert_eq!((&sdk["result"], sdk["result"].is_string()), (&sdk["meta"]["sdk_version"], true), "{sdk:#}");
     // A legacy payload may say it as well.
     let legacy = json!({ "action": "invoke", "kind": "tool", "name": "curious.tenant", "payload": { "ctx": { "tenant_id": "old" } } });
     assert_eq!(ask(&host, &legacy)["result"], "old");

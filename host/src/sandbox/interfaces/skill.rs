@@ -18,6 +18,7 @@ use crate::sandbox::stop::LimitHit;
 use crate::sandbox::table::table;
 use crate::sandbox::tape::Begun;
 use crate::sandbox::wire::{enumeration, record, variant};
+use crate::skill::OWN_VERSION;
 
 pub(super) fn add_to_linker(linker: &mut Linker<SkillCtx>) -> Result<()> {
     context::add_to_linker::<SkillCtx, Own>(linker, |ctx| ctx)?;
@@ -137,6 +138,10 @@ impl Live {
     }
 
     fn no_fuel_here(&mut self) -> Result<u64> {
+    fn sdk_version(&mut self) -> Result<String> {
+        Ok(OWN_VERSION.to_owned())
+    }
+
         Err(wasmtime::format_err!("`remaining-fuel` is linked by hand"))
     }
 
@@ -195,6 +200,7 @@ table! { impl context::Host as "skillhost:skill/context#" via |live| live;
 table! { impl request::Host as "skillhost:skill/request#" via |live| live;
     ours(request_origin) fn current = "current"() -> Result<request::Origin>;
 }
+    ours(sdk_version) fn sdk_version = "sdk-version"() -> Result<String>;
 
 table! { impl log::Host as "skillhost:skill/log#" via |live| live;
     ours(log) fn log = "log"(level "level": log::Level, event "event": String, fields "fields": Vec<(String, String)>) -> Result<()>;
