@@ -112,12 +112,8 @@ impl Bundle {
     #[must_use]
     pub fn unrequired(&self, plan: &Value) -> Option<String> {
         let pins = self.requires.as_ref()?;
-        let listed = |key: &str| plan.get(key).and_then(Value::as_array).into_iter().flatten();
-        let calls = listed("steps").flat_map(|step| [Some(step), step.get("compensate")]).flatten();
-        let tools = calls.chain(listed("compensate")).filter_map(|call| call.get("tool").and_then(Value::as_str));
-        let mut skills = tools.filter_map(|tool| tool.split('.').next());
         let is_pinned = |skill: &str| skill == own::NAME || pins.keys().any(|name| name.as_str() == skill);
-        skills.find(|&skill| !is_pinned(skill)).map(str::to_owned)
+        called_skills(plan).find(|&skill| !is_pinned(skill)).map(str::to_owned)
     }
 
     /// Refuses a bundle that is not what it was when it was opened. Where the file system says the same of every file none is read.
@@ -146,6 +142,14 @@ impl Bundle {
         }
         Err(BundleError::Changed { root: self.root.clone(), was: self.id, now })
     }
+}
+
+/// The skills that the calls of a plan name, in its order.
+pub(crate) fn called_skills(plan: &Value) -> impl Iterator<Item = &str> {
+    let listed = |key: &str| plan.get(key).and_then(Value::as_array).into_iter().flatten();
+    let calls = listed("steps").flat_map(|step| [Some(step), step.get("compensate")]).flatten();
+    let tools = calls.chain(listed("compensate")).filter_map(|call| call.get("tool").and_then(Value::as_str));
+    tools.filter_map(|tool| tool.split('.').next())
 }
 
 #[cfg(test)]

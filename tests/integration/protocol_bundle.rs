@@ -248,3 +248,24 @@ fn whatever_a_session_is_given_it_serves_the_next() {
     fs::remove_file(&file).unwrap();
     good(&mut session, "last");
 }
+
+#[test]
+fn the_components_of_a_flow_are_ready_in_time_or_it_is_a_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    let bundle = Arc::new(Bundle::open(folder.path()).unwrap());
+    // Compiled anew, which takes longer than a millisecond on any machine.
+    let host =
+        TestHost::configured(&policy("", ""), &[], |builder| builder.cache(false).keep_warm(true).bundle(bundle));
+    let mut session = Session::new(&host.host, Settings::default());
+    let mut ask = |timeout_ms: u64| {
+        let request = json!({ "action": "invoke", "kind": "flow", "handler": "twice", "event": {}, "meta": { "timeout_ms": timeout_ms } });
+        session.answer(request.to_string().as_bytes()).to_json()
+    };
+    let late = ask(1);
+    assert_eq!(late["error"]["details"]["code"], "DEADLINE", "{late:#}");
+    assert!(late["error"]["message"].as_str().unwrap().contains("`text` was not ready"), "{late:#}");
+    assert_eq!((&late["meta"]["exit_code"], &late["meta"]["fuel"]), (&json!(4), &json!(0)));
+    let answer = ask(300_000);
+    assert_eq!(answer["result"], json!({ "parts": ["a", "b"] }), "{answer:#}");
+}

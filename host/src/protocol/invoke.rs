@@ -1,12 +1,13 @@
 //! From a request to a plan of one step, and from what became of it to an answer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Bundle, Kind};
+use crate::bundle::{Bundle, Kind, called_skills};
 use crate::canonical;
 use crate::clock::Stopwatch;
 use crate::context::{RequestContext, RequestKey};
@@ -104,7 +105,7 @@ fn prepare(
             let tool = tool.clone();
             one_tool(host, request, &tool, wanted, loading)
         }
-        Callee::Plan(file) => flow(host, request, file, &wanted),
+        Callee::Plan(file) => flow(host, request, file, &wanted, loading),
     }
 }
 
@@ -168,7 +169,14 @@ fn time_of(host: &SkillHost, tool: &ToolName, asked: u64) -> u64 {
 }
 
 /// The plan of a flow, with the event as its inputs. It is run as it is written, but for the time that it may take.
-fn flow(host: &SkillHost, request: &Request, file: &Path, wanted: &Wanted) -> Result<Call, Box<Failure>> {
+fn flow(
+    host: &SkillHost,
+    request: &Request,
+    file: &Path,
+    wanted: &Wanted,
+    loading: &mut Loading,
+) -> Result<Call, Box<Failure>> {
+    let started = Stopwatch::start();
     let wrong = |problem: Problem| Box::new(Failure::of_file(Detail::PlanInvalid, file, problem));
     let Some(inputs) = wanted.event.as_object() else {
         let failure = Failure::new(Detail::ParamInvalid, "the event is not an object");
@@ -189,6 +197,13 @@ fn flow(host: &SkillHost, request: &Request, file: &Path, wanted: &Wanted) -> Re
         let message = format!("the plan uses the skill `{skill}`, which `[requires]` of the bundle does not list");
         let hint = format!("put its component at `skills/{skill}.wasm`, and its sha256 into `[requires]`");
         return Err(Box::new(Failure::new(Detail::BundleInvalid, message).hint(hint)));
+    }
+    let brought = |skill: &str| value.get("skills").is_some_and(|skills| skills.get(skill).is_some());
+    let skills: BTreeSet<&str> = called_skills(&value).filter(|&skill| !brought(skill)).collect();
+    for skill in skills.into_iter().filter_map(|skill| skill.parse::<SkillName>().ok()) {
+        let left = request.timeout_ms.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        // What is wrong with one is told when the plan is validated.
+        drop(loading.skill(host, &skill, left).transpose()?);
     }
     let mut timeout_ms = request.timeout_ms;
     if let Some(plan) = value.as_object_mut() {
