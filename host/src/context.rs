@@ -1,6 +1,8 @@
 //! What a request says of itself, for the guests of the run that it asked for. Decides nothing: it is in no digest, and in a trace only where
 //! a guest asked for it.
 
+use std::collections::BTreeMap;
+
 use crate::id::Digest;
 
 /// Who asked for a run. The ids are opaque; nothing is looked up by them.
@@ -22,6 +24,9 @@ pub struct RequestContext {
     pub snapshot_id: Option<String>,
     /// The time that the request has.
     pub timeout_ms: Option<u64>,
+    /// Variables for the environments of guests: each is told to those whose grant takes it from the request, and to nobody else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// The idempotency key of a request, with what the request is about: of two with one key the second is not done again.

@@ -688,6 +688,14 @@ pub enum Error {
     /// The surroundings do not have what the policy names: a secret, the file of root certificates.
     #[error("the policy cannot be put into force: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Policy(Vec<Problem>),
+    /// The request says a variable that no grant of the run takes from it.
+    #[error("the request says the variable `{name}`, which no grant of the run takes from it")]
+    NotTaken {
+        /// The variable.
+        name: String,
+        /// Those that are taken.
+        taken: Vec<String>,
+    },
     /// The plan asks for what this version does not do.
     #[error("{what}")]
     Unsupported {

@@ -279,6 +279,8 @@ pub const LOGGED_OUTPUT_BYTES_MAX: usize = 16 << 10;
 pub const EXEC_REQUEST_BYTES_MAX: usize = 4 << 20;
 /// An id of a request, or of who asks. Long enough for any that is made by a program.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Names and values of `meta.env` of a request, all together: they are told to a guest at one time, and kept with its run.
+pub const REQUEST_ENV_BYTES_MAX: usize = 64 << 10;
 /// Ids of requests that a session knows: of two that are further apart nobody would know which is meant anyway.
 pub const REQUEST_IDS_SEEN_MAX: usize = 100_000;
 /// Idempotency keys that a state folder knows. Each is a row of the index, and asking for one counts them; `host gc` forgets old ones.

@@ -161,6 +161,14 @@ impl Grant {
         self.network.iter().flat_map(|rule| &rule.methods).any(|method| !SAFE.contains(&method.as_str()))
     }
 
+    /// The variables of a request's `meta.env` that are told to a guest.
+    pub fn asks_of_request(&self) -> impl Iterator<Item = &str> {
+        self.env.values().chain(self.config.values()).filter_map(|value| match value {
+            EnvValue::Request { name, .. } => Some(name.as_str()),
+            EnvValue::Text(_) | EnvValue::Secret(_) => None,
+        })
+    }
+
     /// What a guest can see of the grant, as JSON: two grants of the same give a tool the same. Limits and approval are not in it; they decide
     /// whether a call ends, not what it gives.
     pub(crate) fn identity(&self) -> Value {
@@ -171,6 +179,7 @@ impl Grant {
             let value = |(name, value): (&String, &EnvValue)| match value {
                 EnvValue::Text(text) => json!([name, text]),
                 EnvValue::Secret(secret) => json!([name, { "secret": secret }]),
+                EnvValue::Request { name: asked, default } => json!([name, { "default": default, "request": asked }]),
             };
             values.iter().map(value).collect()
         };

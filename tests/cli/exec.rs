@@ -436,7 +436,7 @@ fn hints_say_what_to_do() {
         hint(r#"{"action":"describe","meta":{"timeout_ms":0}}"#),
         "give an integer from 1 to 86400000, or leave `timeout_ms` out"
     );
-    assert_eq!(hint(r#"{"action":"describe","meta":{"env":{"A":"b"}}}"#), "leave it empty");
+    assert_eq!(hint(r#"{"action":"describe","meta":{"env":{"A":"b"}}}"#), "leave `env` out");
     program.write(".skillhost/context.json", "{");
     let unread = answer(&program.run(&["exec", "--auto-ctx", "--action", "describe"]));
     assert!(unread["error"]["message"].as_str().unwrap().contains("context.json"), "{unread:#}");

@@ -31,6 +31,7 @@ mod protocol;
 mod protocol_bundle;
 mod protocol_exports;
 mod replay;
+mod request_env;
 mod resume;
 mod rollback;
 mod rules;

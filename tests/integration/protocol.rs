@@ -194,7 +194,7 @@ fn what_may_have_an_effect_is_a_run() {
     assert!(host.host.store().find(answer["meta"]["run"].as_str().unwrap()).is_ok());
 }
 
-/// A guest that gives what it is told of the request, and logs.
+/// A guest that gives what it is told of the request and of the host, and logs.
 fn curious() -> Vec<u8> {
     let exports = "import skillhost:skill/request@0.1.0; import skillhost:skill/log@0.1.0; export tenant: func() -> string; export sdk: func() -> string;";
     // The record is at 1024: seven optional texts of 12 bytes, the time at 88, the version at 104. The tenant is the third.
@@ -289,7 +289,7 @@ fn requests_are_read_strictly() {
         (r#"{"action":"invoke","handler":"a.b","name":"a.b"}"#, "ambiguous-request"),
         (r#"{"action":"invoke","meta":{"time":1}}"#, "unknown-key"),
         (r#"{"action":"invoke","meta":{"timeout_ms":0}}"#, "wrong-type"),
-        (r#"{"action":"invoke","meta":{"env":{"A":"b"}}}"#, "unknown-key"),
+        (r#"{"action":"invoke","meta":{"env":{"A":1}}}"#, "wrong-type"),
         (r#"{"action":"invoke","meta":{"capabilities":{"gpu":true}}}"#, "unknown-key"),
         (r#"{"action":"invoke","http":{"method":"GET","path":"/","cookies":1}}"#, "unknown-key"),
         (r#"{"action":"invoke","ctx":{"user_id":""}}"#, "wrong-type"),
@@ -299,6 +299,15 @@ fn requests_are_read_strictly() {
         if let (Ok(request), false) = (serde_json::from_str::<Value>(request), code == "duplicate-key") {
             assert!(!schema.is_valid(&request), "{request}");
         }
+    }
+    // What the schema cannot say.
+    for (env, code) in [
+        (json!({ "A=B": "c" }), "bad-env"),
+        (json!({ "": "c" }), "bad-env"),
+        (json!({ "A": "b\0" }), "bad-env"),
+        (json!({ "A": "b".repeat(limits::REQUEST_ENV_BYTES_MAX) }), "env-too-large"),
+    ] {
+        assert_eq!(message(&json!({ "action": "invoke", "meta": { "env": env } }).to_string()), code);
     }
     let long = format!(r#"{{"action":"describe","x":"{}"}}"#, "x".repeat(limits::EXEC_REQUEST_BYTES_MAX));
     assert_eq!(message(&long), "request-too-large");

@@ -419,6 +419,7 @@ impl From<host::Error> for Error {
                 }
             }
             host::Error::Resolve(problem) => Self::problems(Exit::Request, vec![*problem]),
+            host::Error::NotTaken { .. } => Self::new(Exit::Denied, chain(&error)),
             host::Error::Unsupported { .. } => Self::new(Exit::Request, chain(&error)),
             host::Error::Policy(problems) => Self::document("the policy", problems),
             host::Error::Workspace { .. } => {

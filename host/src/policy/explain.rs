@@ -93,7 +93,7 @@ pub fn explain<'a>(
     let court = court(policy, caller, &requests, &delegation);
     let settled = |request: &StepRequest<'_>, input: &dyn Fn() -> Option<Value>, verdict: &mut Verdict| {
         let Verdict::Allowed(allowed) = &mut *verdict else { return };
-        let Some(grant) = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, grant)) else {
+        let Some(grant) = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, &**grant)) else {
             return;
         };
         let settled = court

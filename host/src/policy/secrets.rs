@@ -1,5 +1,6 @@
 //! Secrets by their names: where a policy says the values are, and the placeholder that a guest sees instead. No value is ever here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::problem::Position;
@@ -32,17 +33,33 @@ pub enum EnvValue {
     Text(String),
     /// The placeholder of the secret of this name.
     Secret(String),
+    /// What the request that asked for the run says under this name.
+    Request {
+        /// The name in `meta.env`.
+        name: String,
+        /// What it is where the request does not say it; where that is `None`, it is not there.
+        default: Option<String>,
+    },
 }
 
 impl EnvValue {
-    /// What the guest sees.
+    /// What the guest sees where a request has said `asked`.
     #[must_use]
-    pub fn for_guest(&self) -> String {
+    pub fn for_guest(&self, asked: &BTreeMap<String, String>) -> Option<String> {
         match self {
-            Self::Text(text) => text.clone(),
-            Self::Secret(name) => placeholder(name),
+            Self::Text(text) => Some(text.clone()),
+            Self::Secret(name) => Some(placeholder(name)),
+            Self::Request { name, default } => asked.get(name).or(default.as_ref()).cloned(),
         }
     }
+}
+
+/// What to do where a name is none of a variable.
+pub(crate) const VARIABLE_HINT: &str = "a name is not empty and holds no `=` and no NUL";
+
+/// Whether a text may be the name of an environment variable.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
 }
 
 /// What stands for a secret where a guest sees it. It says nothing of the value, and is the same in every run.

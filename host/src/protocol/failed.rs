@@ -9,7 +9,7 @@ use crate::limits::LimitKind;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::plan::one_call;
 use crate::policy::{Denial, Why};
-use crate::problem::Problem;
+use crate::problem::{Problem, pointer_to, suggestion};
 use crate::protocol::code::Detail;
 use crate::protocol::event_fault::of_the_event;
 use crate::protocol::invoke::Call;
@@ -19,6 +19,7 @@ use crate::sandbox::SandboxError;
 use crate::sandbox::component::LoadError;
 use crate::skill::own;
 use crate::skills::{SkillBytes, is_load_problem, manifest_file};
+use crate::types::one_of;
 
 /// Why a run did not complete.
 pub(super) fn failure(host: &SkillHost, call: &Call, report: &Report) -> Failure {
@@ -227,12 +228,24 @@ pub(super) fn of_host(error: &Error) -> Box<Failure> {
         Error::Resolve(problem) => {
             return Box::new(Failure::of_problems(Detail::ParamInvalid, std::slice::from_ref(problem)));
         }
+        Error::NotTaken { name, taken } => return Box::new(not_taken(error, name, taken)),
         Error::Trace(_) | Error::Store(_) | Error::Journal(_) | Error::Workspace { .. } | Error::Scratch(_) => {
             Detail::StateError
         }
         _ => Detail::Internal,
     };
     Box::new(Failure::new(detail, error.to_string()))
+}
+
+fn not_taken(error: &Error, name: &str, taken: &[String]) -> Failure {
+    let names = || taken.iter().map(String::as_str);
+    let hint = match suggestion(name, names()) {
+        Some(hint) => hint,
+        None if taken.is_empty() => format!("add `env = {{ {name} = {{ request = \"{name}\" }} }}` to the grant"),
+        None => one_of("taken are", names()),
+    };
+    let pointer = pointer_to("/meta/env", name);
+    Failure::new(Detail::CapabilityDenied, error.to_string()).hint(hint).with("pointer", pointer)
 }
 
 impl Failure {

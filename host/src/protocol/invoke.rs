@@ -237,7 +237,8 @@ fn input(request: &mut Request, tool: &Tool, mut event: Value, whole: Option<&st
         return event;
     }
     let given = |(param, ty): &(String, Ty)| {
-        let value = if param == whole { event.clone() } else { json!(request.context) };
+        let who = || RequestContext { env: BTreeMap::new(), ..request.context.clone() };
+        let value = if param == whole { event.clone() } else { json!(who()) };
         let value = match ty {
             Ty::String if !value.is_string() => json!(canonical::to_string(&value)),
             _ => value,

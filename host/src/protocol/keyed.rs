@@ -23,7 +23,7 @@ pub(super) enum Todo {
 pub(super) fn key_of(request: &Request) -> Option<RequestKey> {
     let key = request.idempotency_key.clone()?;
     let context = &request.context;
-    let said = json!({
+    let mut said = json!({
         "action": request.action.name(),
         "capabilities": request.capabilities,
         "event": request.event,
@@ -34,6 +34,10 @@ pub(super) fn key_of(request: &Request) -> Option<RequestKey> {
         "mcp": request.mcp,
         "who": [context.tenant_id, context.workspace_id, context.project_id, context.user_id],
     });
+    // Only where there is one: keys of requests without it stay what they were.
+    if let (false, Value::Object(members)) = (context.env.is_empty(), &mut said) {
+        members.insert("env".to_owned(), json!(context.env));
+    }
     Some(RequestKey { key, request: Digest::of(&canonical::to_vec(&said)) })
 }
 

@@ -1,11 +1,14 @@
 //! A request: read strictly, every mistake in one report. What its members mean is in [`SHAPE`] alone.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::context::RequestContext;
 use crate::json;
 use crate::limits;
-use crate::problem::{Problem, Problems};
+use crate::policy::secrets::{VARIABLE_HINT, is_variable};
+use crate::problem::{Problem, Problems, pointer_to, shown};
 use crate::protocol::SCHEMA_VERSION;
 use crate::protocol::code::Detail;
 use crate::protocol::response::Failure;
@@ -101,8 +104,8 @@ const META: Shape = Shape {
         ),
         Field::new(
             "env",
-            Form::Object(&NOTHING),
-            "Empty: what a guest finds in its environment is the policy's affair.",
+            Form::Texts,
+            "Variables for the environment of guests whose grant takes them from the request; any other is denied.",
         ),
     ],
 };
@@ -122,8 +125,6 @@ const CAPABILITIES: Shape = Shape {
         Field::new("resource", Form::Flag, "No component has it: `true` is denied."),
     ],
 };
-
-const NOTHING: Shape = Shape { open: false, fields: &[] };
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,13 +212,19 @@ impl Request {
         let handler = value.get(either(&value, "handler", "name", &mut problems));
         let handler = handler.and_then(Value::as_str).map(str::to_owned);
         let event = either(&value, "event", "payload", &mut problems);
-        let context = context(&value);
+        let mut context = context(&value);
         let meta = |key: &str| value.get("meta").and_then(|meta| meta.get(key));
         let idempotency_key = meta("idempotency_key").and_then(Value::as_str);
         if idempotency_key.is_some() && value.get("action").and_then(Value::as_str) == Some("describe") {
             let message = "`describe` does nothing that a second request could do again".to_owned();
             let problem = Problem::new("key-without-effect", "/meta/idempotency_key", message);
             problems.push(problem.with_hint("leave `idempotency_key` out"));
+        }
+        context.env = variables(meta("env"), &mut problems);
+        if !context.env.is_empty() && value.get("action").and_then(Value::as_str) == Some("describe") {
+            let problem =
+                Problem::new("env-without-effect", "/meta/env", "`describe` runs no guest that could be told it");
+            problems.push(problem.with_hint("leave `env` out"));
         }
         if !problems.is_empty() {
             return Err(refused(&problems.into_vec(), context));
@@ -278,6 +285,29 @@ fn either(value: &Value, key: &'static str, older: &'static str, problems: &mut 
     if new.is_none() && old.is_some() { older } else { key }
 }
 
+/// `meta.env`.
+fn variables(env: Option<&Value>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let members = env.and_then(Value::as_object).into_iter().flatten();
+    let env: BTreeMap<String, String> =
+        members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+    for (name, value) in &env {
+        let pointer = || pointer_to("/meta/env", name);
+        if !is_variable(name) {
+            let message = format!("`{}` is no name of an environment variable", shown(name));
+            problems.push(Problem::new("bad-env", pointer(), message).with_hint(VARIABLE_HINT));
+        } else if value.contains('\0') {
+            let message = format!("the value of `{}` holds a NUL", shown(name));
+            problems.push(Problem::new("bad-env", pointer(), message).with_hint("leave the NUL out"));
+        }
+    }
+    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits::REQUEST_ENV_BYTES_MAX {
+        let message = format!("`env` has {bytes} bytes; at most {} are read", limits::REQUEST_ENV_BYTES_MAX);
+        problems.push(Problem::new("env-too-large", "/meta/env", message).with_hint("put large data into the event"));
+    }
+    env
+}
+
 /// What a request says of who asks, as far as it is said rightly.
 fn context(value: &Value) -> RequestContext {
     let (ctx, meta) = (value.get("ctx"), value.get("meta"));
@@ -297,6 +327,7 @@ fn context(value: &Value) -> RequestContext {
         user_id: text(ctx, "user_id"),
         snapshot_id: None,
         timeout_ms: None,
+        env: BTreeMap::new(),
     }
 }
 

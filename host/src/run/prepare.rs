@@ -1,5 +1,6 @@
 //! From a plan's text to a plan that may run: nothing of a guest runs here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -11,7 +12,7 @@ use crate::limits;
 use crate::plan::PlanDocument;
 use crate::plan::draft::{Draft, Outline};
 use crate::policy::explain::{Explanation, explain};
-use crate::policy::{Access, AuthorizedPlan, Denial, Policy, Principal, WORKSPACE, authorize, authorize_logged};
+use crate::policy::{Access, AuthorizedPlan, Denial, Grant, Policy, Principal, WORKSPACE, authorize, authorize_logged};
 use crate::problem::{Problem, Problems};
 use crate::run::request::Asked;
 use crate::sandbox::Reach;
@@ -131,7 +132,24 @@ pub(crate) fn prepare(
     let prepared = prepare_with(engine, document, &given, |plan| loader.for_plan_under(plan, at, &host.policy.policy))?;
     // What was loaded is what the id says.
     host.check_bundle()?;
+    if let (Some(request), Stage::Ready { authorized, .. }) = (&options.request, &prepared.stage) {
+        takes_all(authorized, &request.env)?;
+    }
     Ok(prepared)
+}
+
+/// What a request says and nobody would be told is a mistake of whoever sent it.
+fn takes_all(authorized: &AuthorizedPlan, said: &BTreeMap<String, String>) -> Result<(), Error> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    let taken: BTreeSet<&str> = authorized.grants().flat_map(Grant::asks_of_request).collect();
+    match said.keys().find(|name| !taken.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::NotTaken { name: name.clone(), taken: taken.into_iter().map(str::to_owned).collect() })
+        }
+    }
 }
 
 /// What is said beside the plan.

@@ -364,6 +364,9 @@ impl Steps<'_> {
             return Ok(false);
         }
         let Some((input, grant)) = made else { return Ok(true) };
+        if self.asks_of_request(grant) {
+            return Ok(false);
+        }
         Ok(!library.find(self.key(step.id, call, input, grant))?.is_empty())
     }
 
@@ -410,6 +413,12 @@ impl Steps<'_> {
         !grant.filesystem.is_empty() || within.values().any(|(_, _, grant)| !grant.filesystem.is_empty())
     }
 
+    /// Whether a tool with this grant, or one that it calls, is told what the request says: another request may say something else.
+    fn asks_of_request(&self, grant: &Grant) -> bool {
+        let asks = |grant: &Grant| grant.asks_of_request().next().is_some();
+        asks(grant) || self.authorized.delegation().within(grant).values().any(|(_, _, grant)| asks(grant))
+    }
+
     /// A result of any run, for a step that may take one.
     fn of_any_run(
         &self,
@@ -419,7 +428,7 @@ impl Steps<'_> {
         report: &mut StepReport,
     ) -> Go<Option<Found>> {
         let (Some(library), Some((call, _, grant))) = (&self.library, made) else { return Ok(None) };
-        if !may_be_of_any_run(step, call) {
+        if !may_be_of_any_run(step, call) || self.asks_of_request(grant) {
             return Ok(None);
         }
         let mut changed = None;

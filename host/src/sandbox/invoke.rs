@@ -19,7 +19,7 @@ use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
 use crate::outcome::Outcome;
-use crate::policy::{Clocks, Grant, Random};
+use crate::policy::{Clocks, EnvValue, Grant, Random};
 use crate::problem::Problem;
 use crate::sandbox::cancel::CancelToken;
 use crate::sandbox::component::LoadError;
@@ -595,8 +595,11 @@ pub(super) fn live(invocation: &Invocation<'_>, call: &Prepared<'_>, path: &str)
         Random::Seeded => GuestRandom::seeded(invocation.seed, &format!("{step}/{path}"), invocation.attempt),
         Random::Real => GuestRandom::real(),
     };
-    let mut env: BTreeMap<String, String> =
-        grant.env.iter().map(|(name, value)| (name.clone(), value.for_guest())).collect();
+    let told = |values: &BTreeMap<String, EnvValue>| -> BTreeMap<String, String> {
+        let asked = &invocation.request.env;
+        values.iter().filter_map(|(name, value)| Some((name.clone(), value.for_guest(asked)?))).collect()
+    };
+    let mut env = told(&grant.env);
     let mut stdio = Stdio {
         stdout: Output::bounded(limits.stdio_bytes),
         stderr: Output::bounded(limits.stdio_bytes),
@@ -623,7 +626,7 @@ pub(super) fn live(invocation: &Invocation<'_>, call: &Prepared<'_>, path: &str)
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
     let mut live = Live::new(directories, clock, random, stdio, http, context);
     live.undo = invocation.undo.cloned();
-    live.config = grant.config.iter().map(|(key, value)| (key.clone(), value.for_guest())).collect();
+    live.config = told(&grant.config);
     live
 }
 

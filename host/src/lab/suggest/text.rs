@@ -69,6 +69,10 @@ pub(super) fn written(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> 
             let value = |value: &EnvValue| match value {
                 EnvValue::Text(text) => quoted(text),
                 EnvValue::Secret(name) => format!("{{ secret = {} }}", quoted(name)),
+                EnvValue::Request { name, default: None } => format!("{{ request = {} }}", quoted(name)),
+                EnvValue::Request { name, default: Some(text) } => {
+                    format!("{{ request = {}, default = {} }}", quoted(name), quoted(text))
+                }
             };
             if !values.is_empty() {
                 let values: Vec<String> =
@@ -113,7 +117,7 @@ fn shared(runs: &[Recorded], grants: &[(Vec<&ToolName>, Wants)]) -> String {
     let told = grants.iter().flat_map(|(_, wants)| wants.env.values().chain(wants.config.values()));
     used.extend(told.filter_map(|value| match value {
         EnvValue::Secret(name) => Some(name.as_str()),
-        EnvValue::Text(_) => None,
+        EnvValue::Text(_) | EnvValue::Request { .. } => None,
     }));
     let declared =
         used.iter().filter_map(|name| Some((name, policies().find_map(|policy| policy.secrets.get(*name))?)));

@@ -9,11 +9,12 @@ use crate::policy::SCHEMA;
 /// Any text without NUL.
 const PLAIN: Form = Form::Text { max: usize::MAX, pattern: "^[^\\u0000]*$" };
 const SECRET_NAME: Form = Form::Text { max: limits::NAME_BYTES_MAX, pattern: "^[A-Za-z][A-Za-z0-9_]*$" };
+const VARIABLE_NAME: Form = Form::Text { max: usize::MAX, pattern: "^[^=\\u0000]+$" };
 const FILE: Form = Form::Text { max: usize::MAX, pattern: "^(?![\\s\\S]*/\\.\\.(/|$))/[^\\u0000]*$" };
 /// A value of `env`.
-const VARIABLE: Form = Form::AnyOf(&[PLAIN, Form::Object(&SECRET)]);
+const VARIABLE: Form = Form::AnyOf(&[PLAIN, Form::Object(&TOLD)]);
 /// A value of `config`.
-const SETTING: Form = Form::AnyOf(&[TEXT, Form::Object(&SECRET)]);
+const SETTING: Form = Form::AnyOf(&[TEXT, Form::Object(&TOLD)]);
 
 /// The whole policy.
 pub(super) const POLICY: Shape = Shape {
@@ -103,14 +104,21 @@ pub(in crate::policy) const AUDIT: Shape = Shape::of(&[
 /// An entry of `[secrets]`.
 pub(super) const SECRET_SOURCE: Shape = Shape {
     keys: &[
-        Key::new("env", Form::Text { max: usize::MAX, pattern: "^[^=\\u0000]+$" }, "A variable of the host's."),
+        Key::new("env", VARIABLE_NAME, "A variable of the host's."),
         Key::new("file", FILE, "A file, less one newline at its end."),
     ],
     rules: &[Rule::One(&["env", "file"])],
 };
 
-/// The use of a secret.
-pub(super) const SECRET: Shape = Shape::of(&[Key::new("secret", SECRET_NAME, "Its name in `[secrets]`.").required()]);
+/// What a guest is told and the policy does not say: the placeholder of a secret, or what a request says.
+pub(super) const TOLD: Shape = Shape {
+    keys: &[
+        Key::new("secret", SECRET_NAME, "Its name in `[secrets]`."),
+        Key::new("request", VARIABLE_NAME, "Its name in `meta.env` of a request."),
+        Key::new("default", PLAIN, "What it is where the request does not say it."),
+    ],
+    rules: &[Rule::One(&["secret", "request"]), Rule::With("default", "request")],
+};
 
 /// A header that holds a secret.
 pub(super) const HEADER: Shape = Shape::of(&[

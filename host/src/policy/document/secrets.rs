@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::limits;
 use crate::policy::document::keys;
-use crate::policy::secrets::{EnvValue, SecretDeclaration, SecretSource, is_name};
+use crate::policy::secrets::{EnvValue, SecretDeclaration, SecretSource, VARIABLE_HINT, is_name, is_variable};
 use crate::problem::suggestion;
 use crate::toml_text::{Node, Place, Reader};
 
@@ -115,12 +115,6 @@ pub(super) fn read_file<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Opt
     None
 }
 
-const VARIABLE_HINT: &str = "a name is not empty and holds no `=` and no NUL";
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0'])
-}
-
 /// Reads a grant's `env`.
 pub(super) fn read_env<'t>(
     reader: &mut Reader<'t>,
@@ -154,23 +148,53 @@ pub(super) fn read_config<'t>(
     entries.filter_map(|(key, node)| Some((key.to_owned(), read_value(reader, &node, used)?))).collect()
 }
 
-/// Reads a text or `{ secret = "NAME" }`.
+/// Reads a text, `{ secret = "NAME" }` or `{ request = "NAME" }`.
 fn read_value<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<EnvValue> {
-    if Reader::is_table(node) {
-        return read_secret(reader, node, used).map(EnvValue::Secret);
+    if !Reader::is_table(node) {
+        return reader.string(node).map(|text| EnvValue::Text(text.to_owned()));
     }
-    reader.string(node).map(|text| EnvValue::Text(text.to_owned()))
+    let hint = || Some("write a text, `{ secret = \"NAME\" }` or `{ request = \"NAME\" }`".to_owned());
+    let fields = reader.shaped(node, &keys::TOLD)?;
+    match (fields.get("secret"), fields.get("request")) {
+        (Some(node), None) => {
+            if let Some(default) = fields.get("default") {
+                let message = "a secret has no `default`: where it is not to be had, nothing runs";
+                reader.report(&default.place, "bad-env", message, None);
+            }
+            used.read(reader, &node).map(EnvValue::Secret)
+        }
+        (None, Some(node)) => read_request(reader, &node, fields.get("default").as_ref()),
+        (Some(_), Some(node)) => {
+            reader.report(&node.place, "bad-env", "a value comes from one place", hint());
+            None
+        }
+        (None, None) => {
+            reader.report(&fields.place, "missing-key", "the table has no `secret` and no `request`", hint());
+            None
+        }
+    }
 }
 
-/// Reads `{ secret = "NAME" }`.
-fn read_secret<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, used: &mut References) -> Option<String> {
-    let fields = reader.shaped(node, &keys::SECRET)?;
-    let Some(node) = fields.get("secret") else {
-        let hint = Some("write a text, or `{ secret = \"NAME\" }`".to_owned());
-        reader.report(&fields.place, "missing-key", "the table has no `secret`", hint);
+/// Reads `{ request = "NAME", default = "text" }`.
+fn read_request<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>, default: Option<&Node<'_, 't>>) -> Option<EnvValue> {
+    let name = reader.string(node)?;
+    if !is_variable(name) {
+        let message = format!("`{}` is no name of an environment variable", name.escape_debug());
+        reader.report(&node.place, "bad-env", message, Some(VARIABLE_HINT.to_owned()));
         return None;
+    }
+    let default = match default {
+        None => None,
+        Some(node) => {
+            let text = reader.string(node)?;
+            if text.contains('\0') {
+                reader.report(&node.place, "bad-env", "the default holds a NUL", None);
+                return None;
+            }
+            Some(text.to_owned())
+        }
     };
-    used.read(reader, &node)
+    Some(EnvValue::Request { name: name.to_owned(), default })
 }
 
 #[cfg(test)]

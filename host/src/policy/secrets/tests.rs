@@ -35,8 +35,15 @@ fn what_is_put_in_is_not_looked_at_again() {
 
 #[test]
 fn a_guest_sees_a_placeholder() {
-    assert_eq!(EnvValue::Secret("API_KEY".to_owned()).for_guest(), "skillhost-secret-API_KEY");
-    assert_eq!(EnvValue::Text("x".to_owned()).for_guest(), "x");
+    let nothing = BTreeMap::new();
+    assert_eq!(EnvValue::Secret("API_KEY".to_owned()).for_guest(&nothing).unwrap(), "skillhost-secret-API_KEY");
+    assert_eq!(EnvValue::Text("x".to_owned()).for_guest(&nothing).unwrap(), "x");
+    let asked = |default: Option<&str>, asked: &BTreeMap<String, String>| {
+        EnvValue::Request { name: "A".to_owned(), default: default.map(str::to_owned) }.for_guest(asked)
+    };
+    let said = BTreeMap::from([("A".to_owned(), "y".to_owned())]);
+    assert_eq!((asked(None, &nothing), asked(Some("x"), &nothing).as_deref()), (None, Some("x")));
+    assert_eq!(asked(Some("x"), &said).as_deref(), Some("y"));
     for good in ["A", "a1_", "API_KEY"] {
         assert!(is_name(good), "{good}");
     }

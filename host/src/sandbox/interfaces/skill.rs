@@ -122,6 +122,7 @@ impl Live {
             user_id,
             snapshot_id,
             timeout_ms,
+            env: _,
         } = (*self.context.request).clone();
         let runtime_version = env!("CARGO_PKG_VERSION").to_owned();
         Ok(request::Origin {
@@ -137,11 +138,11 @@ impl Live {
         })
     }
 
-    fn no_fuel_here(&mut self) -> Result<u64> {
     fn sdk_version(&mut self) -> Result<String> {
         Ok(OWN_VERSION.to_owned())
     }
 
+    fn no_fuel_here(&mut self) -> Result<u64> {
         Err(wasmtime::format_err!("`remaining-fuel` is linked by hand"))
     }
 
@@ -199,8 +200,8 @@ table! { impl context::Host as "skillhost:skill/context#" via |live| live;
 
 table! { impl request::Host as "skillhost:skill/request#" via |live| live;
     ours(request_origin) fn current = "current"() -> Result<request::Origin>;
-}
     ours(sdk_version) fn sdk_version = "sdk-version"() -> Result<String>;
+}
 
 table! { impl log::Host as "skillhost:skill/log#" via |live| live;
     ours(log) fn log = "log"(level "level": log::Level, event "event": String, fields "fields": Vec<(String, String)>) -> Result<()>;

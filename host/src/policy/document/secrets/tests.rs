@@ -16,7 +16,7 @@ fn parse(secrets: &str, env: &str) -> Result<Policy, Vec<Problem>> {
 fn declarations_and_uses_are_read() {
     let policy = parse(
         "A = { env = \"X\" }\nB = { file = \"/run/b\" }",
-        "ONE = { secret = \"A\" }, TWO = { secret = \"B\" }, THREE = \"text\"",
+        "ONE = { secret = \"A\" }, TWO = { secret = \"B\" }, THREE = \"text\", FOUR = { request = \"X\", default = \"\" }",
     );
     let policy = policy.unwrap();
     assert_eq!(policy.secrets["A"].source, SecretSource::Env("X".to_owned()));
@@ -30,6 +30,7 @@ fn declarations_and_uses_are_read() {
     let env = &policy.grants[0].env;
     assert_eq!(env["ONE"], EnvValue::Secret("A".to_owned()));
     assert_eq!(env["THREE"], EnvValue::Text("text".to_owned()));
+    assert_eq!(env["FOUR"], EnvValue::Request { name: "X".to_owned(), default: Some(String::new()) });
 }
 
 #[test]
@@ -55,6 +56,11 @@ fn what_does_not_fit_is_refused_with_line_and_hint() {
         ("\"A-B\" = { env = \"X\" }", "", "bad-secret", 3, "a letter"),
         ("", "X = { secret = \"1\" }", "bad-secret", 7, "a letter"),
         ("", "X = {}", "missing-key", 7, "{ secret = \"NAME\" }"),
+        ("", "X = { default = \"x\" }", "missing-key", 7, "{ request = \"NAME\" }"),
+        ("", "X = { request = \"A=B\" }", "bad-env", 7, "no `=`"),
+        ("", "X = { request = \"A\", default = \"\\u0000\" }", "bad-env", 7, ""),
+        ("A = { env = \"X\" }", "X = { request = \"A\", secret = \"A\" }", "bad-env", 7, "{ secret = \"NAME\" }"),
+        ("A = { env = \"X\" }", "X = { secret = \"A\", default = \"a\" }", "bad-env", 7, ""),
         ("", "X = 1", "wrong-type", 7, ""),
         ("", "\"A=B\" = \"x\"", "bad-env", 7, "no `=`"),
         ("", "A = \"\\u0000\"", "bad-env", 7, ""),
