@@ -16,7 +16,7 @@ use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
 use crate::policy::explain::Explanation;
 use crate::policy::{Approve, Policy, Principal};
-use crate::problem::Problem;
+use crate::problem::{Problem, shown};
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
 use crate::run::Rehearsal;
@@ -689,7 +689,7 @@ pub enum Error {
     #[error("the policy cannot be put into force: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Policy(Vec<Problem>),
     /// The request says a variable that no grant of the run takes from it.
-    #[error("the request says the variable `{name}`, which no grant of the run takes from it")]
+    #[error("the request says the variable `{}`, which no grant of the run takes from it", shown(name))]
     NotTaken {
         /// The variable.
         name: String,

@@ -66,7 +66,7 @@ fn what_no_grant_takes_is_denied() {
     assert_eq!(refused(&host, "TZ"), "taken are `CITY`, `LANG`");
     assert!(refused(&host, "CITTY").contains("`CITY`"));
     let host = TestHost::with(&policy("", ""), &[("guest", &teller())]);
-    assert!(refused(&host, "CITY").contains(r#"env = { CITY = { request = "CITY" } }"#));
+    assert!(refused(&host, "CITY").contains(r#"env = { NAME = { request = "NAME" } }"#));
 }
 
 #[test]

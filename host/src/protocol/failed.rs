@@ -241,7 +241,7 @@ fn not_taken(error: &Error, name: &str, taken: &[String]) -> Failure {
     let names = || taken.iter().map(String::as_str);
     let hint = match suggestion(name, names()) {
         Some(hint) => hint,
-        None if taken.is_empty() => format!("add `env = {{ {name} = {{ request = \"{name}\" }} }}` to the grant"),
+        None if taken.is_empty() => "a grant takes one by `env = { NAME = { request = \"NAME\" } }`".to_owned(),
         None => one_of("taken are", names()),
     };
     let pointer = pointer_to("/meta/env", name);
