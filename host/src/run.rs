@@ -61,6 +61,7 @@ pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};
 pub use prepare::Checked;
 pub(crate) use prepare::{Given, Prepared, Stage, header, prepare_with};
 pub(crate) use steps::{Done, Steps};
+#[cfg(feature = "cli")]
 pub(crate) use transaction::journal as journal_of;
 
 pub(crate) use reuse::Purpose;
