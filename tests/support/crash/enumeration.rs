@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::place::{Left, Place, Program, Standing};
 use super::scenario::Scenario;
@@ -111,44 +111,31 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
 }
 
 /// Kills recovery everywhere: at some points of the run (every so-and-so-many-th as `choice` says) the run is killed, then the command that
-/// brings it to its end at every point of it, one after the other.
+/// brings it to its end at every point of it, one in each case.
 #[must_use]
 pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice) -> Tally {
     let (wanted, points) = oracle(program, scenario);
     let all = points.iter().enumerate();
     let all = all.flat_map(|(command, points)| (1..=points.len()).map(move |at| (command, at)));
-    let firsts: Vec<(usize, usize)> = all.skip(choice.first.saturating_sub(1)).step_by(choice.every.max(1)).collect();
+    let firsts: Vec<First> = all
+        .skip(choice.first.saturating_sub(1))
+        .step_by(choice.every.max(1))
+        .map(|(command, at)| First { command, at, next: AtomicUsize::new(1), is_over: AtomicBool::new(false) })
+        .collect();
     let tally = Mutex::new(Tally { points: firsts.len(), ..Tally::default() });
-    let next = AtomicUsize::new(0);
     let worker = || {
-        while let Some(&(command, at)) = firsts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            // Until one is not killed: it had no such point any more.
-            for again in 1.. {
-                let place = Place::new(program, scenario);
-                let Some(first) = place.killed(command, Kill { at, place: Where::Entered }) else { break };
-                if place.standing() == Standing::NotBegun {
+        for first in &firsts {
+            while !first.is_over.load(Ordering::Relaxed) {
+                let again = first.next.fetch_add(1, Ordering::Relaxed);
+                let Some(went) = first.run(program, scenario, &wanted, again) else {
+                    // It has no such point, nor a later one.
+                    first.is_over.store(true, Ordering::Relaxed);
                     break;
-                }
-                let Some(second) = place.next() else { break };
-                let second = trace(&second, Some(Kill { at: again, place: Where::Entered }), false);
-                let (commands, failure) = match place.go_on(None) {
-                    Ok((left, commands)) => (commands, left.difference(&wanted)),
-                    Err(error) => (0, Some(error)),
                 };
                 let mut tally = tally.lock().expect("not poisoned");
-                tally.kills += usize::from(second.is_killed);
-                tally.recoveries += commands;
-                tally.failures.extend(failure.filter(|_| second.is_killed).map(|failure| {
-                    let (name, durability) = (scenario.name, program.durability);
-                    let second = second.points.last();
-                    format!(
-                        "scenario {name}, durability {durability}, command {command}, point {at} ({first}), recovery, point \
-                         {again} ({second:?}): {failure}"
-                    )
-                }));
-                if !second.is_killed {
-                    break;
-                }
+                tally.kills += usize::from(went.is_killed);
+                tally.recoveries += went.commands;
+                tally.failures.extend(went.failure);
             }
         }
     };
@@ -158,6 +145,48 @@ pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice
         }
     });
     tally.into_inner().expect("not poisoned")
+}
+
+/// A point at which a run is killed, whose recovery is then killed everywhere.
+#[derive(Debug)]
+struct First {
+    /// In which of the run's commands, from 0.
+    command: usize,
+    /// At which point of it.
+    at: usize,
+    /// At which point recovery is killed next, from 1: whoever has time takes it.
+    next: AtomicUsize,
+    /// Whether recovery has no further point.
+    is_over: AtomicBool,
+}
+
+impl First {
+    /// Kills the run here, its recovery at the point `again`, recovers and compares. `None` where one of them was not killed.
+    fn run(&self, program: &Program, scenario: &Scenario, wanted: &Left, again: usize) -> Option<Went> {
+        let &Self { command, at, .. } = self;
+        let place = Place::new(program, scenario);
+        let first = place.killed(command, Kill { at, place: Where::Entered })?;
+        if place.standing() == Standing::NotBegun {
+            return None;
+        }
+        let second = trace(&place.next()?, Some(Kill { at: again, place: Where::Entered }), false);
+        if !second.is_killed {
+            return None;
+        }
+        let (commands, failure) = match place.go_on(None) {
+            Ok((left, commands)) => (commands, left.difference(wanted)),
+            Err(error) => (0, Some(error)),
+        };
+        let failure = failure.map(|failure| {
+            let (name, durability) = (scenario.name, program.durability);
+            let second = second.points.last();
+            format!(
+                "scenario {name}, durability {durability}, command {command}, point {at} ({first}), recovery, point {again} \
+                 ({second:?}): {failure}"
+            )
+        });
+        Some(Went { is_killed: true, commands, failure })
+    }
 }
 
 /// One kill.
