@@ -164,10 +164,16 @@ impl Delegation {
         found
     }
 
+    /// Whether `has` is so of `grant`, or of what anything that somebody with it may call runs under.
+    #[must_use]
+    pub fn any(&self, grant: &Grant, has: impl Fn(&Grant) -> bool) -> bool {
+        has(grant) || self.within(grant).values().any(|(_, _, grant)| has(grant))
+    }
+
     /// Whether somebody with `grant` may send what changes something elsewhere, itself or by what it calls.
     #[must_use]
     pub fn may_send_unsafe(&self, grant: &Grant) -> bool {
-        grant.may_send_unsafe() || self.within(grant).values().any(|(_, _, grant)| grant.may_send_unsafe())
+        self.any(grant, Grant::may_send_unsafe)
     }
 
     /// What identifies everything that somebody with `grant` may call; `null` where that is nothing.

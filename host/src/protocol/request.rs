@@ -214,14 +214,16 @@ impl Request {
         let event = either(&value, "event", "payload", &mut problems);
         let mut context = context(&value);
         let meta = |key: &str| value.get("meta").and_then(|meta| meta.get(key));
+        let action = value.get("action").and_then(Value::as_str);
+        let describes = action == Some(Action::Describe.name());
         let idempotency_key = meta("idempotency_key").and_then(Value::as_str);
-        if idempotency_key.is_some() && value.get("action").and_then(Value::as_str) == Some("describe") {
+        if idempotency_key.is_some() && describes {
             let message = "`describe` does nothing that a second request could do again".to_owned();
             let problem = Problem::new("key-without-effect", "/meta/idempotency_key", message);
             problems.push(problem.with_hint("leave `idempotency_key` out"));
         }
         context.env = variables(meta("env"), &mut problems);
-        if !context.env.is_empty() && value.get("action").and_then(Value::as_str) == Some("describe") {
+        if !context.env.is_empty() && describes {
             let problem =
                 Problem::new("env-without-effect", "/meta/env", "`describe` runs no guest that could be told it");
             problems.push(problem.with_hint("leave `env` out"));
@@ -229,7 +231,7 @@ impl Request {
         if !problems.is_empty() {
             return Err(refused(&problems.into_vec(), context));
         }
-        let action = match value.get("action").and_then(Value::as_str) {
+        let action = match action {
             Some("describe") => Action::Describe,
             Some("execute") => Action::Execute,
             _ => Action::Invoke,

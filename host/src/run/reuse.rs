@@ -409,14 +409,12 @@ impl Steps<'_> {
 
     /// Whether a tool with this grant sees any folder, itself or through what it calls.
     fn has_folders(&self, grant: &Grant) -> bool {
-        let within = self.authorized.delegation().within(grant);
-        !grant.filesystem.is_empty() || within.values().any(|(_, _, grant)| !grant.filesystem.is_empty())
+        self.authorized.delegation().any(grant, |grant| !grant.filesystem.is_empty())
     }
 
     /// Whether a tool with this grant, or one that it calls, is told what the request says: another request may say something else.
     fn asks_of_request(&self, grant: &Grant) -> bool {
-        let asks = |grant: &Grant| grant.asks_of_request().next().is_some();
-        asks(grant) || self.authorized.delegation().within(grant).values().any(|(_, _, grant)| asks(grant))
+        self.authorized.delegation().any(grant, |grant| grant.asks_of_request().next().is_some())
     }
 
     /// A result of any run, for a step that may take one.
