@@ -13,13 +13,11 @@ pub mod verify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::document;
 use crate::id::{Digest, SkillName, SnapshotId};
 use crate::problem::Position;
-use crate::skill::own;
 use crate::skills::SkillBytes;
+use crate::skills::pins::Pins;
 pub use compare::Difference;
 pub use create::create;
 pub use error::BundleError;
@@ -107,13 +105,9 @@ impl Bundle {
         self.exports.values().filter(move |export| export.kind == kind)
     }
 
-    /// A skill that a plan uses and that is not among the components which are required, where the bundle says what these are. The host itself
-    /// is no component.
-    #[must_use]
-    pub fn unrequired(&self, plan: &Value) -> Option<String> {
-        let pins = self.requires.as_ref()?;
-        let is_pinned = |skill: &str| skill == own::NAME || pins.keys().any(|name| name.as_str() == skill);
-        called_skills(plan).find(|&skill| !is_pinned(skill)).map(str::to_owned)
+    /// The components beside which no other one runs, where the bundle says what these are.
+    pub(crate) fn pins(&self) -> Option<Pins<'_>> {
+        self.requires.as_ref().map(|skills| Pins { bundle: &self.name, skills })
     }
 
     /// Refuses a bundle that is not what it was when it was opened. Where the file system says the same of every file none is read.
@@ -142,14 +136,6 @@ impl Bundle {
         }
         Err(BundleError::Changed { root: self.root.clone(), was: self.id, now })
     }
-}
-
-/// The skills that the calls of a plan name, in its order.
-pub(crate) fn called_skills(plan: &Value) -> impl Iterator<Item = &str> {
-    let listed = |key: &str| plan.get(key).and_then(Value::as_array).into_iter().flatten();
-    let calls = listed("steps").flat_map(|step| [Some(step), step.get("compensate")]).flatten();
-    let tools = calls.chain(listed("compensate")).filter_map(|call| call.get("tool").and_then(Value::as_str));
-    tools.filter_map(|tool| tool.split('.').next())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod builtin;
 mod callees;
 pub mod pack;
+pub(crate) mod pins;
 pub(crate) mod warm;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{Links, PerLinks, Program, SandboxError};
 use crate::skill::{Catalog, Skill, own, unprovided_imports};
+use crate::skills::pins::{Pins, UNPINNED};
 use crate::skills::warm::{Stamp, Warm};
 use crate::store::RunDir;
 
@@ -125,11 +127,13 @@ pub(crate) struct SkillLoader<'a> {
     warm: Option<&'a Warm>,
     /// One that was loaded for this run already.
     known: Option<&'a Arc<LoadedSkill>>,
+    /// Which components there may be.
+    pins: Option<Pins<'a>>,
 }
 
 impl<'a> SkillLoader<'a> {
     pub(crate) const fn new(engine: Arc<SandboxEngine>, cache: &'a ComponentCache) -> Self {
-        Self { engine, cache, warm: None, known: None }
+        Self { engine, cache, warm: None, known: None, pins: None }
     }
 
     /// Takes what was loaded before, as long as it is the same.
@@ -142,6 +146,17 @@ impl<'a> SkillLoader<'a> {
     pub(crate) const fn known(mut self, known: Option<&'a Arc<LoadedSkill>>) -> Self {
         self.known = known;
         self
+    }
+
+    /// Takes for a plan no other components than these.
+    pub(crate) const fn pinned(mut self, pins: Option<Pins<'a>>) -> Self {
+        self.pins = pins;
+        self
+    }
+
+    /// Why a skill that was loaded cannot be used all the same.
+    fn refused<'s>(&self, skill: &'s Skill) -> impl Iterator<Item = Problem> + use<'s> {
+        unprovided_imports(skill).into_iter().chain(self.pins.and_then(|pins| pins.problem_with(skill)))
     }
 
     /// Loads one skill.
@@ -226,7 +241,7 @@ impl<'a> SkillLoader<'a> {
             };
             match self.load(&name, &source) {
                 Ok(skill) => {
-                    for mut problem in unprovided_imports(&skill.skill) {
+                    for mut problem in self.refused(&skill.skill) {
                         problem.pointer.clone_from(&pointer);
                         problems.push(problem);
                     }
@@ -268,7 +283,7 @@ fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
 /// The skills that recorded `problems` say to be unusable: see [`Loaded::unusable`].
 pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<SkillName> {
     // These say nothing of the skill that the place names.
-    let unlike = ["import-not-provided", callees::UNKNOWN_CALLEE];
+    let unlike = ["import-not-provided", UNPINNED, callees::UNKNOWN_CALLEE];
     let is_at = |pointer: &str| {
         let said =
             problems.iter().filter(|problem| is_load_problem(problem) && !unlike.contains(&problem.code.as_str()));
@@ -279,7 +294,8 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 4] = ["import-not-provided", "reserved-skill", "skill-unreadable", callees::UNKNOWN_CALLEE];
+    const OTHERS: [&str; 5] =
+        ["import-not-provided", "reserved-skill", "skill-unreadable", UNPINNED, callees::UNKNOWN_CALLEE];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())

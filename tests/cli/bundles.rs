@@ -84,21 +84,27 @@ fn what_is_wrong_with_a_bundle() {
         .replace("tool = \"text.search\"", "tool = \"text.serach\"")
         .replace("text.replace\"      #", "text.no\"  #")
         + "[[export]]\nkind = \"agent\"\nname = \"a\"\ntool = \"text.render\"\n\
-           [[export]]\nkind = \"flow\"\nname = \"list\"\nplan = \"plans/list.json\"\n";
+           [[export]]\nkind = \"flow\"\nname = \"list\"\nplan = \"plans/list.json\"\n\
+           [[export]]\nkind = \"flow\"\nname = \"none\"\nplan = \"plans/none.json\"\n";
     write(&wrong);
-    let plan = |name: &str, tool: &str| {
-        let input = r#"{ "text": "1", "filter": "." }"#;
+    let plan = |name: &str, tool: &str, input: &str| {
         let step = format!(r#"{{ "id": "a", "tool": "{tool}", "input": {input} }}"#);
         format!(r#"{{ "schema": "skillhost.plan/1", "name": "{name}", "steps": [{step}] }}"#)
     };
     // It works on this host, but is not what the bundle has.
-    program.write("demo/plans/list.json", plan("list", "json.query"));
-    program.write("demo/plans/text.json", plan("text", "text.no"));
+    program.write("demo/plans/list.json", plan("list", "json.query", r#"{ "text": "1", "filter": "." }"#));
+    program.write("demo/plans/none.json", plan("none", "text.split", r#"{ "text": "1", "pattern": "," }"#));
+    program.write("demo/plans/text.json", plan("text", "text.no", "{}"));
     program
         .write("demo/plans/README.md", "no plan")
         .write("demo/plans/Readme.md", "")
         .write("demo/policy.toml", "x = 1\n");
     assert_snapshot!("wrong_bundle", program.run(&["bundle", "verify", "demo"]).all());
+    // Also where nothing is pinned: what is not in the bundle is in no id.
+    write(&wrong.replace("[requires]", "[unused]").replace("[unused]\ntext", "# text"));
+    let unpinned = program.run(&["bundle", "verify", "demo"]).all();
+    let said = "plans/list.json/steps/0/tool: the plan uses the skill `json`, which is not in the bundle";
+    assert!(unpinned.contains(said), "{unpinned}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn what_is_not_pinned_is_not_run_where_pins_are() {
     assert_eq!(code(&pinned.invoke("flow", "hello", &json!({}))), ("ok", 0));
     let outside = pinned.invoke("flow", "outside", &json!({}));
     assert_eq!(code(&outside), ("BUNDLE_INVALID", 3), "{outside:#}");
-    assert!(outside["error"]["message"].as_str().unwrap().contains("`json`"), "{outside:#}");
+    assert!(outside["error"]["message"].as_str().unwrap().contains("does not list the skill `json`"), "{outside:#}");
 }
 
 #[test]

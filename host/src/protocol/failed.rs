@@ -18,6 +18,7 @@ use crate::report::{Report, StepReport, json as report_json};
 use crate::sandbox::SandboxError;
 use crate::sandbox::component::LoadError;
 use crate::skill::own;
+use crate::skills::pins::UNPINNED;
 use crate::skills::{SkillBytes, is_load_problem, manifest_file};
 use crate::types::one_of;
 
@@ -84,6 +85,8 @@ fn of_problems(problems: &[Problem], otherwise: Detail) -> Failure {
     let all = |is: &dyn Fn(&Problem) -> bool| !problems.is_empty() && problems.iter().all(is);
     let detail = if all(&|problem| problem.code == "import-not-provided") {
         Detail::ImportNotProvided
+    } else if all(&|problem| problem.code == UNPINNED) {
+        Detail::BundleInvalid
     } else if all(&|problem| problem.code == "unknown-tool") {
         Detail::HandlerNotFound
     } else if problems.iter().any(is_load_problem) {

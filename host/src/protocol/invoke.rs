@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Bundle, Kind, called_skills};
+use crate::bundle::{Bundle, Kind};
 use crate::canonical;
 use crate::clock::Stopwatch;
 use crate::context::{RequestContext, RequestKey};
@@ -193,11 +193,6 @@ fn flow(
         PlanFormat::Yaml => json::parse_yaml(read.bytes()),
     };
     let mut value = value.map_err(wrong)?;
-    if let Some(skill) = host.bundle.as_ref().and_then(|bundle| bundle.unrequired(&value)) {
-        let message = format!("the plan uses the skill `{skill}`, which `[requires]` of the bundle does not list");
-        let hint = format!("put its component at `skills/{skill}.wasm`, and its sha256 into `[requires]`");
-        return Err(Box::new(Failure::new(Detail::BundleInvalid, message).hint(hint)));
-    }
     let brought = |skill: &str| value.get("skills").is_some_and(|skills| skills.get(skill).is_some());
     let skills: BTreeSet<&str> = called_skills(&value).filter(|&skill| !brought(skill)).collect();
     for skill in skills.into_iter().filter_map(|skill| skill.parse::<SkillName>().ok()) {
@@ -216,6 +211,14 @@ fn flow(
     let (inputs, name, output_schema) = (inputs.clone(), wanted.name.clone(), wanted.output_schema.clone());
     let file = Some(file.to_owned());
     Ok(Call { document, inputs, kind: wanted.kind, name, tool: None, file, output_schema, timeout_ms })
+}
+
+/// The skills that the calls of a plan name, in its order.
+fn called_skills(plan: &Value) -> impl Iterator<Item = &str> {
+    let listed = |key: &str| plan.get(key).and_then(Value::as_array).into_iter().flatten();
+    let calls = listed("steps").flat_map(|step| [Some(step), step.get("compensate")]).flatten();
+    let tools = calls.chain(listed("compensate")).filter_map(|call| call.get("tool").and_then(Value::as_str));
+    tools.filter_map(|tool| tool.split('.').next())
 }
 
 fn failed(detail: Detail, message: String) -> Box<Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::reuse::Earlier;
+use crate::bundle::Bundle;
 use crate::host::{Error, RunOptions, SkillHost};
 use crate::id::{Digest, SkillName, SnapshotId, StepId};
 use crate::limits;
@@ -118,7 +119,10 @@ pub(crate) fn prepare(
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache).warm(host.warm.as_deref()).known(known);
+    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache)
+        .warm(host.warm.as_deref())
+        .known(known)
+        .pinned(host.bundle.as_deref().and_then(Bundle::pins));
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,

@@ -9,7 +9,6 @@ use crate::id::{SkillName, ToolName};
 use crate::plan::draft::Outline;
 use crate::policy::{CallPattern, Decision, Pattern, Policy, decide};
 use crate::problem::{Problem, Problems, suggestion};
-use crate::skill::unprovided_imports;
 
 /// The code of a problem with what a grant lets be called.
 pub(super) const UNKNOWN_CALLEE: &str = "unknown-callee";
@@ -83,7 +82,7 @@ impl SkillLoader<'_> {
         };
         match self.load(name, &source) {
             Ok(skill) => {
-                for mut problem in unprovided_imports(&skill.skill) {
+                for mut problem in self.refused(&skill.skill) {
                     place.clone_into(&mut problem.pointer);
                     problem.message = format!("{who}: {}", problem.message);
                     problems.push(problem);
