@@ -26,9 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::create_folder;
+use crate::clock::Stopwatch;
 use crate::limits;
 
 pub use access::{Access, AccessAction, NewAccess};
@@ -87,15 +88,24 @@ impl Index {
             move |source: io::Error| IndexError::Io { action, path, source: Arc::new(source) }
         };
         create_folder(state).map_err(failed("create"))?;
-        // SQLite gives its other files the mode of this one.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        drop(file.map_err(failed("open"))?);
+        // SQLite gives its other files the mode of this one. One that is there is not opened beside SQLite: closing it would take from this
+        // process the locks that another connection of it has there.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(made) => drop(made),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("open")(error)),
+        }
         for name in [INDEX_FILE].into_iter().chain(COMPANIONS) {
             make_private(&state.join(name)).map_err(failed("open"))?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags);
-        let connection = connection.map_err(|error| IndexError::sqlite("begin", &path, error))?;
+        // The system says better than SQLite why it cannot be opened, or not for writing.
+        let reason = || OpenOptions::new().read(true).write(true).open(&path).err();
+        let sqlite = |error| reason().map_or_else(|| IndexError::sqlite("open", &path, error), failed("open"));
+        let connection = Connection::open_with_flags(&path, flags).map_err(sqlite)?;
+        if connection.is_readonly(MAIN_DB).map_err(sqlite)? {
+            return Err(failed("open")(reason().unwrap_or_else(|| io::ErrorKind::PermissionDenied.into())));
+        }
         let mut index = Self { connection, path, new: false };
         index.prepare(durability)?;
         Ok(index)
@@ -131,11 +141,7 @@ impl Index {
         // Emptying the log costs several syncs of the disk. It is done when the log has grown, not by every program that ends.
         let keep_log = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         keep_log.map_err(|error| db.error(error))?;
-        let mode: Option<String> = db.one("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if mode.as_deref() != Some("wal") {
-            let source = io::Error::other("this file system cannot have SQLite's write-ahead log");
-            return Err(IndexError::Io { action: "open", path: self.path.clone(), source: Arc::new(source) });
-        }
+        self.keep_log(waits)?;
         let synchronous = match durability {
             Durability::Full => "FULL",
             Durability::Buffered => "NORMAL",
@@ -148,13 +154,32 @@ impl Index {
         if version == known_version() { Ok(()) } else { self.migrate() }
     }
 
+    /// Has the file keep a write-ahead log. SQLite waits for nobody who is about to do the same; but it does before it begins to write.
+    fn keep_log(&self, waits: Duration) -> Result<(), IndexError> {
+        let db = self.db("open");
+        let started = Stopwatch::start();
+        loop {
+            match db.one("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
+                Ok(Some(mode)) if mode == "wal" => return Ok(()),
+                Ok(_) => {
+                    let source = io::Error::other("this file system cannot have SQLite's write-ahead log");
+                    return Err(IndexError::Io { action: "open", path: self.path.clone(), source: Arc::new(source) });
+                }
+                Err(IndexError::Busy { .. }) if started.elapsed() < waits => db.batch("BEGIN IMMEDIATE; ROLLBACK")?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The version of the file, once it is known to be ours.
     fn version(&self) -> Result<i64, IndexError> {
         let db = self.db("open");
-        let pragma = |sql| db.one(sql, [], |row| row.get::<_, i64>(0)).map(Option::unwrap_or_default);
-        let (version, application) = (pragma("PRAGMA user_version")?, pragma("PRAGMA application_id")?);
+        let number = |sql| db.one(sql, [], |row| row.get::<_, i64>(0)).map(Option::unwrap_or_default);
+        // In this order: another process may be making it, whose tables, version and name come at once.
+        let has_tables = number("SELECT count(*) FROM sqlite_schema")? > 0;
+        let (version, application) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
         let foreign = match version {
-            0 => pragma("SELECT count(*) FROM sqlite_schema")? > 0,
+            0 => has_tables,
             _ => application != APPLICATION_ID,
         };
         if foreign {

@@ -502,17 +502,22 @@ fn every_sample_can_be_indexed() {
 
 #[test]
 fn processes_that_open_a_new_index_at_once_agree() {
-    let case = Case::new();
-    std::thread::scope(|scope| {
-        for number in 0..8 {
-            let state = case.store.state();
-            scope.spawn(move || {
-                let mut index = Index::open(state, Durability::Buffered).unwrap();
-                index.begin_run(&NewRun { id: format!("run-{number}"), resumed_from: None }).unwrap();
-            });
-        }
-    });
-    assert_eq!(case.open().runs(&RunFilter::default()).unwrap().len(), 8);
+    // Each time it is another one that makes it what it shall be.
+    for _ in 0..20 {
+        let case = Case::new();
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (state, together) = (case.store.state(), &together);
+                scope.spawn(move || {
+                    together.wait();
+                    let mut index = Index::open(state, Durability::Buffered).unwrap();
+                    index.begin_run(&NewRun { id: format!("run-{number}"), resumed_from: None }).unwrap();
+                });
+            }
+        });
+        assert_eq!(case.open().runs(&RunFilter::default()).unwrap().len(), 8);
+    }
     assert_eq!(Duration::from_millis(limits::INDEX_BUSY_MS).as_secs(), 10);
 }
 
