@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use skillhost::clock::Stopwatch;
 
-use super::enumeration::{Case, Tally, oracle};
+use super::enumeration::{Case, Tally, Went, oracle};
 use super::place::{Left, Place, Program, untraced};
 use super::scenario::Scenario;
 use super::{Dice, Kill, Where};
@@ -46,29 +46,21 @@ struct Known<'a> {
 pub fn campaign(programs: &[Program], scenarios: &[Scenario], bounds: Bounds) -> (Tally, usize) {
     let pairs = programs.iter().flat_map(|program| scenarios.iter().map(move |scenario| (program, scenario)));
     let known: Vec<Known<'_>> = pairs.map(|(program, scenario)| Known::of(program, scenario)).collect();
-    let tally = Mutex::new(Tally { points: known.iter().flat_map(|known| &known.points).sum(), ..Tally::default() });
+    let tally = Tally { points: known.iter().flat_map(|known| &known.points).sum(), ..Tally::default() };
     let next = AtomicUsize::new(bounds.from);
     let watch = Stopwatch::start();
-    let worker = || {
+    let worker = |tally: &Mutex<Tally>| {
         while watch.elapsed().as_secs() < bounds.seconds && tally.lock().expect("not poisoned").kills < bounds.kills {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let mut dice = Dice::new(bounds.seed.wrapping_add((number as u64).wrapping_mul(0xd134_2543_de82_ef95)));
             let known = &known[dice.below(known.len())];
             let went = known.kill(&mut dice);
-            let mut tally = tally.lock().expect("not poisoned");
-            tally.kills += went.0;
-            tally.recoveries += went.1;
-            tally
-                .failures
-                .extend(went.2.map(|failure| format!("campaign seed {}, case {number}: {failure}", bounds.seed)));
+            let failure =
+                went.failure.map(|failure| format!("campaign seed {}, case {number}: {failure}", bounds.seed));
+            tally.lock().expect("not poisoned").add(Went { failure, ..went });
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..bounds.jobs.max(1) {
-            scope.spawn(worker);
-        }
-    });
-    (tally.into_inner().expect("not poisoned"), next.into_inner())
+    (tally.counted_by(bounds.jobs, worker), next.into_inner())
 }
 
 impl<'a> Known<'a> {
@@ -84,21 +76,20 @@ impl<'a> Known<'a> {
         Self { program, scenario, left, points: points.iter().map(Vec::len).collect(), times }
     }
 
-    /// Kills once: kills, commands, what went wrong.
-    fn kill(&self, dice: &mut Dice) -> (usize, usize, Option<String>) {
+    /// Kills once.
+    fn kill(&self, dice: &mut Dice) -> Went {
         let command = dice.below(self.points.len());
         if dice.one_in(2) {
             let place = if dice.one_in(2) { Where::Entered } else { Where::Returned };
             let kill = Kill { at: 1 + dice.below(self.points[command]), place };
             let case = Case { command, kill, seed: dice.next(), recovery_in: RECOVERY_IN };
-            let went = case.run(self.program, self.scenario, &self.left);
-            return (usize::from(went.is_killed), went.commands, went.failure);
+            return case.run(self.program, self.scenario, &self.left);
         }
         let place = Place::new(self.program, self.scenario);
         for _ in 0..command {
             untraced(place.next().expect("there is such a command"));
         }
-        let Some(next) = place.next() else { return (0, 0, None) };
+        let Some(next) = place.next() else { return Went::default() };
         let most = u64::try_from(self.times[command].as_micros()).unwrap_or(u64::MAX).max(1);
         let after = Duration::from_micros(dice.next() % most);
         let is_killed = kill_after(next, after);
@@ -112,7 +103,7 @@ impl<'a> Known<'a> {
         let failure = failure.map(|failure| {
             format!("scenario {name}, durability {durability}, command {command} (after {after:?}): {failure}")
         });
-        (usize::from(is_killed), commands, failure)
+        Went { is_killed, commands, failure }
     }
 }
 

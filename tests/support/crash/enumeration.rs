@@ -90,24 +90,15 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
         .collect();
     let every = choice.cases.map_or(choice.every, |cases| all.len().div_ceil(cases)).max(1);
     let cases: Vec<(usize, Kill)> = all.into_iter().skip(choice.first.saturating_sub(1)).step_by(every).collect();
-    let tally = Mutex::new(Tally { points: points.iter().map(Vec::len).sum(), ..Tally::default() });
+    let tally = Tally { points: points.iter().map(Vec::len).sum(), ..Tally::default() };
     let next = AtomicUsize::new(0);
-    let worker = || {
+    let worker = |tally: &Mutex<Tally>| {
         while let Some((command, kill)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             let case = Case { command: *command, kill: *kill, seed: choice.seed, recovery_in: choice.recovery_in };
-            let went = case.run(program, scenario, &wanted);
-            let mut tally = tally.lock().expect("not poisoned");
-            tally.kills += usize::from(went.is_killed);
-            tally.recoveries += went.commands;
-            tally.failures.extend(went.failure);
+            tally.lock().expect("not poisoned").add(case.run(program, scenario, &wanted));
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..choice.jobs.max(1) {
-            scope.spawn(worker);
-        }
-    });
-    tally.into_inner().expect("not poisoned")
+    tally.counted_by(choice.jobs, worker)
 }
 
 /// Kills recovery everywhere: at some points of the run (every so-and-so-many-th as `choice` says) the run is killed, then the command that
@@ -122,8 +113,8 @@ pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice
         .step_by(choice.every.max(1))
         .map(|(command, at)| First { command, at, next: AtomicUsize::new(1), is_over: AtomicBool::new(false) })
         .collect();
-    let tally = Mutex::new(Tally { points: firsts.len(), ..Tally::default() });
-    let worker = || {
+    let tally = Tally { points: firsts.len(), ..Tally::default() };
+    let worker = |tally: &Mutex<Tally>| {
         for first in &firsts {
             while !first.is_over.load(Ordering::Relaxed) {
                 let again = first.next.fetch_add(1, Ordering::Relaxed);
@@ -132,19 +123,11 @@ pub fn enumerate_recovery(program: &Program, scenario: &Scenario, choice: Choice
                     first.is_over.store(true, Ordering::Relaxed);
                     break;
                 };
-                let mut tally = tally.lock().expect("not poisoned");
-                tally.kills += usize::from(went.is_killed);
-                tally.recoveries += went.commands;
-                tally.failures.extend(went.failure);
+                tally.lock().expect("not poisoned").add(went);
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..choice.jobs.max(1) {
-            scope.spawn(worker);
-        }
-    });
-    tally.into_inner().expect("not poisoned")
+    tally.counted_by(choice.jobs, worker)
 }
 
 /// A point at which a run is killed, whose recovery is then killed everywhere.
@@ -252,6 +235,24 @@ impl Case {
 }
 
 impl Tally {
+    /// Has so many threads do the same work at once, each of which adds what came of it.
+    pub(super) fn counted_by(self, jobs: usize, worker: impl Fn(&Mutex<Self>) + Sync) -> Self {
+        let tally = Mutex::new(self);
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| worker(&tally));
+            }
+        });
+        tally.into_inner().expect("not poisoned")
+    }
+
+    /// Adds what came of one kill.
+    pub(super) fn add(&mut self, went: Went) {
+        self.kills += usize::from(went.is_killed);
+        self.recoveries += went.commands;
+        self.failures.extend(went.failure);
+    }
+
     /// Failures by what they say, with how often: the same cause is told once.
     #[must_use]
     pub fn failures_by_kind(&self) -> String {
