@@ -141,7 +141,7 @@ impl Index {
         // Emptying the log costs several syncs of the disk. It is done when the log has grown, not by every program that ends.
         let keep_log = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         keep_log.map_err(|error| db.error(error))?;
-        self.keep_log(waits)?;
+        self.begin_log(waits)?;
         let synchronous = match durability {
             Durability::Full => "FULL",
             Durability::Buffered => "NORMAL",
@@ -155,7 +155,7 @@ impl Index {
     }
 
     /// Has the file keep a write-ahead log. SQLite waits for nobody who is about to do the same; but it does before it begins to write.
-    fn keep_log(&self, waits: Duration) -> Result<(), IndexError> {
+    fn begin_log(&self, waits: Duration) -> Result<(), IndexError> {
         let db = self.db("open");
         let started = Stopwatch::start();
         loop {
@@ -175,11 +175,10 @@ impl Index {
     fn version(&self) -> Result<i64, IndexError> {
         let db = self.db("open");
         let number = |sql| db.one(sql, [], |row| row.get::<_, i64>(0)).map(Option::unwrap_or_default);
-        // In this order: another process may be making it, whose tables, version and name come at once.
-        let has_tables = number("SELECT count(*) FROM sqlite_schema")? > 0;
         let (version, application) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
         let foreign = match version {
-            0 => has_tables,
+            // Another process may have made it since: tables, version and name come at once.
+            0 => number("SELECT count(*) FROM sqlite_schema")? > 0 && number("PRAGMA user_version")? == 0,
             _ => application != APPLICATION_ID,
         };
         if foreign {
