@@ -23,6 +23,7 @@ mod interactive;
 mod interrupt;
 mod output;
 mod plan;
+mod places;
 mod plan_source;
 mod policy;
 mod policy_init;
@@ -70,7 +71,8 @@ struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The folder for runs and compiled components [env: HOST_STATE] [default: .skillhost]
+    /// The folder for runs and compiled components [env: HOST_STATE] [default: one for the current folder, below $XDG_STATE_HOME/skillhost
+    /// or ~/.local/state/skillhost]
     #[arg(long, value_name = "DIR", global = true)]
     state: Option<PathBuf>,
     /// Writes one JSON document to stdout and nothing else
@@ -212,14 +214,16 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
     let started = Stopwatch::start();
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let exit = match Cli::try_parse_from(&args) {
-        Ok(cli) => {
-            let session = Session::new(cli.global, env, cli.command.tells_events());
-            match &cli.command {
-                // It has a form of answers of its own.
-                Command::Exec(exec) => exec.run(&session.silent()),
-                command => session.finish(command.execute(&session), started),
+        Ok(cli) => match (Session::new(cli.global.clone(), env.clone(), cli.command.tells_events()), &cli.command) {
+            // It has a form of answers of its own.
+            (Ok(session), Command::Exec(exec)) => exec.run(&session.silent()),
+            (Err(error), Command::Exec(_)) => exec::without_session(&error),
+            (Ok(session), command) => {
+                session.note_old_state();
+                session.finish(command.execute(&session), started)
             }
-        }
+            (Err(error), _) => Output::new(&cli.global, &env).reply(Err(error), started, &[]),
+        },
         Err(error) => not_parsed(&error, &args, &env, started),
     };
     ExitCode::from(exit.code())

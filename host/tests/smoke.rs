@@ -4,15 +4,15 @@ use std::process::Command;
 
 #[test]
 fn the_binary_says_its_version_and_runs_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
     let host = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-        command.env_clear();
+        command.env_clear().env("HOME", folder.path());
         command
     };
     let version = host().arg("--version").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&version.stdout), format!("host {}\n", env!("CARGO_PKG_VERSION")));
 
-    let folder = tempfile::tempdir().unwrap();
     let policy = "schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"text\"]\ntools = [\"split\"]\n";
     std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
     let called = host()

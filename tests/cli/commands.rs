@@ -201,8 +201,7 @@ fn replay_and_trace() {
     let first = program.run(&["runs"]);
     assert_eq!(first.code, 0);
     // Another file: another trace. `trace diff` names the first event that differs.
-    let mut runs: Vec<_> =
-        std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    let mut runs: Vec<_> = std::fs::read_dir(program.state("runs")).unwrap().map(|run| run.unwrap().path()).collect();
     program.write("workspace/in.csv", "name,amount\nb,2\n");
     assert_eq!(program.run(&["run", "plan.json"]).code, 0);
     let old = runs.remove(0).display().to_string();
@@ -352,7 +351,7 @@ fn a_secret_is_needed_to_run_and_for_nothing_else() {
     program.write("secret.toml", format!("{}\n{secret}", repo::text("policies/default.toml")));
     let ended = program.run(&["run", "plan.json", "--policy", "secret.toml"]);
     assert_snapshot!("run_without_secret", ended.all());
-    assert!(!program.path(".skillhost/runs").exists(), "nothing was begun");
+    assert!(!program.state("runs").exists(), "nothing was begun");
     for args in
         [&["policy", "check", "secret.toml"][..], &["policy", "explain", "plan.json", "--policy", "secret.toml"]]
     {
@@ -362,7 +361,7 @@ fn a_secret_is_needed_to_run_and_for_nothing_else() {
     let ended = program.run_with(&variables, &["run", "plan.json", "--policy", "secret.toml"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(!ended.all().contains("hunter2"), "{}", ended.all());
-    let mut runs = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().map(|run| run.unwrap().file_name());
+    let mut runs = std::fs::read_dir(program.state("runs")).unwrap().map(|run| run.unwrap().file_name());
     let run = runs.next().unwrap().into_string().unwrap();
     let replayed = program.run(&["replay", &run]);
     assert_eq!(replayed.code, 0, "{}", replayed.all());

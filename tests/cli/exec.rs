@@ -82,7 +82,7 @@ fn the_environment_counts_before_the_options() {
     assert!(lines(program.run(&[&describe[..], &["--pretty"]].concat())) > 1);
     assert!(lines(program.run_with(&[("HOST_PRETTY_JSON", "yes")], &describe)) > 1);
     assert_eq!(lines(program.run_with(&[("AIEL_PRETTY_JSON", "off")], &[&describe[..], &["--pretty"]].concat())), 1);
-    program.write(".skillhost/context.json", r#"{"tenant_id":"acme","user_id":"known"}"#);
+    program.write_state("context.json", r#"{"tenant_id":"acme","user_id":"known"}"#);
     let ctx = [&describe[..], &["--ctx", r#"{"user_id":"said"}"#]].concat();
     let meta = |ended: Ended| answer(&ended)["meta"].clone();
     assert_eq!(meta(program.run(&ctx)).get("tenant_id"), None);
@@ -234,7 +234,7 @@ fn a_client_that_goes_away_in_the_middle_leaves_a_run_that_has_ended() {
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(code), &b""[..]));
         drop(input);
-        let runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().flatten().collect();
+        let runs: Vec<_> = std::fs::read_dir(program.state("runs")).unwrap().flatten().collect();
         assert_eq!(runs.len(), number + 1);
         for run in runs {
             let trace = std::fs::read_to_string(run.path().join("trace.jsonl")).unwrap();
@@ -284,11 +284,11 @@ fn a_key_outlives_a_process_that_is_killed() {
     };
     let asked = |args: &[&str]| answer(&program.run(args));
     let code = |answer: &Value| answer["error"]["details"]["code"].as_str().unwrap_or("ok").to_owned();
-    let entries = |folder: &str| std::fs::read_dir(program.path(folder)).into_iter().flatten().flatten();
+    let entries = |folder: &str| std::fs::read_dir(program.state(folder)).into_iter().flatten().flatten();
 
     // Nothing of it is kept, because it can have no effect: it is done again.
     let pure = request("pure", "600000", &[]);
-    killed(&program, &pure, || entries(".skillhost/requests").next().is_some(), || ());
+    killed(&program, &pure, || entries("requests").next().is_some(), || ());
     // Enough to load it, and nothing that a guest that spins could be done in.
     let again = asked(&request("pure", "2000", &[]));
     assert_eq!((code(&again), &again["meta"]["from_record"]), ("DEADLINE".to_owned(), &json!(false)), "{again:#}");
@@ -297,7 +297,7 @@ fn a_key_outlives_a_process_that_is_killed() {
     // What is kept may have had an effect: it is not.
     let kept = request("kept", "600000", &["--record", "all"]);
     let has_begun = || {
-        let traces = entries(".skillhost/runs").map(|run| std::fs::read_to_string(run.path().join("trace.jsonl")));
+        let traces = entries("runs").map(|run| std::fs::read_to_string(run.path().join("trace.jsonl")));
         traces.flatten().any(|trace| trace.contains("\"step-begin\""))
     };
     let under_way = || assert_eq!(code(&asked(&kept)), "REQUEST_UNDER_WAY");
@@ -310,7 +310,7 @@ fn a_key_outlives_a_process_that_is_killed() {
             "{lost:#}"
         );
     }
-    assert_eq!(entries(".skillhost/runs").count(), 1);
+    assert_eq!(entries("runs").count(), 1);
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn hints_say_what_to_do() {
         "give an integer from 1 to 86400000, or leave `timeout_ms` out"
     );
     assert_eq!(hint(r#"{"action":"describe","meta":{"env":{"A":"b"}}}"#), "leave `env` out");
-    program.write(".skillhost/context.json", "{");
+    program.write_state("context.json", "{");
     let unread = answer(&program.run(&["exec", "--auto-ctx", "--action", "describe"]));
     assert!(unread["error"]["message"].as_str().unwrap().contains("context.json"), "{unread:#}");
 }

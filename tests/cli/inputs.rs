@@ -158,7 +158,7 @@ fn traces_that_are_none() {
     let program = program();
     program.write("plan.json", PLAN);
     assert_eq!(program.run(&["run", "plan.json", "--policy", "policy.toml"]).code, 0);
-    let runs: Vec<_> = std::fs::read_dir(program.path(".skillhost/runs")).unwrap().collect();
+    let runs: Vec<_> = std::fs::read_dir(program.state("runs")).unwrap().collect();
     let run = runs[0].as_ref().unwrap().path();
     let good = std::fs::read_to_string(run.join("trace.jsonl")).unwrap();
     let newer = good.replace("skillhost.trace/1", "skillhost.trace/9");

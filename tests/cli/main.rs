@@ -10,6 +10,7 @@ mod exec;
 mod import;
 mod inputs;
 mod network;
+mod places;
 mod program;
 mod rules;
 mod skill;

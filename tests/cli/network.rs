@@ -157,6 +157,7 @@ fn a_secret_is_in_nothing_that_is_written() {
     }
     let mut written = Vec::new();
     files(&world.program.path("."), &mut written);
+    files(&world.program.home("."), &mut written);
     assert!(written.len() >= 5, "{written:?}");
     everything.extend(written.into_iter().map(|path| (path.display().to_string(), fs::read(&path).expect("readable"))));
     for (name, bytes) in everything {

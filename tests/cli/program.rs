@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use host_tests::test_host::share_cache;
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 /// A folder in which the program is started.
 pub(crate) struct Program {
     folder: TempDir,
+    /// Where the user's own things are: never the real home.
+    home: TempDir,
 }
 
 /// How the program ended.
@@ -24,9 +26,21 @@ pub(crate) struct Ended {
 
 impl Program {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        share_cache(&folder.path().join(".skillhost"));
-        Self { folder }
+        let (folder, home) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let program = Self { folder, home };
+        share_cache(&program.state(""));
+        program
+    }
+
+    /// A place in the user's home.
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// A place in the state folder that the program takes where none is named.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        let folder = fs::canonicalize(self.folder.path()).expect("it is there");
+        self.home("state/skillhost").join(state_name(&folder)).join(name)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -38,6 +52,11 @@ impl Program {
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, content).expect("written");
         self
+    }
+
+    /// Writes a file of the state folder.
+    pub(crate) fn write_state(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.state(name), content).expect("written");
     }
 
     /// Starts the program with nothing of this process's environment and waits for its end.
@@ -59,8 +78,19 @@ impl Program {
     /// The program with nothing of this process's environment, not yet started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-under-test"));
-        command.args(args).env_clear().current_dir(self.folder.path());
+        command.args(args).current_dir(self.folder.path());
+        self.surround(&mut command);
         command
+    }
+
+    /// Nothing of this process's environment, and a home of its own.
+    fn surround(&self, command: &mut Command) {
+        command.env_clear().env("HOME", self.home(""));
+        for (variable, folder) in
+            [("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config")]
+        {
+            command.env(variable, self.home(folder));
+        }
     }
 
     /// The same with this on stdin.
@@ -80,7 +110,8 @@ impl Program {
     /// What a shell makes of a line, in which the program is `$HOST`.
     pub(crate) fn shell(&self, line: &str) -> Ended {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", line]).env_clear().env("HOST", env!("CARGO_BIN_EXE_host-under-test"));
+        self.surround(&mut command);
+        command.args(["-c", line]).env("HOST", env!("CARGO_BIN_EXE_host-under-test"));
         let output = command.env("PATH", "/usr/bin:/bin").current_dir(self.folder.path()).output().expect("a shell");
         self.ended(&[line], output)
     }
@@ -100,9 +131,10 @@ impl Program {
     /// The terminal is made by `script` of util-linux.
     pub(crate) fn on_terminal(&self, args: &[&str], answers: &str) -> Ended {
         let command = [&[env!("CARGO_BIN_EXE_host-under-test")], args].concat().join(" ");
-        let mut child = Command::new("script")
+        let mut terminal = Command::new("script");
+        self.surround(&mut terminal);
+        let mut child = terminal
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
-            .env_clear()
             .envs([("NO_COLOR", "1"), ("SHELL", "/bin/sh"), ("PATH", "/usr/bin:/bin")])
             .current_dir(self.folder.path())
             .stdin(Stdio::piped())
@@ -131,6 +163,9 @@ impl Program {
 
     /// Replaces what differs between two runs.
     fn named(&self, text: &str) -> String {
+        let text = text.replace(&self.state("").display().to_string(), "$STATE/");
+        let text = text.replace(self.state("").display().to_string().trim_end_matches('/'), "$STATE");
+        let text = text.replace(&self.home.path().display().to_string(), "$HOME");
         let text = text.replace(&self.folder.path().display().to_string(), "$DIR");
         let mut named = String::new();
         for line in text.split_inclusive('\n') {
@@ -160,6 +195,13 @@ impl Program {
         }
         named.split_inclusive('\n').map(narrow).collect()
     }
+}
+
+/// What the state of this folder is called: its name, and what tells it apart.
+fn state_name(folder: &Path) -> String {
+    let name = folder.file_name().expect("a name").to_str().expect("UTF-8").trim_start_matches('.');
+    let digest = skillhost::id::Digest::of(folder.as_os_str().as_encoded_bytes()).to_string();
+    format!("{name}-{}", &digest[..16])
 }
 
 /// How wide a column is depends on the times in it: two blanks stand for more of them, except at a line's beginning.

@@ -47,11 +47,11 @@ fn runs_are_listed_by_status_with_and_without_an_index() {
         // The second time there is an index.
         let history = program.run(&["history"]);
         assert_eq!((history.code, history.stdout.as_str()), (0, ""), "{}", history.all());
-        assert!(program.path(".skillhost/host.db").is_file());
+        assert!(program.state("host.db").is_file());
     }
     // A damaged index is said, and the list is there all the same.
-    fs::remove_file(program.path(".skillhost/host.db-wal")).unwrap();
-    program.write(".skillhost/host.db", "x".repeat(5_000));
+    fs::remove_file(program.state("host.db-wal")).unwrap();
+    program.write_state("host.db", "x".repeat(5_000));
     let ended = program.run(&["runs"]);
     assert!(ended.stderr.contains("recover --reindex") && ended.stdout.contains("completed"), "{}", ended.all());
     let ended = program.run(&["history"]);
@@ -91,7 +91,7 @@ fn columns(csv: &str) -> String {
 #[test]
 fn a_changed_trace_is_in_the_audit_as_such() {
     let program = program();
-    let path = program.path(&format!(".skillhost/runs/{}/trace.jsonl", first_run(&program)));
+    let path = program.state(&format!("runs/{}/trace.jsonl", first_run(&program)));
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("a<b>", "a<c>")).unwrap();
     let ended = program.run(&["audit", "export"]);
@@ -105,7 +105,7 @@ fn a_changed_trace_is_in_the_audit_as_such() {
 
 /// The name of the first run's folder; the program's output has `$RUN` in its place.
 fn first_run(program: &Program) -> String {
-    let mut names: Vec<String> = fs::read_dir(program.path(".skillhost/runs"))
+    let mut names: Vec<String> = fs::read_dir(program.state("runs"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -246,11 +246,11 @@ fn the_dashboard_is_one_screen() {
     assert_eq!(result["failures"], serde_json::json!([]));
     assert!(result["bytes"]["runs"].as_u64().unwrap() > 1_000, "{result}");
     // A trace without an end is what a crash leaves.
-    let path = program.path(&format!(".skillhost/runs/{}/trace.jsonl", first_run(&program)));
+    let path = program.state(&format!("runs/{}/trace.jsonl", first_run(&program)));
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     fs::write(&path, format!("{}\n", lines[..lines.len() - 1].join("\n"))).unwrap();
-    fs::remove_file(program.path(".skillhost/host.db")).ok();
+    fs::remove_file(program.state("host.db")).ok();
     let screen = program.run(&["dashboard"]);
     assert!(screen.stdout.contains("stopped by a crash") && screen.stdout.contains("host recover"), "{}", screen.all());
     let empty = program.run(&["--state", "elsewhere", "dashboard"]);

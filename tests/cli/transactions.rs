@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use host_tests::server::{ok, read_request, until_closed};
 use host_tests::{Server, repo, tree};
@@ -42,7 +42,7 @@ fn text(program: &Program, path: &str) -> String {
 
 /// The runs, the oldest first.
 fn runs(program: &Program) -> Vec<String> {
-    let runs = fs::read_dir(program.path(".skillhost/runs")).unwrap();
+    let runs = fs::read_dir(program.state("runs")).unwrap();
     let mut runs: Vec<String> = runs.map(|run| run.unwrap().file_name().into_string().unwrap()).collect();
     runs.sort();
     runs
@@ -315,10 +315,8 @@ fn fetching(server: &Server, on_failure: &str) -> Program {
 
 /// Runs it and kills the program while its step waits for the server.
 fn killed(program: &Program, server: &Server) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_host-under-test"))
-        .args(["run", "fetch.json"])
-        .env_clear()
-        .current_dir(program.path(""))
+    let mut child = program
+        .command(&["run", "fetch.json"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -334,7 +332,7 @@ fn killed(program: &Program, server: &Server) {
 }
 
 fn trace(program: &Program) -> String {
-    let run = program.path(&format!(".skillhost/runs/{}/trace.jsonl", runs(program).last().unwrap()));
+    let run = program.state(&format!("runs/{}/trace.jsonl", runs(program).last().unwrap()));
     fs::read_to_string(run).unwrap()
 }
 

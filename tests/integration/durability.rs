@@ -14,7 +14,7 @@ use skillhost::trace::verify::verify;
 /// The program, with nothing of this process's environment.
 fn program(host: &TestHost) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host-under-test"));
-    command.env_clear().current_dir(host.folder());
+    command.env_clear().env("HOME", host.folder().join("home")).current_dir(host.folder());
     command.arg("--state").arg(host.state());
     command
 }

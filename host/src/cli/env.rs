@@ -14,6 +14,14 @@ const KEY: &str = "HOST_APPROVAL_SECRET";
 pub struct Env {
     /// `HOST_STATE`: the state folder where `--state` is not given.
     pub state: Option<OsString>,
+    /// `HOME`, else what the system's list of users says.
+    pub home: Option<OsString>,
+    /// `XDG_STATE_HOME`: below it are the state folders of those who name none.
+    pub state_home: Option<OsString>,
+    /// `XDG_CACHE_HOME`: below it is what can be made again.
+    pub cache_home: Option<OsString>,
+    /// `XDG_CONFIG_HOME`: below it is what the operator says.
+    pub config_home: Option<OsString>,
     /// `HOST_POLICY`: the policy where `--policy` is not given.
     pub policy: Option<OsString>,
     /// `HOST_BUNDLE_ROOT`, else `EP_FILES_ROOT`: the bundle where `--bundle` is not given.
@@ -48,6 +56,10 @@ impl Env {
         let dumb = var("TERM").is_some_and(|term| term == "dumb");
         Self {
             state: var("HOST_STATE"),
+            home: var("HOME").or_else(|| std::env::home_dir().map(Into::into)),
+            state_home: var("XDG_STATE_HOME"),
+            cache_home: var("XDG_CACHE_HOME"),
+            config_home: var("XDG_CONFIG_HOME"),
             policy: var("HOST_POLICY"),
             bundle: var("HOST_BUNDLE_ROOT").or_else(|| var("EP_FILES_ROOT")),
             approval_webhook: var(WEBHOOK),

@@ -350,10 +350,18 @@ fn write(response: &Response, pretty: bool, exit: Exit) -> Exit {
 
 /// A command line that is wrong, as an answer.
 pub(crate) fn usage(message: &str) -> Exit {
-    let error = Error::usage(message);
+    refused(Failure::new(Detail::RequestInvalid, Error::usage(message).first()).hint("see `host exec --help`"))
+}
+
+/// The answer where the program's surroundings lack something.
+pub(crate) fn without_session(error: &Error) -> Exit {
+    refused(Failure { detail: Detail::RequestInvalid, ..of_cli(error) })
+}
+
+/// Answers without a request.
+fn refused(failure: Failure) -> Exit {
     let host = SkillHost::builder().build();
     let mut protocol = protocol::Session::new(&host, Settings::default());
-    let failure = Failure::new(Detail::RequestInvalid, error.first()).hint("see `host exec --help`");
     let refused: Refused = Box::new((failure, RequestContext::default()));
     let response = protocol.answer_read(Err(refused), Stopwatch::start());
     write(&response, false, Exit::of_code(response.exit()))

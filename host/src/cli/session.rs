@@ -10,6 +10,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interactive;
 use crate::cli::output::Output;
+use crate::cli::places::{OLD_STATE, Places};
 use crate::cli::reply::Reply;
 use crate::cli::runs::whole_index;
 use crate::clock::Stopwatch;
@@ -33,6 +34,7 @@ const DEFAULT_WORKSPACE: &str = "workspace";
 pub(crate) struct Session {
     global: Global,
     env: Env,
+    places: Places,
     pub(crate) output: Output,
     /// What was said on the way, for the envelope.
     notes: RefCell<Vec<String>>,
@@ -109,9 +111,24 @@ impl SkillArgs {
 }
 
 impl Session {
-    pub(crate) fn new(global: Global, env: Env, events: bool) -> Self {
+    /// # Errors
+    ///
+    /// Where there is no place to keep runs in.
+    pub(crate) fn new(global: Global, env: Env, events: bool) -> Result<Self, Error> {
         let output = Output::new(&global, &env).with_events(events);
-        Self { global, env, output, notes: RefCell::default() }
+        let places = Places::of(&env, global.state.as_deref())?;
+        Ok(Self { global, env, places, output, notes: RefCell::default() })
+    }
+
+    /// Says that runs of an older version are in the current folder, until there is a state of this version, and after that with `-v`.
+    pub(crate) fn note_old_state(&self) {
+        let is_news = self.places.state_is_default && (self.output.look.verbose || !self.places.state.exists());
+        if is_news && Path::new(OLD_STATE).is_dir() {
+            self.note(&format!(
+                "`./{OLD_STATE}` is not used: state is in `{}`; `--state {OLD_STATE}` reads what is there, if it is yours",
+                self.places.state.display()
+            ));
+        }
     }
 
     /// The same that says nothing on stderr: for a command whose caller reads its answers and nothing else.
@@ -144,8 +161,7 @@ impl Session {
 
     /// The state folder.
     pub(crate) fn state(&self) -> PathBuf {
-        let state = self.global.state.clone();
-        state.or_else(|| self.env.state.as_ref().map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(".skillhost"))
+        self.places.state.clone()
     }
 
     /// The runs there are.

@@ -104,7 +104,7 @@ impl<'a> Place<'a> {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program.path);
-        command.env_clear().current_dir(self.folder.path());
+        command.env_clear().env("HOME", self.at("home")).current_dir(self.folder.path());
         command.args(["--state", "state", "--durability", self.program.durability, "--json"]).args(args);
         command
     }
