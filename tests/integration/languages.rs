@@ -20,8 +20,12 @@ fn is_committed(language: &str) -> bool {
 }
 
 fn built(language: &str, extension: &str) -> PathBuf {
-    let folder = if is_committed(language) { "examples/languages/components" } else { "target/languages" };
-    repo::root().join(folder).join(language).with_extension(extension)
+    let folder = match std::env::var_os("SKILLHOST_LANGUAGES") {
+        _ if is_committed(language) => repo::root().join("examples/languages/components"),
+        Some(folder) => PathBuf::from(folder),
+        None => repo::root().join("target/languages"),
+    };
+    folder.join(language).with_extension(extension)
 }
 
 /// The digest of a language's sources, as `examples/languages/build` writes it beside the component.

@@ -30,18 +30,24 @@ pub fn component(name: &str) -> Vec<u8> {
 pub fn dependency(name: &str) -> PathBuf {
     static METADATA: OnceLock<serde_json::Value> = OnceLock::new();
     let metadata = METADATA.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version=1", "--offline", "--locked"])
-            .current_dir(root())
-            .output()
-            .expect("cargo starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
+        let version = cargo(&["-vV"]);
+        let version = String::from_utf8_lossy(&version);
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
+        // A fresh machine has the crates that a build for it needs, and no others.
+        let metadata = cargo(&["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", host]);
+        serde_json::from_slice(&metadata).expect("cargo writes JSON")
     });
     let packages = metadata["packages"].as_array().expect("packages");
     let package = packages.iter().find(|package| package["name"] == name);
     let manifest = package.unwrap_or_else(|| panic!("no package {name}"))["manifest_path"].as_str().expect("a path");
     Path::new(manifest).parent().expect("a folder").to_owned()
+}
+
+/// What cargo prints.
+fn cargo(args: &[&str]) -> Vec<u8> {
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).output().expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 /// A folder below `target/` for what tests keep between runs.
