@@ -5,7 +5,6 @@ use std::process::Stdio;
 
 use host_tests::{Guest, policy, repo};
 use serde_json::{Value, json};
-use skillhost::clock::Stopwatch;
 
 use crate::program::{Ended, Program};
 
@@ -14,7 +13,8 @@ const SPLIT: &str = r#"{"action":"invoke","handler":"text.split","event":{"text"
 fn program() -> Program {
     let program = Program::new();
     program.write("policies/default.toml", repo::text("policies/default.toml"));
-    program.write("open.toml", policy("", ""));
+    // More fuel and time than a test takes on the slowest machine: what spins ends by what is tested.
+    program.write("open.toml", policy("fuel = 9_007_199_254_740_991\ndeadline_ms = 3_600_000", ""));
     program
 }
 
@@ -103,20 +103,13 @@ fn the_process_ends_with_the_timeout() {
     guests(&program);
     let args =
         ["exec", "--policy", "open.toml", "--skill", "spin=spin.wasm", "--action", "invoke", "--handler", "spin.go"];
-    // Compiled before it is measured.
-    program.run(&["inspect", "spin.wasm"]);
-    let started = Stopwatch::start();
-    let quick = [&args[..], &["--timeout-ms", "1"]].concat();
-    assert_eq!(answer(&program.run(&quick))["error"]["details"]["code"], "DEADLINE");
-    let overhead = started.elapsed();
-    let started = Stopwatch::start();
     let ended = program.run(&[&args[..], &["--timeout-ms", "300"]].concat());
-    let took = started.elapsed();
     let answer = answer(&ended);
     assert_eq!((ended.code, &answer["http_status"]), (4, &json!(504)), "{answer:#}");
-    assert_eq!(answer["error"]["code"], "TIMEOUT");
-    // Beside a process that does the same for a millisecond, so that a busy machine does not count.
-    assert!(took < overhead * 3 + std::time::Duration::from_millis(600), "{took:?} beside {overhead:?}");
+    assert_eq!(
+        (&answer["error"]["code"], &answer["error"]["details"]["code"]),
+        (&json!("TIMEOUT"), &json!("DEADLINE"))
+    );
 }
 
 #[test]
@@ -289,7 +282,7 @@ fn a_key_outlives_a_process_that_is_killed() {
     // Nothing of it is kept, because it can have no effect: it is done again.
     let pure = request("pure", "600000", &[]);
     killed(&program, &pure, || entries("requests").next().is_some(), || ());
-    // Enough to load it, and nothing that a guest that spins could be done in.
+    // However much of it is spent on loading: a guest that spins is not done in it.
     let again = asked(&request("pure", "2000", &[]));
     assert_eq!((code(&again), &again["meta"]["from_record"]), ("DEADLINE".to_owned(), &json!(false)), "{again:#}");
     assert_eq!(asked(&pure)["meta"]["from_record"], true);

