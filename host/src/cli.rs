@@ -53,6 +53,7 @@ use crate::clock::Stopwatch;
 pub use env::Env;
 use error::Error;
 use exit::Exit;
+use interrupt::Interrupt;
 use output::Output;
 use reply::Reply;
 use session::Session;
@@ -205,25 +206,41 @@ pub use mimalloc::MiMalloc as Allocator;
 /// The program: reads the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    main_with(std::env::args_os(), Env::of_process())
+    let env = Env::of_process();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let (output, started) = (Output::for_usage(&env, wants_json(&args)), Stopwatch::start());
+    let is_exec = is_exec(&args);
+    // Until the command line is read, and what it says of the form of answers.
+    let tell =
+        move |error| if is_exec { exec::interrupted(&error, started, false) } else { output.ended(error, started) };
+    let interrupt = Interrupt::install(env.grace(), tell);
+    interruptible(args, env, &interrupt)
 }
 
 /// The program with the arguments and the environment given; the first argument is the program's name. Writes to the process's stdout
-/// and stderr.
+/// and stderr; signals are the caller's.
 pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) -> ExitCode {
+    interruptible(args, env, &Interrupt::default())
+}
+
+fn interruptible(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env, interrupt: &Interrupt) -> ExitCode {
     let started = Stopwatch::start();
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let exit = match Cli::try_parse_from(&args) {
-        Ok(cli) => match (Session::new(cli.global.clone(), env.clone(), cli.command.tells_events()), &cli.command) {
-            // It has a form of answers of its own.
-            (Ok(session), Command::Exec(exec)) => exec.run(&session.silent()),
-            (Err(error), Command::Exec(_)) => exec::without_session(&error),
-            (Ok(session), command) => {
-                session.note_old_state();
-                session.finish(command.execute(&session), started)
+        Ok(cli) => {
+            let events = cli.command.tells_events();
+            match (Session::new(cli.global.clone(), env.clone(), events, interrupt.clone()), &cli.command) {
+                // It has a form of answers of its own.
+                (Ok(session), Command::Exec(exec)) => exec.run(&session.silent()),
+                (Err(error), Command::Exec(_)) => exec::without_session(&error),
+                (Ok(session), command) => {
+                    session.tell_of_signals(started);
+                    session.note_old_state();
+                    session.finish(command.execute(&session), started)
+                }
+                (Err(error), _) => Output::new(&cli.global, &env).reply(Err(error), started, &[]),
             }
-            (Err(error), _) => Output::new(&cli.global, &env).reply(Err(error), started, &[]),
-        },
+        }
         Err(error) => not_parsed(&error, &args, &env, started),
     };
     ExitCode::from(exit.code())
@@ -231,7 +248,7 @@ pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) 
 
 /// Help, the version, or a command line that is wrong.
 fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwatch) -> Exit {
-    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let json = wants_json(args);
     let output = Output::for_usage(env, json);
     if error.use_stderr() {
         if is_exec(args) {
@@ -261,6 +278,11 @@ fn words(args: &[OsString]) -> impl Iterator<Item = String> {
             }
         }
     })
+}
+
+/// Whether the command line asks for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
 }
 
 /// Whether the command line is one of `host exec`.

@@ -1,11 +1,11 @@
 //! Reading a document's file: bounded, with errors that say what to do. The only place where documents meet the file system.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use crate::limits;
 use crate::problem::{Problem, shown};
+use crate::regular;
 
 /// Reads a file of at most [`limits::DOCUMENT_BYTES_MAX`] bytes.
 ///
@@ -29,13 +29,11 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
         ErrorKind::PermissionDenied => Problem::new("unreadable-file", "", format!("no permission to read `{name}`"))
             .with_hint("check the file's owner and mode"),
         ErrorKind::IsADirectory => not_a_file(&name),
+        _ if regular::is_wrong(error) => not_a_file(&name),
         _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
     };
-    // Asked before opening: opening a named pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
-    if !metadata.is_file() {
-        return Err(not_a_file(&name));
-    }
+    let file = regular::open_named(path).map_err(|error| failed(&error))?;
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
     let too_large = || {
         let message = format!("`{name}` is larger than {bytes_max} bytes");
         Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
@@ -43,7 +41,6 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     if metadata.len() > bytes_max {
         return Err(too_large());
     }
-    let file = File::open(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     if bytes.len() as u64 > bytes_max {
@@ -67,7 +64,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("skillhost-document-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let large = folder.join("large.json");
-        File::create(&large).unwrap().set_len(1 << 30).unwrap();
+        std::fs::File::create(&large).unwrap().set_len(1 << 30).unwrap();
         std::fs::write(folder.join("a.yml"), "a: no").unwrap();
         std::fs::write(folder.join("a.json"), "{\"a\": 1}").unwrap();
         for (path, code) in [

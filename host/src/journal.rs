@@ -20,14 +20,15 @@ mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::durability::{Durability, sync_together};
 use crate::limits;
+use crate::regular;
 
 pub(crate) use before::{At, Change, Ticket};
 use place::Inode;
@@ -185,10 +186,10 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), doing: "created", source };
         let folder = folder_of(path);
-        let handle = match File::open(folder) {
+        let handle = match regular::open_folder(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-                File::open(folder)
+                regular::open_folder(folder)
             }
             opened => opened,
         };
@@ -212,8 +213,8 @@ impl Journal {
     /// [`JournalError::Io`], [`JournalError::Unknown`]; [`JournalError::Root`] where a granted directory is not there.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), doing: "read", source };
-        let handle = File::open(folder_of(path)).map_err(failed)?;
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let handle = regular::open_folder(folder_of(path)).map_err(failed)?;
+        let mut file = regular::open_both(path).map_err(failed)?;
         let (records, end) = record::read(&mut file).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() > end {
             file.set_len(end).map_err(failed)?;
@@ -230,7 +231,8 @@ impl Journal {
             // One inside of another has no places of its own, and the step may have renamed it.
             let outer = roots.iter().map(|root| &root.host).filter(|outer| host.starts_with(outer));
             let path = outer.min_by_key(|outer| outer.as_os_str().len()).unwrap_or(host);
-            let handle = File::open(path).map_err(|source| JournalError::Root { path: path.clone(), source })?;
+            let handle =
+                regular::open_folder(path).map_err(|source| JournalError::Root { path: path.clone(), source })?;
             journal.roots.0.push(Root { guest: guest.clone(), host: host.clone(), handle: Arc::new(handle) });
         }
         Ok(journal)
@@ -255,7 +257,7 @@ impl Journal {
     ///
     /// What the operating system says.
     pub(crate) fn number(path: &Path) -> io::Result<Option<u64>> {
-        let (records, _) = record::read(&mut File::open(path)?)?;
+        let (records, _) = record::read(&mut regular::open(path)?)?;
         Ok(records.first().and_then(|record| match record {
             Record::Begun { number, .. } => Some(*number),
             _ => None,
@@ -297,7 +299,7 @@ impl Journal {
         if let (None, Some(spares)) = (&self.file, self.spares.take()) {
             let taken = spares.take().and_then(|spare| {
                 fs::rename(&spare, &self.path)?;
-                OpenOptions::new().read(true).write(true).open(&self.path)
+                regular::open_both(&self.path)
             });
             self.file = Some(taken.map_err(|source| self.failed("written", source))?);
             self.is_found = true;
@@ -313,7 +315,7 @@ impl Journal {
     fn place(&mut self) -> Result<(), JournalError> {
         if !self.is_placed {
             // With the folder's own name, which is new where this is the first journal of a run.
-            let parent = folder_of(&self.path).parent().map_or_else(|| self.handle.try_clone(), File::open);
+            let parent = folder_of(&self.path).parent().map_or_else(|| self.handle.try_clone(), regular::open_folder);
             let placed = parent.and_then(|parent| sync_together(&[self.handle.try_clone()?, parent]));
             placed.map_err(|source| self.failed("synced", source))?;
             self.is_placed = true;
@@ -359,7 +361,7 @@ impl Journal {
             frames.append(&mut record::frame(records, bytes)?);
             let file = match self.file.take() {
                 Some(file) => file,
-                None => OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?,
+                None => regular::create_new(&self.path)?,
             };
             let written = file.write_all_at(&frames, self.end);
             if written.is_err() {

@@ -34,6 +34,7 @@ pub mod json;
 pub mod limits;
 pub mod outcome;
 pub mod problem;
+mod regular;
 mod toml_text;
 pub mod types;
 

@@ -124,6 +124,11 @@ pub const REUSABLE_MAX: usize = 16;
 pub const INDEX_BUSY_MS: u64 = 10_000;
 /// How long a run waits for another one that works in the same directory. Longer runs are better told than waited for.
 pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
+/// How long after a signal a run may still come to its end, where `HOST_GRACE_MS` does not say it: the guest stops within 20 ms, and whoever waits
+/// for the program sees it end at once.
+pub const GRACE_MS_DEFAULT: u64 = 150;
+/// The most that it may say: service managers wait for a minute and a half.
+pub const GRACE_MS_MAX: u64 = 600_000;
 /// How long one waits for a run's lock: those that look whether it is held take it for an instant.
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.

@@ -146,6 +146,9 @@ pub struct Pending {
     pub told: bool,
 }
 
+/// Why a run is taken back that somebody has cancelled.
+pub(crate) const CANCELLED: &str = "the run was cancelled";
+
 /// How a run was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackReport {
@@ -223,6 +226,12 @@ impl Report {
     #[must_use]
     pub fn denies(&self, step: &StepReport) -> bool {
         self.denials.iter().any(|denial| denial.step == step.id)
+    }
+
+    /// Whether it was taken back because somebody has cancelled it.
+    #[must_use]
+    pub fn was_cancelled(&self) -> bool {
+        self.rollback.as_ref().is_some_and(|rollback| rollback.because == CANCELLED)
     }
 
     /// The step that ended the run, if one did.

@@ -15,14 +15,15 @@ mod overview;
 mod run_dir;
 pub(crate) mod taken;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::durability::Durability;
 use crate::outcome::RunOutcome;
+use crate::regular;
 use crate::trace::committed::committed;
 use crate::trace::event::{Event, Kind};
 use crate::trace::reader::{Reader, last_event};
@@ -312,12 +313,12 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Opens a file for writing from its beginning, for the owner alone.
 pub(crate) fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    regular::create(path)
 }
 
 /// The same for a file that must not be there.
 pub(crate) fn create_new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    regular::create_new(path)
 }
 
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {

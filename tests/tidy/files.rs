@@ -28,6 +28,31 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
+/// What opens a file by its path. `regular.rs` does it for the library: it waits for no pipe and follows no link that it should not.
+const OPENS: [&str; 6] =
+    ["File::open(", "File::create(", "fs::read(", "fs::read_to_string(", "OpenOptions::new()", "fs::copy("];
+
+/// Where that is done by others, and why.
+const OPENERS: [(&str, &str); 2] = [
+    ("host/src/sandbox/component/cache.rs", "looks at the owner of what it opens"),
+    ("host/src/store/run_dir.rs", "copies a run that is checked before"),
+];
+
+#[test]
+fn files_are_opened_in_one_place() {
+    let product = repo::rust_files("host/src").into_iter().filter(|(path, _)| !path.contains("/tests"));
+    let opens: Vec<String> = product
+        .filter(|(path, _)| !path.ends_with("tests.rs") && path != "host/src/regular.rs")
+        .filter(|(path, _)| OPENERS.iter().all(|(file, _)| file != path))
+        .flat_map(|(path, text)| {
+            let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+            let lines = text.lines().enumerate().filter(|(_, line)| OPENS.iter().any(|opens| line.contains(opens)));
+            lines.map(|(at, line)| format!("{path}:{}: {}", at + 1, line.trim())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(opens, Vec::<String>::new(), "use `crate::regular`");
+}
+
 #[test]
 fn files_are_short() {
     let long: Vec<String> = sources()

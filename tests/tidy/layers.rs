@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 5] = [
         "clock",
         "id",
         "json",
+        "regular",
         "document",
         "file_stamp",
         "context",

@@ -4,7 +4,7 @@
 //! and everything in folders that tools make for themselves ([`IGNORED`]).
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -137,7 +137,7 @@ impl Found {
         }
         let place = root.join(path);
         let failed = |source| BundleError::Io { path: place.clone(), source };
-        let mut file = File::open(&place).map_err(failed)?.take(self.size.saturating_add(1));
+        let mut file = crate::regular::open(&place).map_err(failed)?.take(self.size.saturating_add(1));
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
         let mut size = 0;

@@ -13,6 +13,7 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::id::Digest;
 use crate::outcome::RunOutcome;
+use crate::regular;
 use crate::replay::ReplayOptions;
 use crate::report::human::{Append as _, Look, Tone, bytes, counted, thousands};
 use crate::report::{Report, human, json as report_json};
@@ -227,7 +228,7 @@ fn files_in(folder: &Path) -> io::Result<Files> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            files.insert(entry.file_name().to_string_lossy().into_owned(), Digest::of(&fs::read(entry.path())?));
+            files.insert(entry.file_name().to_string_lossy().into_owned(), Digest::of(&regular::read(&entry.path())?));
         }
     }
     Ok(files)
@@ -237,7 +238,7 @@ fn files_in(folder: &Path) -> io::Result<Files> {
 fn listing(folder: &Path) -> io::Result<String> {
     let mut text = format!("{}\n", folder.display());
     for name in files_in(folder)?.keys() {
-        let content = fs::read(folder.join(name))?;
+        let content = regular::read(&folder.join(name))?;
         let preview = String::from_utf8_lossy(&content);
         let preview = crate::problem::shown(preview.lines().next().unwrap_or_default());
         text.add(format_args!("  {name:<12} {:>7}  {preview}\n", bytes(content.len() as u64)));

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
+use crate::limits;
 use crate::notify::{Operator, SigningKey};
 use crate::problem::Problem;
 
@@ -33,6 +35,8 @@ pub struct Env {
     pub pretty_json: Option<bool>,
     /// `HOST_AUTO_CTX`, or `AIEL_AUTO_CTX`: whether `host exec` looks for who asks, whatever its options say.
     pub auto_ctx: Option<bool>,
+    /// `HOST_GRACE_MS`: for how long after a signal a run may still come to its end.
+    pub grace_ms: Option<OsString>,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Whether stdin is a terminal.
@@ -65,6 +69,7 @@ impl Env {
             approval_webhook: var(WEBHOOK),
             pretty_json: flag(&["HOST_PRETTY_JSON", "AIEL_PRETTY_JSON"]),
             auto_ctx: flag(&["HOST_AUTO_CTX", "AIEL_AUTO_CTX"]),
+            grace_ms: var("HOST_GRACE_MS"),
             no_color: var("NO_COLOR").is_some() || dumb,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -89,6 +94,13 @@ impl Env {
         let key = self.secret(KEY).filter(|key| !key.is_empty()).map(SigningKey::new).transpose();
         let key = key.map_err(|error| bad(KEY, error.to_string(), "use a long random one, or unset it"))?;
         Ok(Operator { webhook: webhook.transpose()?, key })
+    }
+
+    /// For how long after a signal a run may still come to its end. What is no number counts as one that is not set: signals work whatever
+    /// the environment says.
+    pub(crate) fn grace(&self) -> Duration {
+        let said = self.grace_ms.as_ref().and_then(|text| text.to_str()).and_then(|text| text.parse().ok());
+        Duration::from_millis(said.unwrap_or(limits::GRACE_MS_DEFAULT).min(limits::GRACE_MS_MAX))
     }
 
     /// The value of a variable that holds a secret, as its bytes.

@@ -18,7 +18,6 @@ use crate::limits;
 use crate::problem::Problem;
 use crate::protocol::request::{self, Refused};
 use crate::protocol::{self, Detail, Failure, Request, Response, Settings};
-use crate::sandbox::CancelToken;
 
 /// What the file of `--auto-ctx` is called in the state folder.
 const CONTEXT_FILE: &str = "context.json";
@@ -114,14 +113,20 @@ impl Exec {
         };
         let mut protocol = protocol::Session::new(&host, settings.clone());
         if self.stream {
-            return stream(&mut protocol);
+            // Who reads many answers would take it for one of them.
+            session.interrupt.tells(drop);
+            return stream(&mut protocol, &session.interrupt);
         }
+        let is_pretty = self.is_pretty(session);
+        session.interrupt.tells(move |error| interrupted(&error, started, is_pretty));
         let request = self.request();
-        let interrupt = Interrupt::cancels(&settings.cancel);
+        let orderly = session.interrupt.orderly();
         let response = protocol.answer_read(request, started);
+        drop(orderly);
+        session.interrupt.claim();
         let exit = Exit::of_code(response.exit());
-        let exit = interrupt.exit().filter(|_| exit == Exit::Cancelled).unwrap_or(exit);
-        write(&response, self.is_pretty(session), exit)
+        let exit = session.interrupt.exit().filter(|_| exit != Exit::Success).unwrap_or(exit);
+        write(&response, is_pretty, exit)
     }
 
     /// What answers, and how.
@@ -138,13 +143,14 @@ impl Exec {
         }
         let builder = session.running_builder(&host).map_err(|error| Box::new(of_cli(&error)))?;
         // Looked at before the plan of the call is made, loaded once for both.
+        let builder = builder.observer(session.interrupt.observer(&session.state_option()));
         let host = builder.keep_warm(true).build();
         let settings = Settings {
             record_all: self.record == Record::All,
             timings: self.debug,
             no_traceback: self.no_traceback,
             context,
-            cancel: CancelToken::new(),
+            cancel: session.interrupt.token(),
         };
         Ok((host, settings))
     }
@@ -276,16 +282,37 @@ fn parsed(option: &str, text: &str) -> Result<Value, Refused> {
     })
 }
 
-/// Answers line by line until stdin ends or nobody reads the answers.
-fn stream(protocol: &mut protocol::Session<'_>) -> Exit {
+/// Answers a request that a signal has ended before it was answered.
+pub(crate) fn interrupted(error: &Error, started: Stopwatch, is_pretty: bool) {
+    let told = error.to_json();
+    let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
+    let failure = Failure::new(Detail::Cancelled, text("message").unwrap_or_default());
+    let failure = match text("hint") {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
+    let host = SkillHost::builder().build();
+    let refused: Refused = Box::new((failure, RequestContext::default()));
+    let response = protocol::Session::new(&host, Settings::default()).answer_read(Err(refused), started);
+    write(&response, is_pretty, error.kind);
+}
+
+/// Answers line by line until stdin ends, nobody reads the answers or a signal comes: the request that is under way is answered first.
+fn stream(protocol: &mut protocol::Session<'_>, interrupt: &Interrupt) -> Exit {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut line = Vec::new();
     loop {
+        if let Some(exit) = interrupt.exit() {
+            return exit;
+        }
         line.clear();
         let answer = match read_line(&mut input, &mut line) {
             Ok(Line::End) => return Exit::Success,
             Ok(Line::Whole) if line.trim_ascii().is_empty() => continue,
-            Ok(Line::Whole) => protocol.answer(line.trim_ascii()),
+            Ok(Line::Whole) => {
+                let _orderly = interrupt.orderly();
+                protocol.answer(line.trim_ascii())
+            }
             Ok(Line::TooLong) => protocol.answer_read(Err(request::too_large()), Stopwatch::start()),
             Err(_) => return Exit::Internal,
         };

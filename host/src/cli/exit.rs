@@ -33,7 +33,7 @@ pub enum Exit {
     Denied,
     /// It needed approval, and the answer was no.
     Rejected,
-    /// It was cancelled by another program (SIGTERM).
+    /// It was cancelled by another program (SIGTERM), or its terminal went away (SIGHUP).
     Cancelled,
     /// The state folder, the disk, or the host itself.
     Internal,
@@ -110,7 +110,7 @@ impl Exit {
             Self::Diverged => "a replay diverged, or a trace was changed",
             Self::Denied => "denied by the policy",
             Self::Rejected => "approval was asked for and refused",
-            Self::Cancelled => "cancelled (SIGTERM)",
+            Self::Cancelled => "cancelled (SIGTERM, SIGHUP)",
             Self::Internal => "storage or internal error",
             Self::RollbackIncomplete => "a rollback left something to do by hand",
             Self::Paused => "paused: waits for `host approve` or `host reject`",
@@ -208,6 +208,7 @@ impl Exit {
             RunOutcome::RollbackIncomplete => Self::RollbackIncomplete,
             RunOutcome::RolledBack if report.denials.iter().any(|denial| denial.why == Why::Rejected) => Self::Rejected,
             RunOutcome::RolledBack if !report.denials.is_empty() => Self::Denied,
+            RunOutcome::RolledBack if report.was_cancelled() => Self::Cancelled,
             RunOutcome::RolledBack | RunOutcome::Failed => {
                 let outcome = report.failed_step().and_then(|step| step.outcome.as_ref());
                 outcome.map_or(Self::SkillFailed, Self::of_step)
@@ -251,7 +252,7 @@ mod tests {
     9  a replay diverged, or a trace was changed
    11  denied by the policy
    14  approval was asked for and refused
-   16  cancelled (SIGTERM)
+   16  cancelled (SIGTERM, SIGHUP)
    20  storage or internal error
    21  a rollback left something to do by hand
    30  paused: waits for `host approve` or `host reject`

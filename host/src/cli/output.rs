@@ -123,6 +123,11 @@ impl Output {
         if written { exit } else { self.lost(exit) }
     }
 
+    /// Writes why a signal has ended a command.
+    pub(crate) fn ended(&self, error: Error, started: Stopwatch) {
+        self.reply(Err(error), started, &[]);
+    }
+
     /// Stdout could not be written, for another reason than that nobody reads it: a success is none then.
     fn lost(&self, exit: Exit) -> Exit {
         write(&mut io::stderr().lock(), "error: cannot write to stdout\n");

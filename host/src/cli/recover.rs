@@ -48,6 +48,9 @@ impl Recover {
             let (report, failed) = go_on(session, &host, run, self.again)?;
             failure = failure.or(failed);
             reports.push(report);
+            if session.interrupt.exit().is_some() {
+                break;
+            }
         }
         Ok(reply(session, text, &reindexed, &reports).failure(failure))
     }
@@ -90,6 +93,7 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
             let (report, _) = go_on(session, &builder.build(), folder, false)?;
             Ok(report)
         });
+        session.interrupt.check()?;
         match went {
             Ok(report) => {
                 let outcome = report.outcome.name();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::cli::error::Error;
 use crate::cli::events::{self, EventsArgs};
-use crate::cli::interrupt::Interrupt;
 use crate::cli::reply::Reply;
 use crate::cli::run::reply;
 use crate::cli::session::{GoOnArgs, Session};
@@ -58,23 +57,20 @@ fn execute(session: &Session, run: &str, go_on: &GoOnArgs, takes_back: bool) -> 
         // As it is today: a step of a component that is another one by now is made again.
         builder = builder.bundle(Arc::new(Bundle::open(root)?));
     }
-    let host = builder.observer(says).observer(events::observer(store.clone(), output.events)).build();
+    let builder = builder.observer(says).observer(events::observer(store.clone(), output.events));
+    let host = builder.observer(session.interrupt.observer(&session.state_option())).build();
     if takes_back {
         session.note_access(AccessAction::Rollback, None, (Some(from.id()), None), "");
     }
-    let options = GoOnOptions::default();
-    let interrupt = Interrupt::cancels(&options.cancel);
+    let options = GoOnOptions { cancel: session.interrupt.token(), ..GoOnOptions::default() };
+    let orderly = session.interrupt.orderly();
     let report = if takes_back { host.roll_back(&from, &options)? } else { host.resume(&from, &options)? };
+    drop(orderly);
     session.warn(&report);
     let mut failure = Error::of_report(&report);
     if takes_back && report.outcome == crate::outcome::RunOutcome::RolledBack {
         // That is what was asked for.
         failure = None;
-    }
-    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
-        && report.outcome == crate::outcome::RunOutcome::Cancelled
-    {
-        failure.kind = exit;
     }
     let text = human::report(&report, &session.output.look);
     Ok(reply(text, &report, json::report(&report)).failure(failure))

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::cli::error::Error;
 use crate::cli::events::{self, EventsArgs};
-use crate::cli::interrupt::Interrupt;
 use crate::cli::plan_source::{inputs, json_pair, read_plan, text_pair};
 use crate::cli::progress::Progress;
 use crate::cli::recover;
@@ -14,7 +13,7 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{HostArgs, Session};
 use crate::report::{Report, human, json};
 use crate::store::RunDir;
-use crate::{GoOnOptions, PlanDocument, RunOptions, SkillHost, SkillHostBuilder};
+use crate::{GoOnOptions, HostEvent, PlanDocument, RunOptions, SkillHost, SkillHostBuilder};
 
 /// Runs a plan: validates all of it, asks the policy, runs each step in a fresh sandbox, records a trace
 #[derive(Debug, clap::Args)]
@@ -91,10 +90,17 @@ pub(crate) fn run(
     output.progress &= !interactive;
     let progress = Progress::new(&output);
     let builder = session.asking(builder, interactive).observer(progress.observer());
-    let host = builder.observer(events::observer(session.store(), output.events)).build();
-    let options = RunOptions { inputs, log_only, dry_run, reuse, ..RunOptions::default() };
-    let interrupt = Interrupt::cancels(&options.cancel);
+    let mut builder = builder.observer(events::observer(session.store(), output.events));
+    if !dry_run {
+        builder = builder.observer(session.interrupt.observer(&session.state_option()));
+    }
+    let host = builder.build();
+    let cancel = session.interrupt.token();
+    let options = RunOptions { inputs, log_only, dry_run, reuse, cancel, ..RunOptions::default() };
+    session.interrupt.check()?;
+    let orderly = session.interrupt.orderly();
     let report = host.run(plan, &options);
+    drop(orderly);
     progress.clear();
     let report = report?;
     session.warn(&report);
@@ -107,12 +113,7 @@ pub(crate) fn run(
     if report.dry_run.is_some() {
         session.note("dry run: nothing was changed");
     }
-    let mut failure = Error::of_report(&report);
-    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
-        && report.outcome == crate::outcome::RunOutcome::Cancelled
-    {
-        failure.kind = exit;
-    }
+    let failure = Error::of_report(&report);
     Ok((report, failure))
 }
 
@@ -123,16 +124,15 @@ pub(crate) fn go_on(
     run: RunDir,
     again: bool,
 ) -> Result<(Report, Option<Error>), Error> {
-    let options = GoOnOptions { again, ..GoOnOptions::default() };
-    let interrupt = Interrupt::cancels(&options.cancel);
+    session.interrupt.check()?;
+    let options = GoOnOptions { again, cancel: session.interrupt.token() };
+    session.interrupt.observer(&session.state_option())(&HostEvent::RunBegin { run: run.id() });
+    let orderly = session.interrupt.orderly();
     let report = host.go_on(run, &options)?;
+    drop(orderly);
+    session.interrupt.observer("")(&HostEvent::RunEnd { outcome: report.outcome });
     session.warn(&report);
-    let mut failure = Error::of_report(&report);
-    if let (Some(failure), Some(exit)) = (&mut failure, interrupt.exit())
-        && report.outcome == crate::outcome::RunOutcome::Cancelled
-    {
-        failure.kind = exit;
-    }
+    let failure = Error::of_report(&report);
     Ok((report, failure))
 }
 

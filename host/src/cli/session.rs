@@ -9,6 +9,7 @@ use crate::cli::env::Env;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interactive;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::places::{OLD_STATE, Places};
 use crate::cli::reply::Reply;
@@ -36,6 +37,7 @@ pub(crate) struct Session {
     env: Env,
     places: Places,
     pub(crate) output: Output,
+    pub(crate) interrupt: Interrupt,
     /// What was said on the way, for the envelope.
     notes: RefCell<Vec<String>>,
 }
@@ -114,10 +116,10 @@ impl Session {
     /// # Errors
     ///
     /// Where there is no place to keep runs in.
-    pub(crate) fn new(global: Global, env: Env, events: bool) -> Result<Self, Error> {
+    pub(crate) fn new(global: Global, env: Env, events: bool, interrupt: Interrupt) -> Result<Self, Error> {
         let output = Output::new(&global, &env).with_events(events);
         let places = Places::of(&env, global.state.as_deref())?;
-        Ok(Self { global, env, places, output, notes: RefCell::default() })
+        Ok(Self { global, env, places, output, interrupt, notes: RefCell::default() })
     }
 
     /// Says that runs of an older version are in the current folder, until there is a state of this version, and after that with `-v`.
@@ -137,9 +139,35 @@ impl Session {
         self
     }
 
-    /// Writes how the command ended.
+    /// Writes how the command ended. A failure after a signal came is that of the signal.
     pub(crate) fn finish(&self, result: Result<Reply, Error>, started: Stopwatch) -> Exit {
+        self.interrupt.claim();
+        let came = self.interrupt.exit();
+        let by_signal = |error: Error| {
+            let kind = came.unwrap_or(error.kind);
+            error.of_kind(kind)
+        };
+        let result = result.map_err(by_signal);
+        let result = result.map(|mut reply| {
+            reply.failure = reply.failure.take().map(by_signal);
+            reply
+        });
         self.output.reply(result, started, &self.notes.borrow())
+    }
+
+    /// From now on a signal that ends the program is told of in the form of the command's answers.
+    pub(crate) fn tell_of_signals(&self, started: Stopwatch) {
+        let output = self.output;
+        self.interrupt.tells(move |error| output.ended(error, started));
+    }
+
+    /// What a command line needs to mean this state folder, with a space before it; nothing where that is the default.
+    pub(crate) fn state_option(&self) -> String {
+        self.global
+            .state
+            .as_ref()
+            .map(|state| format!(" --state {}", quoted(&state.display().to_string())))
+            .unwrap_or_default()
     }
 
     /// Something a person may want to know.
@@ -325,6 +353,16 @@ impl Session {
             self.note(&format!("the policy is `{}`", path.display()));
         }
         Ok((path.display().to_string(), read_policy(&path)?))
+    }
+}
+
+/// A word of a command line, as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '=' | '+' | ',' | ':' | '@');
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

@@ -4,14 +4,15 @@
 //! A spare file becomes a journal by a rename that nobody waits for. After a power failure it may have its old name; which
 //! journal it is says its first record. [`adopt`] gives such files their places.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::{self, Record};
 use crate::limits;
+use crate::regular;
 
 /// What their names begin with. A step's id cannot: its journal's name has a dot.
 const PREFIX: &str = "spare-";
@@ -49,7 +50,7 @@ impl Spares {
     /// What the operating system says.
     pub(crate) fn settle(&self) -> io::Result<()> {
         let pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.made == 0 { Ok(()) } else { File::open(&pool.folder)?.sync_all() }
+        if pool.made == 0 { Ok(()) } else { regular::open_folder(&pool.folder)?.sync_all() }
     }
 }
 
@@ -62,13 +63,13 @@ impl Pool {
         let more = self.made.clamp(limits::JOURNAL_SPARES_MIN, limits::JOURNAL_SPARES_MAX);
         for n in self.made..self.made + more {
             let path = self.folder.join(format!("{PREFIX}{n}"));
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            regular::create_new(&path)?;
             made.push(path);
         }
         self.made += more;
-        File::open(&self.folder)?.sync_all()?;
+        regular::open_folder(&self.folder)?.sync_all()?;
         if let (true, Some(parent)) = (is_first, self.folder.parent()) {
-            File::open(parent)?.sync_all()?;
+            regular::open_folder(parent)?.sync_all()?;
         }
         self.left = made;
         self.left.pop().ok_or_else(|| io::Error::other("no spare file is made"))
@@ -97,7 +98,7 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
         if !entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
             continue;
         }
-        let (records, end) = record::read(&mut File::open(entry.path())?)?;
+        let (records, end) = record::read(&mut regular::open(&entry.path())?)?;
         let Some(Record::Begun { journal: Some(journal), .. }) = records.first() else {
             fs::remove_file(entry.path())?;
             continue;
@@ -107,7 +108,7 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
             return Err(io::Error::other("its journal would be elsewhere"));
         }
         // Where both are there the longer one has all.
-        let has_more = match File::open(&there) {
+        let has_more = match regular::open(&there) {
             Ok(mut file) => record::read(&mut file)?.1 >= end,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error),
@@ -116,7 +117,7 @@ pub(crate) fn adopt(folder: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         } else {
             fs::rename(entry.path(), there)?;
-            File::open(folder)?.sync_all()?;
+            regular::open_folder(folder)?.sync_all()?;
         }
     }
     Ok(())

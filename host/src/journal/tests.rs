@@ -110,12 +110,12 @@ fn a_torn_record_has_not_happened() {
     drop(journal);
     let records = case.folder.path().join("j");
     for end in (whole..torn).rev().step_by(7) {
-        let file = OpenOptions::new().write(true).open(&records).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&records).unwrap();
         file.set_len(end).unwrap();
         assert_eq!(case.open("j").end, whole);
     }
     // Damaged is as good as torn.
-    let file = OpenOptions::new().write(true).open(&records).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&records).unwrap();
     file.write_all_at(&[7; 40], whole).unwrap();
     case.open("j").undo(None).unwrap();
     assert_eq!((case.text("a").as_deref(), case.text("b").as_deref()), (Some("one"), Some("two")));

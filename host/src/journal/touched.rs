@@ -344,7 +344,7 @@ impl Journal {
 
     /// What the step of a journal touched that was sealed; `None` where that is not known.
     pub(crate) fn touched(path: &Path) -> Option<Touched> {
-        let mut file = File::open(path).ok()?;
+        let mut file = crate::regular::open(path).ok()?;
         let (records, _) = record::read(&mut file).ok()?;
         let Record::Begun { roots, .. } = records.first()? else { return None };
         let (offset, len) = records.iter().find_map(|record| match record {

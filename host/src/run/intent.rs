@@ -1,7 +1,7 @@
 //! What is about to be taken back of steps that completed, noted durably and as a whole before the first of them is: whoever is killed in
 //! the middle goes on with exactly that, and says the same of it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::transaction;
 use crate::host::Error;
 use crate::id::StepId;
+use crate::regular;
 use crate::trace::flow::UndoneChange;
 
 /// A step that `sys.undo` took back, as its output says.
@@ -55,7 +56,7 @@ pub(super) fn place(run: &Path, step: &StepId, attempt: u32) -> PathBuf {
 
 pub(super) fn read(path: &Path) -> Result<Option<Vec<Target>>, Error> {
     let failed = |source| Error::Journals { path: path.to_owned(), source };
-    match fs::read(path) {
+    match regular::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(io::Error::other(error))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),
@@ -68,11 +69,11 @@ pub(super) fn keep(path: &Path, targets: &[Target]) -> Result<(), Error> {
         let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder)?;
         let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
+        let mut file = regular::create(&new)?;
         file.write_all(&serde_json::to_vec(targets)?)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
-        File::open(folder)?.sync_all()
+        regular::open_folder(folder)?.sync_all()
     };
     write().map_err(|source| Error::Journals { path: path.to_owned(), source })
 }

@@ -24,7 +24,7 @@ use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::OnFailure;
 use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Grant, Principal, Spent};
-use crate::report::{Pending, Report, RollbackReport, StepReport};
+use crate::report::{CANCELLED, Pending, Report, RollbackReport, StepReport};
 use crate::sandbox::engine::{SandboxEngine, Ticking};
 use crate::sandbox::runtime::{Idle, Lent};
 use crate::sandbox::{CancelToken, Directories, Divergence, Links, Program, Reach};
@@ -88,8 +88,6 @@ pub(super) struct SoFar {
 
 /// Why a run is taken back that somebody wants to be.
 const ASKED_FOR: &str = "it was asked for";
-/// Why a run is taken back that somebody has cancelled.
-pub(super) const CANCELLED: &str = "the run was cancelled";
 
 /// What became of the steps.
 #[derive(Debug)]

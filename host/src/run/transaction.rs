@@ -214,7 +214,7 @@ pub(super) fn writes(journal: &Path) -> Vec<String> {
 /// Claims again what a step had claimed that is settled.
 pub(super) fn claim_again(claims: &Claims, position: usize, journal: &Path) -> Result<(), Error> {
     claims.enter(position, || {});
-    let kept = std::fs::read(Journal::beside(journal, CLAIMED)).ok();
+    let kept = crate::regular::read(&Journal::beside(journal, CLAIMED)).ok();
     if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Access)>>(&bytes).ok()) {
         // What is settled has lost nothing.
         kept.iter().for_each(|(path, access)| drop(claims.claim(position, path, *access)));

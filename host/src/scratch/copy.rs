@@ -1,14 +1,15 @@
 //! Copies a tree.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, OFlags, SeekFrom, Timespec, Timestamps, ioctl_ficlone, seek, utimensat};
+use rustix::fs::{AtFlags, CWD, SeekFrom, Timespec, Timestamps, ioctl_ficlone, seek, utimensat};
 use rustix::io::Errno;
 
 use super::{Bounds, Links, ScratchError, failed};
+use crate::regular;
 
 /// Bytes that are copied before it is asked whether that is still wanted.
 const PART_BYTES: u64 = 16 << 20;
@@ -113,11 +114,9 @@ impl<'a> Copier<'a> {
     }
 
     fn file(&mut self, from: &Path, to: &Path, meta: &Metadata) -> Result<(), ScratchError> {
-        let made =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed("create", to))?;
+        let made = regular::create_new(to).map_err(failed("create", to))?;
         // Not through a link that somebody put there meanwhile, and not waiting for a pipe.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let original = match OpenOptions::new().read(true).custom_flags(flags).open(from) {
+        let original = match regular::open(from) {
             Ok(original) => original,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.unreadable("file", from);

@@ -1,7 +1,7 @@
 //! Looks at a copy: what it is now, and what is different from its original.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::{ScratchError, failed};
 use crate::diff::{self, Change, Changes, Content, Kind, Node, Tree, TreeDiff, What};
 use crate::id::Digest;
 use crate::limits;
+use crate::regular;
 
 /// Two events closer than this may have the same time in a file system, which takes it from the kernel's tick.
 const TICK_NS: i128 = 50_000_000;
@@ -63,7 +64,7 @@ impl Look {
             }
         }
         let mark = scratch.join("mark");
-        let made = File::create(&mark).and_then(|file| file.metadata()).map_err(failed("create", &mark))?;
+        let made = regular::create(&mark).and_then(|file| file.metadata()).map_err(failed("create", &mark))?;
         fs::remove_file(&mark).map_err(failed("remove", &mark))?;
         look.at = changed_at(&made);
         Ok(look)
@@ -143,7 +144,7 @@ impl Base<'_> {
 }
 
 fn are_equal(a: &Path, b: &Path) -> io::Result<bool> {
-    let (a, b) = (File::open(a)?, File::open(b)?);
+    let (a, b) = (regular::open(a)?, regular::open(b)?);
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);
     }
@@ -164,7 +165,7 @@ fn are_equal(a: &Path, b: &Path) -> io::Result<bool> {
 
 /// Reads a file: all of it where that is short enough, else its digest alone.
 fn content(path: &Path) -> io::Result<Content> {
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     let mut bytes = Vec::new();
     (&mut file).take(limits::DIFF_INPUT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() <= limits::DIFF_INPUT_BYTES_MAX {

@@ -18,9 +18,9 @@ mod status;
 mod undo;
 mod writer;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
 use super::create_folder;
 use crate::clock::Stopwatch;
 use crate::limits;
+use crate::regular;
 
 pub use access::{Access, AccessAction, NewAccess};
 pub use approval::{Answer, Approval, ApprovalRequest, Delivery};
@@ -90,17 +91,19 @@ impl Index {
         create_folder(state).map_err(failed("create"))?;
         // SQLite gives its other files the mode of this one. One that is there is not opened beside SQLite: closing it would take from this
         // process the locks that another connection of it has there.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        match regular::create_new(&path) {
             Ok(made) => drop(made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed("open")(error)),
         }
         for name in [INDEX_FILE].into_iter().chain(COMPANIONS) {
+            // SQLite would wait for whoever is at the other end of a pipe.
+            regular::check(&state.join(name)).map_err(failed("open"))?;
             make_private(&state.join(name)).map_err(failed("open"))?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         // The system says better than SQLite why it cannot be opened, or not for writing.
-        let reason = || OpenOptions::new().read(true).write(true).open(&path).err();
+        let reason = || regular::open_both(&path).err();
         let sqlite = |error| reason().map_or_else(|| IndexError::sqlite("open", &path, error), failed("open"));
         let connection = Connection::open_with_flags(&path, flags).map_err(sqlite)?;
         if connection.is_readonly(MAIN_DB).map_err(sqlite)? {

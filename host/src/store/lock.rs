@@ -2,9 +2,9 @@
 //! process dies, however it dies; a lock file that is left behind means nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::clock::{self, Stopwatch};
 use crate::limits;
+use crate::regular;
 
 /// The file in a run's folder that is locked.
 const LOCK_FILE: &str = "lock";
@@ -82,7 +83,7 @@ impl RunLock {
     /// [`LockError::Run`] where another process, or another place of this one, holds it.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = regular::open_or_create(&path);
         let file = file.map_err(|source| LockError::Io { path: path.clone(), source })?;
         let waited = Stopwatch::start();
         loop {
@@ -103,7 +104,7 @@ impl RunLock {
     /// Whether somebody acts in a run now. Where that cannot be found out it is as if nobody did.
     #[must_use]
     pub fn is_held(folder: &Path) -> bool {
-        let Ok(file) = File::open(folder.join(LOCK_FILE)) else { return false };
+        let Ok(file) = regular::open(&folder.join(LOCK_FILE)) else { return false };
         // Shared, so that two that look do not see each other.
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }

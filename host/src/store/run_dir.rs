@@ -9,7 +9,7 @@
 //! lock           locked by whoever acts in the run
 //! ```
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use super::{StoreError, create_file, create_folder, create_new_file, failed};
 use crate::canonical;
 use crate::context::{RequestContext, RequestKey};
-use crate::document;
 use crate::id::Digest;
 use crate::limits;
 use crate::plan::{PlanDocument, PlanFormat};
+use crate::regular;
 use crate::trace::{BLOBS_FOLDER, TRACE_FILE};
 
 const PLANS: [(&str, PlanFormat); 2] = [("plan.json", PlanFormat::Json), ("plan.yaml", PlanFormat::Yaml)];
@@ -95,7 +95,7 @@ impl RunDir {
     /// [`StoreError::Io`] where what was kept cannot be read.
     pub fn place(&self) -> Result<Option<Place>, StoreError> {
         let path = self.path.join(PLACE);
-        if !path.is_file() {
+        if !is_there(&path) {
             return Ok(None);
         }
         let place = serde_json::from_slice(&self.read(&path)?).map_err(io::Error::other);
@@ -115,7 +115,7 @@ impl RunDir {
         }
         takers.push(by.to_owned());
         let (path, new) = (self.path.join(TAKEN_BACK), self.path.join(format!("{TAKEN_BACK}.new")));
-        let written = fs::File::create(&new).and_then(|mut file| {
+        let written = regular::create(&new).and_then(|mut file| {
             file.write_all(takers.join("\n").as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, &path)
@@ -140,7 +140,7 @@ impl RunDir {
     /// As for [`Self::taken_back`].
     pub fn takers(&self) -> Result<Vec<String>, StoreError> {
         let path = self.path.join(TAKEN_BACK);
-        if !path.is_file() {
+        if !is_there(&path) {
             return Ok(Vec::new());
         }
         Ok(String::from_utf8_lossy(&self.read(&path)?).lines().map(str::to_owned).collect())
@@ -156,8 +156,12 @@ impl RunDir {
     ///
     /// [`StoreError::NotARun`] where it has no trace.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.join(TRACE_FILE).is_file() {
+        if !is_there(&path.join(TRACE_FILE)) {
             return Err(StoreError::NotARun { path: path.to_owned(), missing: TRACE_FILE });
+        }
+        // What its files are is found when they are opened. A link in place of a folder would lead out of the run.
+        for folder in [BLOBS_FOLDER, COMPONENTS, super::JOURNALS].map(|name| path.join(name)) {
+            regular::check_folder(&folder).map_err(failed("read", &folder))?;
         }
         let id = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { path: path.to_owned(), id, shared: None })
@@ -191,6 +195,21 @@ impl RunDir {
     #[must_use]
     pub fn component(&self, digest: &Digest) -> PathBuf {
         self.path.join(COMPONENTS).join(format!("{digest}.wasm"))
+    }
+
+    /// Refuses components that are no files of this folder: what a link leads to is not what was recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] for the first.
+    pub(crate) fn check_components<'d>(&self, digests: impl Iterator<Item = &'d Digest>) -> Result<(), StoreError> {
+        for digest in digests {
+            let component = self.component(digest);
+            for file in [component.with_extension("toml"), component] {
+                regular::check(&file).map_err(failed("read", &file))?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the plan's text.
@@ -242,7 +261,7 @@ impl RunDir {
         create_folder(folder).ok()?;
         let path = folder.join(format!("{digest}.wasm"));
         let same_size = fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64);
-        if same_size && fs::read(&path).is_ok_and(|found| found == bytes) {
+        if same_size && regular::read(&path).is_ok_and(|found| found == bytes) {
             return Some(path);
         }
         let own = folder.join(format!("{digest}.{}.new", self.id));
@@ -268,7 +287,7 @@ impl RunDir {
             for entry in entries {
                 let path = entry.map_err(failed("read", folder))?.path();
                 if path.is_file() {
-                    File::open(&path).and_then(|file| file.sync_data()).map_err(failed("write", &path))?;
+                    regular::open(&path).and_then(|file| file.sync_data()).map_err(failed("write", &path))?;
                 }
             }
             sync_folder(folder)?;
@@ -298,7 +317,7 @@ impl RunDir {
     /// [`StoreError::Io`] where it cannot be read.
     pub fn timing(&self) -> Result<Vec<Phase>, StoreError> {
         let path = self.path.join(TIMING);
-        if !path.is_file() {
+        if !is_there(&path) {
             return Ok(Vec::new());
         }
         let phase = |line: &str| {
@@ -317,7 +336,7 @@ impl RunDir {
     pub fn plan_document(&self) -> Result<PlanDocument, StoreError> {
         for (name, format) in PLANS {
             let path = self.path.join(name);
-            if path.is_file() {
+            if is_there(&path) {
                 return Ok(PlanDocument::new(self.read(&path)?, format, &self.path));
             }
         }
@@ -340,7 +359,7 @@ impl RunDir {
     /// [`StoreError::Io`] where it cannot be read.
     pub fn rules_text(&self) -> Result<Option<String>, StoreError> {
         let path = self.path.join(RULES);
-        if path.is_file() { self.text(&path).map(Some) } else { Ok(None) }
+        if is_there(&path) { self.text(&path).map(Some) } else { Ok(None) }
     }
 
     /// Copies the whole run to a folder that must not be there.
@@ -369,13 +388,17 @@ impl RunDir {
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
-        let read = document::read_bounded(path, limits::DOCUMENT_BYTES_MAX);
-        read.map_err(|problem| failed("read", path)(io::Error::other(problem.to_string())))
+        regular::read_bounded(path, limits::DOCUMENT_BYTES_MAX).map_err(failed("read", path))
     }
 }
 
+/// Whether something is there, whatever it is: what is no file is an error when it is read, and never the same as nothing.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write", folder))
+    regular::open_folder(folder).and_then(|folder| folder.sync_all()).map_err(failed("write", folder))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -386,7 +409,8 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
         if entry.path().is_dir() {
             copy_folder(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target).map_err(failed("write", &target))?;
+            let copied = regular::check(&entry.path()).and_then(|()| fs::copy(entry.path(), &target));
+            copied.map_err(failed("write", &target))?;
         }
     }
     Ok(())

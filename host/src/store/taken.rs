@@ -4,13 +4,12 @@
 //! Never decides whether a result may be taken.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::JOURNALS;
 use crate::id::StepId;
+use crate::regular;
 
 const TAKEN_FROM: &str = "taken-from";
 
@@ -27,7 +26,7 @@ pub(crate) fn keep(run: &Path, step: &StepId, journal: &Path) -> io::Result<()> 
     };
     // The newline first: a line that was cut short does not run into this one.
     let line = format!("\n{step} {from} {name}");
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(run.join(TAKEN_FROM));
+    let file = regular::append(&run.join(TAKEN_FROM));
     file?.write_all(line.as_bytes())
 }
 
@@ -37,7 +36,7 @@ pub(crate) fn keep(run: &Path, step: &StepId, journal: &Path) -> io::Result<()> 
 ///
 /// What the operating system says.
 pub(crate) fn read(run: &Path) -> io::Result<BTreeMap<StepId, PathBuf>> {
-    let text = match fs::read_to_string(run.join(TAKEN_FROM)) {
+    let text = match regular::read_to_string(&run.join(TAKEN_FROM)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         text => text?,
     };
@@ -52,6 +51,7 @@ pub(crate) fn read(run: &Path) -> io::Result<BTreeMap<StepId, PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_was_noted_last_of_a_step_is_read_whatever_was_cut_short() {

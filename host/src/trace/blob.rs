@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{TraceError, io_error};
 use crate::id::Digest;
 use crate::limits;
+use crate::regular;
 
 /// The blobs of one run. One writer at a time; readers need no lock, since a file appears under its name only when it is whole.
 #[derive(Debug, Clone)]
@@ -76,7 +77,7 @@ impl BlobStore {
     pub fn get(&self, digest: Digest) -> Result<Vec<u8>, TraceError> {
         let path = self.path(digest);
         let wrong = |what: &str| TraceError::Blob { digest, what: what.to_owned() };
-        let file = match fs::File::open(&path) {
+        let file = match regular::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(wrong("it is missing from the run's folder"));

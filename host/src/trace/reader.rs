@@ -1,7 +1,6 @@
 //! Reads a trace line by line: bounded memory, nothing believed. What it hands out is canonical, numbered without a gap and chained;
 //! which events may follow which is `trace::verify`'s.
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use super::line::{Index, Line};
 use super::{SCHEMA, TraceError, io_error};
 use crate::id::Digest;
 use crate::limits;
+use crate::regular;
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// A line's memory beyond this is given back with the next line.
@@ -57,7 +57,7 @@ impl Reader {
     ///
     /// [`TraceError::Io`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let file = File::open(path).map_err(io_error("read", path))?;
+        let file = regular::open(path).map_err(io_error("read", path))?;
         Ok(Self::new(Box::new(file), path.display().to_string()))
     }
 
@@ -233,7 +233,7 @@ impl Reader {
 /// [`TraceError::Io`].
 pub fn last_event(path: &Path) -> Result<Option<Event>, TraceError> {
     let mut tail = Vec::new();
-    let read = File::open(path).and_then(|mut file| {
+    let read = regular::open(path).and_then(|mut file| {
         let bytes = file.seek(SeekFrom::End(0))?;
         file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES)))?;
         file.take(TAIL_BYTES).read_to_end(&mut tail)
@@ -259,7 +259,7 @@ pub fn last_event(path: &Path) -> Result<Option<Event>, TraceError> {
 /// [`TraceError::Io`], and [`TraceError::Event`] where no event is there.
 pub(crate) fn event_at(path: &Path, at: u64) -> Result<Event, TraceError> {
     let mut line = Vec::new();
-    let read = File::open(path).and_then(|mut file| {
+    let read = regular::open(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(at))?;
         BufReader::new(file.take(u64::try_from(limits::TRACE_LINE_BYTES_MAX).unwrap_or(u64::MAX)))
             .read_until(b'\n', &mut line)
