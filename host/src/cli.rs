@@ -42,6 +42,7 @@ mod skills;
 mod trace;
 mod undo;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::Durability;
 use crate::clock::Stopwatch;
+use crate::harmless;
 pub use env::Env;
 use error::Error;
 use exit::Exit;
@@ -251,6 +253,8 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
     let json = wants_json(args);
     let output = Output::for_usage(env, json);
     if error.use_stderr() {
+        let harmless = with_harmless_words(error, args);
+        let error = harmless.as_ref().unwrap_or(error);
         if is_exec(args) {
             return exec::usage(&error.render().to_string());
         }
@@ -262,6 +266,22 @@ fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env, started: Stopwa
         return output.usage_error(error, &command);
     }
     output.help(error)
+}
+
+/// What clap says of a command line that is wrong, where it would show words of it that a terminal acts upon: the same of harmless words.
+fn with_harmless_words(error: &clap::Error, args: &[OsString]) -> Option<clap::Error> {
+    let words: Vec<Cow<'_, str>> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let shown: Vec<Cow<'_, str>> = words.iter().map(|word| harmless::line(word)).collect();
+    if words == shown {
+        return None;
+    }
+    // Where the very characters are what is wrong the harmless word is right.
+    let again = Cli::try_parse_from(shown.iter().map(AsRef::as_ref)).err().filter(clap::Error::use_stderr);
+    Some(again.unwrap_or_else(|| {
+        let said = error.to_string();
+        let said = said.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+        clap::Error::raw(error.kind(), format!("{}\n", harmless::line(said)))
+    }))
 }
 
 /// The words of a command line that are no options. The global options that take a value are few, and only they may stand before a command.

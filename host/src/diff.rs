@@ -6,7 +6,7 @@ mod tree;
 use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 
 use crate::id::Digest;
-use crate::limits;
+use crate::{harmless, limits};
 
 pub use tree::{Kind, Node, Tree, TreeChange, TreeDiff, What};
 
@@ -56,6 +56,8 @@ pub fn unified(path: &str, old: Option<&Content>, new: Option<&Content>) -> Stri
     if old == new {
         return String::new();
     }
+    // It stands on a line of its own.
+    let path: &str = &harmless::line(path);
     let text = |content: Option<&Content>| match content {
         Some(content) => content.text().map(str::to_owned),
         None => Some(String::new()),

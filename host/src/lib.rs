@@ -29,6 +29,7 @@ pub mod durability;
 mod file_stamp;
 mod form;
 mod guest_path;
+pub mod harmless;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -349,10 +349,18 @@ pub enum Random {
 
 /// A text as a string of TOML.
 pub(crate) fn quoted(text: &str) -> String {
-    // What JSON escapes, TOML reads as well; of the control characters JSON leaves one as it is.
-    let mut out = Vec::with_capacity(text.len() + 2);
-    crate::canonical::write_string(&mut out, text);
-    String::from_utf8(out).unwrap_or_default().replace('\u{7f}', "\\u007F")
+    // What JSON escapes, TOML reads as well; what JSON leaves and nobody would see is escaped in TOML's way.
+    let mut json = Vec::with_capacity(text.len() + 2);
+    crate::canonical::write_string(&mut json, text);
+    let mut out = String::with_capacity(json.len());
+    for c in String::from_utf8(json).unwrap_or_default().chars() {
+        match u32::from(c) {
+            code if !crate::harmless::is_hidden(c) || code < 0x20 => out.push(c),
+            code @ 0..=0xffff => out += &format!("\\u{code:04X}"),
+            code => out += &format!("\\U{code:08X}"),
+        }
+    }
+    out
 }
 
 /// A key of TOML: bare where that is enough.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::limits;
+use crate::{harmless, limits};
 
 /// One mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -177,21 +177,12 @@ pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
-/// Text of the user as messages show it: on one line and cut after 80 characters.
+/// Text of the user as messages show it: harmless, on one line and cut after 80 characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 80;
-    let mut shown = String::new();
-    for (index, c) in text.chars().enumerate() {
-        if index == CHARS_MAX {
-            shown.push('…');
-            break;
-        }
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", harmless::line(text.get(..end).unwrap_or_default())),
+        None => harmless::line(text).into_owned(),
     }
-    shown
 }

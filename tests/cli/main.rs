@@ -8,6 +8,7 @@ mod dry_run;
 mod events;
 mod exec;
 mod foreign;
+mod harmless;
 mod import;
 mod inputs;
 mod network;

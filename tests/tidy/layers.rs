@@ -9,6 +9,7 @@ use host_tests::repo;
 const LAYERS: [&[&str]; 5] = [
     &[
         "limits",
+        "harmless",
         "problem",
         "form",
         "canonical",

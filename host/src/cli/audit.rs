@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
 use crate::policy::{AuditLevel, Principal};
 use crate::report::audit as render;
-use crate::report::human::{Align, Table, counted, harmless};
+use crate::report::human::{Align, Table, counted};
 use crate::store::audit::{AuditFilter, audit};
 use crate::store::index::{Access, AccessAction, Durability};
 use crate::store::{Index, StoreError};
@@ -92,7 +92,7 @@ impl Accesses {
         let mut list: Vec<Value> = Vec::new();
         for Access { at, action, who, run, step, detail } in &found {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            table.row(&[at, &harmless(who), action, &text(run), &harmless(&text(step)), &harmless(detail)], None);
+            table.row(&[at, who, action, &text(run), &text(step), detail], None);
             list.push(json!({ "at": at, "who": who, "action": action, "run": run, "step": step, "detail": detail }));
         }
         let text = if found.is_empty() { String::new() } else { table.render(&session.output.look) };
@@ -152,6 +152,7 @@ impl Export {
             Error::new(Exit::Diverged, message).hint(format!("`host trace verify {run}` names the first bad event"))
         });
         let result = json!({ "entries": entries, "runs": runs, "more": audit.more });
-        Ok(Reply::new(text, result).failure(failure))
+        let form = if matches!(self.format, Format::Jsonl) { Form::Json } else { Form::Document };
+        Ok(Reply::document(form, text, result).failure(failure))
     }
 }

@@ -80,10 +80,11 @@ impl New {
         }
         bundle::create(&self.dir, &name)?;
         let opened = bundle::Bundle::open(&self.dir)?;
-        let dir = self.dir.display();
+        let dir = self.dir.display().to_string();
+        let shown = harmless(&dir);
         let text = format!(
-            "made the bundle `{name}` in {dir}\n  host bundle verify {dir}\n  host run --bundle {dir} {}\n",
-            self.dir.join("plans/hello.json").display()
+            "made the bundle `{name}` in {shown}\n  host bundle verify {shown}\n  host run --bundle {shown} {}\n",
+            harmless(&self.dir.join("plans/hello.json").to_string_lossy())
         );
         Ok(Reply::new(text, json!({ "name": name, "root": dir.to_string(), "snapshot_id": opened.id })))
     }
@@ -102,7 +103,7 @@ impl Verify {
             let exports = exports.collect::<Vec<_>>().join(", ");
             text.add(format_args!(
                 "ok: bundle `{}` {}\n  id       {}\n  skills   {}\n  plans    {plans}\n  exports  {}\n",
-                bundle.name,
+                harmless(&bundle.name),
                 harmless(&bundle.version),
                 bundle.id,
                 skills.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),

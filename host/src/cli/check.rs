@@ -8,7 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::Reply;
 use crate::cli::session::{BundleArgs, Session, SkillArgs};
-use crate::report::human::counted;
+use crate::report::human::{counted, harmless};
 use crate::validate::{Call, Work};
 
 /// Checks a plan and runs nothing: every problem with its place and what to do
@@ -29,7 +29,7 @@ impl Check {
             session.skills_builder(&self.skills, &self.bundle)?.build().check(&plan)?.map_err(Error::refused)?;
         let plan = checked.plan.plan();
         let steps = checked.plan.steps();
-        let text = format!("ok: plan `{}`, {}\n", plan.name, counted(steps.len() as u64, "step"));
+        let text = format!("ok: plan `{}`, {}\n", harmless(&plan.name), counted(steps.len() as u64, "step"));
         let order: Vec<Value> = checked
             .plan
             .steps()

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use serde_json::json;
 
 use crate::cli::Cli;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 
 /// Writes the completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,6 @@ impl Completions {
         clap_complete::generate(self.shell, &mut Cli::command(), "host", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
         let result = json!({ "shell": self.shell.to_string(), "script": script });
-        Reply::new(script, result)
+        Reply::document(Form::Document, script, result)
     }
 }

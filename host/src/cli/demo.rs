@@ -15,7 +15,7 @@ use crate::id::Digest;
 use crate::outcome::RunOutcome;
 use crate::regular;
 use crate::replay::ReplayOptions;
-use crate::report::human::{Append as _, Look, Tone, bytes, counted, thousands};
+use crate::report::human::{Append as _, Look, Tone, bytes, counted, harmless, thousands};
 use crate::report::{Report, human, json as report_json};
 use crate::store::RunDir;
 use crate::{PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
@@ -191,9 +191,9 @@ impl Done {
             look.paint(Tone::Strong, self.case.name),
             look.paint(tone, verdict),
             self.case.expected,
-            self.actual,
-            self.replay,
-            self.artifact.display(),
+            harmless(&self.actual),
+            harmless(&self.replay),
+            harmless(&self.artifact.to_string_lossy()),
         )
     }
 
@@ -236,12 +236,12 @@ fn files_in(folder: &Path) -> io::Result<Files> {
 
 /// Names, sizes and first lines.
 fn listing(folder: &Path) -> io::Result<String> {
-    let mut text = format!("{}\n", folder.display());
+    let mut text = format!("{}\n", harmless(&folder.to_string_lossy()));
     for name in files_in(folder)?.keys() {
         let content = regular::read(&folder.join(name))?;
         let preview = String::from_utf8_lossy(&content);
         let preview = crate::problem::shown(preview.lines().next().unwrap_or_default());
-        text.add(format_args!("  {name:<12} {:>7}  {preview}\n", bytes(content.len() as u64)));
+        text.add(format_args!("  {:<12} {:>7}  {preview}\n", harmless(name), bytes(content.len() as u64)));
     }
     Ok(text)
 }

@@ -42,11 +42,14 @@ struct Cause {
     hint: Option<String>,
     /// Whether message and hint are the host's own words on a plan or a policy, in which grants are counted.
     names_grants: bool,
+    /// Whether a guest said it, which may do so in several lines.
+    in_lines: bool,
 }
 
 impl Error {
     pub(crate) fn new(kind: Exit, message: impl Into<String>) -> Self {
-        let cause = Cause { message: message.into(), lines: Vec::new(), hint: None, names_grants: false };
+        let cause =
+            Cause { message: message.into(), lines: Vec::new(), hint: None, names_grants: false, in_lines: false };
         Self { kind, causes: vec![cause], details: Map::new() }
     }
 
@@ -54,6 +57,14 @@ impl Error {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Some(cause) = self.causes.last_mut() {
             cause.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// With a message of a guest in it: what follows its first line is shown below it and indented, so that none of it looks like ours.
+    fn in_lines(mut self) -> Self {
+        if let Some(cause) = self.causes.last_mut() {
+            cause.in_lines = true;
         }
         self
     }
@@ -136,6 +147,7 @@ impl Error {
             lines: Vec::new(),
             hint: problem.hint,
             names_grants: true,
+            in_lines: false,
         };
         Self { kind, causes: problems.into_iter().map(cause).collect(), details }
     }
@@ -147,6 +159,7 @@ impl Error {
             lines: Vec::new(),
             hint: Some(denial.hint.clone()),
             names_grants: true,
+            in_lines: false,
         };
         Self { kind: Exit::Denied, causes: denials.iter().map(cause).collect(), details }
     }
@@ -227,11 +240,14 @@ impl Error {
             Outcome::Completed { .. } => Self::new(Exit::Internal, format!("{name} completed")),
             Outcome::Failed { error } => {
                 let (message, lines) = skill_error(error);
-                Self::new(kind, format!("{name} failed: {message}")).lines(lines).hint(look)
+                Self::new(kind, format!("{name} failed: {message}")).in_lines().lines(lines).hint(look)
             }
             Outcome::Trapped { message, backtrace } => {
                 let message = format!("{name} trapped: {}", message.trim_start_matches("wasm trap: "));
-                Self::new(kind, message).lines(frames(backtrace)).hint(format!("this is a fault of the skill; {look}"))
+                Self::new(kind, message)
+                    .in_lines()
+                    .lines(frames(backtrace))
+                    .hint(format!("this is a fault of the skill; {look}"))
             }
             Outcome::LimitExceeded { limit, allowed, backtrace } => {
                 let message = format!("{name} exceeded its limit `{}` of {}", limit.name(), thousands(*allowed));
@@ -259,7 +275,11 @@ impl Error {
         let mut out = String::new();
         for cause in &self.causes {
             let said = |text: &str| harmless(&if cause.names_grants { with_places(text) } else { text.to_owned() });
-            out.add(format_args!("{label} {}\n", said(&cause.message)));
+            let mut message = cause.message.trim_end().split(|c| c == '\n' && cause.in_lines);
+            out.add(format_args!("{label} {}\n", said(message.next().unwrap_or_default())));
+            for line in message {
+                out.add(format_args!("  {}\n", harmless(line)));
+            }
             for line in &cause.lines {
                 out.add(format_args!("  {}\n", harmless(line)));
             }

@@ -1,6 +1,6 @@
 //! `host exec`: the JSON protocol on stdin and stdout. Whatever happens, stdout gets answers and nothing else, and stderr nothing.
 
-use std::io::{self, BufRead, Read as _, Write as _};
+use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -9,6 +9,7 @@ use crate::bundle::MANIFEST;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::output;
 use crate::cli::session::{HostArgs, Session};
 use crate::clock::Stopwatch;
 use crate::context::RequestContext;
@@ -299,7 +300,7 @@ pub(crate) fn interrupted(error: &Error, started: Stopwatch, is_pretty: bool) {
 
 /// Answers line by line until stdin ends, nobody reads the answers or a signal comes: the request that is under way is answered first.
 fn stream(protocol: &mut protocol::Session<'_>, interrupt: &Interrupt) -> Exit {
-    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    let mut input = io::stdin().lock();
     let mut line = Vec::new();
     loop {
         if let Some(exit) = interrupt.exit() {
@@ -317,9 +318,9 @@ fn stream(protocol: &mut protocol::Session<'_>, interrupt: &Interrupt) -> Exit {
             Err(_) => return Exit::Internal,
         };
         // An answer is strings, numbers and values: writing it as JSON cannot fail.
-        let mut text = serde_json::to_vec(&answer).unwrap_or_default();
-        text.push(b'\n');
-        if let Err(error) = output.write_all(&text).and_then(|()| output.flush()) {
+        let mut text = serde_json::to_string(&answer).unwrap_or_default();
+        text.push('\n');
+        if let Err(error) = output::answer(&text) {
             // A reader that goes away has what it wanted.
             return if error.kind() == io::ErrorKind::BrokenPipe { Exit::Success } else { Exit::Internal };
         }
@@ -369,7 +370,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 fn write(response: &Response, pretty: bool, exit: Exit) -> Exit {
     let document = response.to_json();
     let text = if pretty { format!("{document:#}\n") } else { format!("{document}\n") };
-    match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    match output::answer(&text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe && exit == Exit::Success => Exit::Internal,
         _ => exit,
     }

@@ -10,7 +10,7 @@ use crate::cli::reply::Reply;
 use crate::cli::session::{Session, SkillArgs};
 use crate::clock;
 use crate::id::Digest;
-use crate::report::human::{Append as _, bytes, counted};
+use crate::report::human::{Append as _, bytes, counted, harmless};
 use crate::skills::{SkillBytes, builtin};
 use crate::store::gc::{Collected, GcOptions, collect};
 use crate::store::index::AccessAction;
@@ -82,10 +82,10 @@ fn digest(skill: &SkillBytes) -> Option<Digest> {
 fn text(done: &Collected, dry_run: bool) -> String {
     let mut out = String::new();
     for run in &done.runs {
-        out.add(format_args!("{run}\n"));
+        out.add(format_args!("{}\n", harmless(run)));
     }
     for (run, reason) in &done.spared {
-        out.add(format_args!("{run}  stays: {reason}\n"));
+        out.add(format_args!("{}  stays: {}\n", harmless(run), harmless(reason)));
     }
     let count = |number: usize, what| counted(u64::try_from(number).unwrap_or(u64::MAX), what);
     out.add(format_args!(

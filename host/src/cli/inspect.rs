@@ -122,7 +122,7 @@ pub(crate) fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> St
         let needs = needs(import);
         let needs =
             if import.needs == Need::NotProvided { look.paint(Tone::Bad, needs) } else { look.paint(Tone::Dim, needs) };
-        out.add(format_args!("  {:<42} {needs}\n", import.name));
+        out.add(format_args!("  {:<42} {needs}\n", harmless(&import.name)));
     }
     if skill.imports.is_empty() {
         out += "  none\n";
@@ -131,7 +131,8 @@ pub(crate) fn to_text(skill: &Skill, policy: Option<&Policy>, look: &Look) -> St
 }
 
 fn tool_text(tool: &Tool, look: &Look) -> String {
-    let params: Vec<String> = tool.params.iter().map(|(name, ty)| format!("{name}: {ty:.200}")).collect();
+    let params = tool.params.iter().map(|(name, ty)| harmless(&format!("{name}: {ty:.200}")));
+    let params: Vec<String> = params.collect();
     let result = match &tool.result {
         ToolResult { ok: Some(ok), fallible: true, .. } => format!(" -> {ok:.400}, or an error"),
         ToolResult { ok: Some(ok), .. } => format!(" -> {ok:.400}"),
@@ -139,6 +140,7 @@ fn tool_text(tool: &Tool, look: &Look) -> String {
         ToolResult { .. } => String::new(),
     };
     let name = tool.name.to_string();
+    let result = harmless(&result);
     let line = format!("({}){result}", params.join(", "));
     let painted = look.paint(Tone::Good, &name);
     let mut out = if name.len() + line.len() + 2 <= look.width.unwrap_or(LINE_CHARS).min(LINE_CHARS) {
@@ -152,7 +154,10 @@ fn tool_text(tool: &Tool, look: &Look) -> String {
     }
     let annotations = annotations_text(&tool.annotations);
     if !annotations.is_empty() {
-        out.add(format_args!("      {}\n", look.paint(Tone::Dim, &format!("claims {}", annotations.join(", ")))));
+        out.add(format_args!(
+            "      {}\n",
+            look.paint(Tone::Dim, &harmless(&format!("claims {}", annotations.join(", "))))
+        ));
     }
     for line in review_text(&tool.annotations) {
         out.add(format_args!("      {}\n", look.paint(Tone::Dim, &harmless(&line))));

@@ -1,5 +1,8 @@
 //! The only place that writes to stdout and stderr. A reader that goes away (a closed pipe) is no error.
+//!
+//! Owns that nothing a person is shown can drive a terminal: only a [`Shown`] is written, and each way to one makes its text harmless.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _, ErrorKind, Read as _, Write};
 
 use serde_json::{Map, Value, json};
@@ -7,10 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::cli::env::Env;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::cli::{ColorChoice, DurabilityChoice, Global};
 use crate::clock::Stopwatch;
-use crate::report::human::{Look, Tone, harmless};
+use crate::harmless;
+use crate::report::human::{Look, Tone};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 1_000;
@@ -30,9 +34,43 @@ pub(crate) struct Output {
     pub(crate) events: bool,
 }
 
+/// Text that may be written. There is no other way to one than those below.
+struct Shown<'t>(Cow<'t, str>);
+
+impl<'t> Shown<'t> {
+    /// Lines for people. Only the colours of our own are left in it, where it shall have any.
+    fn people(text: &'t str, look: &Look) -> Self {
+        Self(harmless::painted(text, look.color))
+    }
+
+    /// JSON: the same values.
+    fn json(text: &'t str) -> Self {
+        Self(harmless::json(text))
+    }
+
+    /// What a command hands over, as it is meant.
+    fn reply(reply: &'t Reply, look: &Look) -> Self {
+        match reply.form {
+            Form::People => Self::people(&reply.text, look),
+            Form::Json => Self::json(&reply.text),
+            Form::Document => Self(Cow::Borrowed(&reply.text)),
+        }
+    }
+}
+
 /// Writes one event to stderr, as a line of its own.
 pub(crate) fn event(event: &Value) {
-    write(&mut io::stderr().lock(), &format!("{event}\n"));
+    write(&mut io::stderr().lock(), &Shown::json(&format!("{event}\n")));
+}
+
+/// Writes an answer of `host exec`, which is JSON.
+///
+/// # Errors
+///
+/// What the system says, also where nobody reads it any more.
+pub(crate) fn answer(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(Shown::json(text).0.as_bytes()).and_then(|()| stdout.flush())
 }
 
 impl Output {
@@ -76,15 +114,14 @@ impl Output {
             event(&json!({ "event": label, "message": text }));
         } else if !self.quiet && !self.json {
             let label = self.err_look.paint(Tone::Note, &format!("{label}:"));
-            write(&mut io::stderr().lock(), &format!("{label} {}\n", harmless(text)));
+            let line = format!("{label} {}\n", harmless::line(text));
+            write(&mut io::stderr().lock(), &Shown::people(&line, &self.err_look));
         }
     }
 
-    /// Asks on stderr, whatever else is silent, and reads a line from stdin; `None` where there is none. What is asked may hold text of a
-    /// plan: each line of it is shown without what a terminal would act on.
+    /// Asks on stderr, whatever else is silent, and reads a line from stdin; `None` where there is none.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        let lines: Vec<String> = question.split('\n').map(harmless).collect();
-        if !write(&mut io::stderr().lock(), &lines.join("\n")) {
+        if !write(&mut io::stderr().lock(), &Shown::people(question, &self.err_look)) {
             return None;
         }
         let mut line = String::new();
@@ -92,9 +129,9 @@ impl Output {
         read.ok().filter(|bytes| *bytes > 0).map(|_| line)
     }
 
-    /// Writes a part of what goes to stdout. Gives false where nobody reads it any more.
+    /// Writes a part of what goes to stdout for people. Gives false where nobody reads it any more.
     pub(crate) fn stream(&self, text: &str) -> bool {
-        io::stdout().lock().write_all(text.as_bytes()).is_ok()
+        io::stdout().lock().write_all(Shown::people(text, &self.look).0.as_bytes()).is_ok()
     }
 
     /// Writes how a command ended.
@@ -112,11 +149,12 @@ impl Output {
         }
         let written = if self.json {
             let document = envelope(reply, failure.as_ref(), started, notes);
-            write(&mut io::stdout().lock(), &format!("{document}\n"))
+            write(&mut io::stdout().lock(), &Shown::json(&format!("{document}\n")))
         } else {
-            let written = write(&mut io::stdout().lock(), &reply.text);
+            let written = write(&mut io::stdout().lock(), &Shown::reply(&reply, &self.look));
             if let Some(failure) = failure.as_ref().filter(|_| !self.events) {
-                write(&mut io::stderr().lock(), &failure.render(&self.err_look));
+                let text = failure.render(&self.err_look);
+                write(&mut io::stderr().lock(), &Shown::people(&text, &self.err_look));
             }
             written
         };
@@ -130,7 +168,7 @@ impl Output {
 
     /// Stdout could not be written, for another reason than that nobody reads it: a success is none then.
     fn lost(&self, exit: Exit) -> Exit {
-        write(&mut io::stderr().lock(), "error: cannot write to stdout\n");
+        write(&mut io::stderr().lock(), &Shown::people("error: cannot write to stdout\n", &self.err_look));
         if exit == Exit::Success { Exit::Internal } else { exit }
     }
 
@@ -140,27 +178,28 @@ impl Output {
         let text = if self.err_look.color { text.ansi().to_string() } else { text.to_string() };
         let said = text.rfind("For more information").and_then(|at| text.get(..at)).unwrap_or(&text);
         let hint = self.err_look.paint(Tone::Good, "hint:");
-        write(&mut io::stderr().lock(), &format!("{}\n\n{hint} see `{command} --help`\n", said.trim_end()));
+        let said = format!("{}\n\n{hint} see `{command} --help`\n", said.trim_end());
+        write(&mut io::stderr().lock(), &Shown::people(&said, &self.err_look));
         Exit::Request
     }
 
     /// Writes the help or the version.
     pub(crate) fn help(&self, error: &clap::Error) -> Exit {
         let text = error.render();
-        let text = if self.json {
-            format!("{}\n", envelope(Reply::new("", json!(text.to_string())), None, Stopwatch::start(), &[]))
-        } else if self.look.color {
-            text.ansi().to_string()
+        let written = if self.json {
+            let document = envelope(Reply::new("", json!(text.to_string())), None, Stopwatch::start(), &[]);
+            write(&mut io::stdout().lock(), &Shown::json(&format!("{document}\n")))
         } else {
-            text.to_string()
+            let text = if self.look.color { text.ansi().to_string() } else { text.to_string() };
+            write(&mut io::stdout().lock(), &Shown::people(&text, &self.look))
         };
-        if write(&mut io::stdout().lock(), &text) { Exit::Success } else { self.lost(Exit::Success) }
+        if written { Exit::Success } else { self.lost(Exit::Success) }
     }
 }
 
 /// Whether it was written, or nobody wants it.
-fn write(stream: &mut impl Write, text: &str) -> bool {
-    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+fn write(stream: &mut impl Write, text: &Shown<'_>) -> bool {
+    match stream.write_all(text.0.as_bytes()).and_then(|()| stream.flush()) {
         Ok(()) => true,
         Err(error) => error.kind() == ErrorKind::BrokenPipe,
     }

@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::policy_lab::write_new;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::cli::session::Session;
 use crate::id::ToolName;
 use crate::plan::import::{self, Change, Dialect, ImportOptions};
-use crate::report::human::counted;
+use crate::report::human::{counted, harmless};
 use crate::{canonical, document, json as reader};
 
 /// Works on plans without running them
@@ -81,13 +81,13 @@ impl Import {
             "plan": imported.plan,
             "changes": imported.changes,
         });
-        let Some(out) = &self.out else { return Ok(Reply::new(text, result)) };
+        let Some(out) = &self.out else { return Ok(Reply::document(Form::Json, text, result)) };
         write_new(out, &text, false)?;
         let out = out.display().to_string();
         if let Some(members) = result.as_object_mut() {
             members.insert("file".to_owned(), out.as_str().into());
         }
-        Ok(Reply::new(format!("{out}: the plan, with {count}\n"), result))
+        Ok(Reply::new(format!("{}: the plan, with {count}\n", harmless(&out)), result))
     }
 
     fn options(&self) -> Result<ImportOptions, Error> {

@@ -8,12 +8,12 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::plan::said;
 use crate::cli::plan_source::read_plan;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::cli::session::{HostArgs, Session, read_policy};
 use crate::cli::{policy_init, policy_lab};
 use crate::id::SkillName;
 use crate::policy::{Explanation, Verdict, rbac, wassette};
-use crate::report::human::{Append as _, counted};
+use crate::report::human::{Append as _, counted, harmless};
 use crate::{document, json};
 
 /// Looks into policies
@@ -91,7 +91,7 @@ impl Check {
         let document = read_policy(&self.file)?;
         let policy = document.policy;
         let grants = policy.grants.len();
-        let mut text = format!("ok: {}, {}", self.file.display(), counted(grants as u64, "grant"));
+        let mut text = format!("ok: {}, {}", harmless(&self.file.to_string_lossy()), counted(grants as u64, "grant"));
         let mut result = serde_json::json!({ "grants": grants, "digest": policy.digest.to_string() });
         if let Some(rules) = &policy.rules {
             let count = rules.rules().len();
@@ -123,7 +123,7 @@ impl Import {
             })?;
             imported.changes.iter().for_each(|change| session.output.say("changed", &said(change)));
             let result = serde_json::json!({ "policy": imported.text, "changes": imported.changes });
-            return Ok(Reply::new(imported.text, result));
+            return Ok(Reply::document(Form::Document, imported.text, result));
         }
         if !rbac::is_one(&read) {
             let message = format!("{name} is neither a policy of Wassette nor a list of rules");
@@ -136,6 +136,6 @@ impl Import {
             return Err(error.hint("leave `--skill` out: each rule names what it is of"));
         }
         let rules = rbac::import(&read).map_err(wrong)?;
-        Ok(Reply::new(rules.clone(), serde_json::json!({ "rules": rules })))
+        Ok(Reply::document(Form::Document, rules.clone(), serde_json::json!({ "rules": rules })))
     }
 }

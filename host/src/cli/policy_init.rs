@@ -11,6 +11,7 @@ use crate::cli::policy_lab::write_new;
 use crate::cli::reply::Reply;
 use crate::cli::session::DEFAULT_POLICY;
 use crate::policy::presets::{PRESETS, preset};
+use crate::report::human::harmless;
 
 /// Writes a policy to begin with, with comments
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ impl Init {
         };
         write_new(&self.out, preset.text, self.force)?;
         let file = self.out.display().to_string();
-        let text = format!("{file}: {}\n", preset.about);
+        let text = format!("{}: {}\n", harmless(&file), preset.about);
         Ok(Reply::new(text, json!({ "preset": preset.name, "file": file, "policy": preset.text })))
     }
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::SkillHost;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs, read_policy};
 use crate::lab::replay::compare;
 use crate::lab::suggest::suggest;
 use crate::lab::{Change, Comparison, Finding, Recorded, SuggestError};
-use crate::report::human::{Align, Append as _, Look, Table, Tone, counted};
+use crate::report::human::{Align, Append as _, Look, Table, Tone, counted, harmless};
 
 /// Shows what a policy would have denied or newly allowed in recorded runs; runs nothing
 #[derive(Debug, clap::Args)]
@@ -64,13 +64,13 @@ impl Suggest {
         let mut result =
             json!({ "policy": suggestion.text, "grants": grants, "digest": suggestion.policy.digest.to_string() });
         let text = match &self.out {
-            None => suggestion.text,
+            None => return Ok(Reply::document(Form::Document, suggestion.text, result)),
             Some(path) => {
                 write_new(path, &suggestion.text, self.force)?;
                 if let Some(members) = result.as_object_mut() {
                     members.insert("file".to_owned(), json!(path.display().to_string()));
                 }
-                format!("{}: {}\n", path.display(), counted(grants as u64, "grant"))
+                format!("{}: {}\n", harmless(&path.to_string_lossy()), counted(grants as u64, "grant"))
             }
         };
         Ok(Reply::new(text, result))

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::output::Output;
 use crate::observe::{HostEvent, Observer};
+use crate::report::human::harmless;
 
 /// The time between two turns of the spinner.
 const TICK: Duration = Duration::from_millis(120);
@@ -36,7 +37,7 @@ impl Progress {
                 HostEvent::PlanReady { steps } => bar.set_length(*steps as u64),
                 HostEvent::StepBegin { step, tool, .. } => {
                     let (at, of) = (bar.position() + 1, bar.length().unwrap_or_default());
-                    bar.set_message(format!("step {at} of {of}: {step} ({tool})"));
+                    bar.set_message(harmless(&format!("step {at} of {of}: {step} ({tool})")));
                 }
                 HostEvent::StepEnd { .. } => bar.inc(1),
                 _ => {}

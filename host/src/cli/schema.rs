@@ -1,7 +1,7 @@
 //! `host schema`: the JSON Schemas of documents.
 
 use crate::cli::error::Error;
-use crate::cli::reply::Reply;
+use crate::cli::reply::{Form, Reply};
 use crate::problem::suggestion;
 use crate::protocol::schema::{NAMES, schema};
 
@@ -20,6 +20,6 @@ impl Schema {
             let hint = suggestion(&self.name, NAMES).unwrap_or_else(|| format!("there are {names}"));
             return Err(Error::request(format!("there is no schema `{}`", self.name)).hint(hint));
         };
-        Ok(Reply::new(format!("{schema:#}\n"), schema))
+        Ok(Reply::document(Form::Json, format!("{schema:#}\n"), schema))
     }
 }

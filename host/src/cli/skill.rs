@@ -97,14 +97,14 @@ impl New {
         };
         let files: Vec<NewFile<'_>> = templates.iter().map(file).collect();
         scaffold::create(&dir, &files)?;
-        let shown = dir.display();
+        let shown = harmless(&dir.to_string_lossy());
         let mut text = format!("made the skill `{}` in {shown}\n", self.name);
         for Template { path, .. } in &templates {
             text.add(format_args!("  {path}\n"));
         }
         text.add(format_args!("next, with {}:\n  {shown}/build\n  host skill check {shown}\n", self.lang.needs()));
         let paths: Vec<&str> = templates.iter().map(|file| file.path).collect();
-        Ok(Reply::new(text, json!({ "name": self.name, "root": shown.to_string(), "files": paths })))
+        Ok(Reply::new(text, json!({ "name": self.name, "root": dir.display().to_string(), "files": paths })))
     }
 }
 
@@ -136,11 +136,14 @@ impl Check {
         let mut text = to_text(&skill, None, &session.output.look);
         text.add(format_args!("\npolicy\n"));
         for line in grant.lines() {
-            text.add(format_args!("{}\n", if line.is_empty() { String::new() } else { format!("  {line}") }));
+            text.add(format_args!(
+                "{}\n",
+                if line.is_empty() { String::new() } else { format!("  {}", harmless(line)) }
+            ));
         }
         if !advice.is_empty() {
             text += "\nadvice\n";
-            advice.iter().for_each(|line| text.add(format_args!("  {line}\n")));
+            advice.iter().for_each(|line| text.add(format_args!("  {}\n", harmless(line))));
         }
         let tests = if problems.is_empty() { self.tests(session, &name, &source, &grant)? } else { Vec::new() };
         let mut failure = (!problems.is_empty()).then(|| Error::problems(Exit::SkillLoad, problems.clone()));
@@ -329,8 +332,8 @@ impl Pack {
         let described = skill.tools.values().filter(|tool| tool.annotations.description.is_some()).count();
         let text = format!(
             "{}: {}{}, {described} of {} tools described\nsha256 {}\n",
-            self.out.display(),
-            skill.metadata.name.as_deref().unwrap_or("no metadata"),
+            harmless(&self.out.to_string_lossy()),
+            harmless(skill.metadata.name.as_deref().unwrap_or("no metadata")),
             skill.metadata.version.as_deref().map(|version| format!(" {}", harmless(version))).unwrap_or_default(),
             skill.tools.len(),
             skill.digest,

@@ -8,7 +8,7 @@ use crate::cli::reply::Reply;
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
 use crate::id::StepId;
-use crate::report::human::{bytes, counted};
+use crate::report::human::{bytes, counted, harmless};
 use crate::store::RunDir;
 use crate::trace::diff::{self, Comparison};
 use crate::trace::event::Kind;
@@ -128,7 +128,7 @@ impl Verify {
         let verified = verify::verify(run.path())?;
         let text = format!(
             "ok: {} ({}), {}, {}, {}, {}\nhead {}\n",
-            run.id(),
+            harmless(run.id()),
             verified.outcome.name(),
             counted(verified.events, "event"),
             counted(verified.steps, "step"),
@@ -155,7 +155,9 @@ impl Diff {
         let (a, b) = (find(session, &self.a)?, find(session, &self.b)?);
         let comparison = diff::traces(&mut Reader::open(&a.trace())?, &mut Reader::open(&b.trace())?)?;
         let result = to_json(&comparison);
-        let Some(_) = &comparison.first else { return Ok(Reply::new(format!("{comparison}\n"), result)) };
+        let Some(_) = &comparison.first else {
+            return Ok(Reply::new(format!("{}\n", harmless(&comparison.to_string())), result));
+        };
         let failure = Error::new(Exit::Unexpected, comparison.to_string());
         Ok(Reply::new("", result).failure(Some(failure)))
     }

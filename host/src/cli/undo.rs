@@ -28,9 +28,13 @@ impl Undo {
             let by = (Some(step.run.as_str()), Some(step.step.as_str()));
             session.note_access(AccessAction::Undo, None, by, if self.force { "forced" } else { "" });
             let paths = counted(step.changes.len() as u64, "path");
-            text.add(format_args!("undone: step `{}` of run {} ({paths})\n", step.step, step.run));
+            text.add(format_args!(
+                "undone: step `{}` of run {} ({paths})\n",
+                harmless(&step.step),
+                harmless(&step.run)
+            ));
             for change in &step.changes {
-                text.add(format_args!("  was {}: {}\n", change.change, harmless(&change.path)));
+                text.add(format_args!("  was {}: {}\n", harmless(&change.change), harmless(&change.path)));
             }
         }
         let steps = undone.iter().map(|step| json!({ "run": step.run, "step": step.step, "changes": step.changes }));

@@ -1,11 +1,13 @@
 //! An audit as a document: JSON lines, CSV, or one HTML page that needs nothing else. Pure. Texts of plans and tools are in it, so nothing is
 //! written that a reader of the format would act upon.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use crate::canonical;
 use crate::report::human::{Append as _, counted};
 use crate::store::audit::{Audit, AuditEntry, AuditedRun};
+use crate::{canonical, harmless};
 
 /// The columns of CSV and HTML.
 const COLUMNS: [&str; 18] = [
@@ -29,7 +31,7 @@ const COLUMNS: [&str; 18] = [
     "event",
 ];
 /// With these a spreadsheet begins a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222}table{border-collapse:collapse;width:100%;\
 margin:1em 0}th,td{text-align:left;vertical-align:top;padding:.3em .6em;border-bottom:1px solid #ddd}th{position:sticky;top:0;\
@@ -87,7 +89,8 @@ pub fn jsonl(audit: &Audit) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// RFC 4180, with a heading. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+/// RFC 4180, with a heading and one line for each entry: what is hidden in a cell, such as a line break, is escaped. A cell that a
+/// spreadsheet would take for a formula begins with an apostrophe.
 #[must_use]
 pub fn csv(audit: &Audit) -> String {
     let mut out = COLUMNS.join(",");
@@ -101,8 +104,9 @@ pub fn csv(audit: &Audit) -> String {
 }
 
 fn csv_cell(text: &str) -> String {
-    let text = if text.starts_with(FORMULA) { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    let text = harmless::line(text);
+    let text = if text.trim_start().starts_with(FORMULA) { Cow::Owned(format!("'{text}")) } else { text };
+    if text.contains([',', '"', ';']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into_owned() }
 }
 
 fn cells(entry: &AuditEntry) -> [String; COLUMNS.len()] {
@@ -126,7 +130,7 @@ fn cells(entry: &AuditEntry) -> [String; COLUMNS.len()] {
         number(entry.changed),
         text(&entry.undone_by),
         entry.hash.clone(),
-        text(&entry.json),
+        entry.json.as_deref().map(|json| harmless::json(json).into_owned()).unwrap_or_default(),
     ]
 }
 
@@ -179,7 +183,7 @@ pub fn html(audit: &Audit) -> String {
                     "<td><details><summary>{}</summary><pre>{hash} {}\n{}</pre></details></td>",
                     escaped(&cell),
                     escaped(&entry.hash),
-                    escaped(entry.json.as_deref().unwrap_or("the event is in the trace alone"))
+                    escaped(&entry.json.as_deref().map_or("the event is in the trace alone".into(), harmless::json))
                 )),
                 _ => out.add(format_args!("<td>{}</td>", escaped(&cell))),
             }
@@ -192,6 +196,8 @@ pub fn html(audit: &Audit) -> String {
 
 /// Text as HTML shows it, in elements and in quoted attributes.
 fn escaped(text: &str) -> String {
+    // Browsers draw nothing for what is hidden, or turn the text around.
+    let text = harmless::line(text);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -200,10 +206,6 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // Browsers draw nothing for these, or turn the text around.
-            c if (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                out.extend(c.escape_unicode());
-            }
             c => out.push(c),
         }
     }
@@ -278,5 +280,29 @@ mod tests {
         assert!(COLUMNS.iter().all(|column| value.get(column).is_some()));
         assert_eq!(value["event"]["kind"], "step-end");
         assert_eq!(run(&audit().runs[0])["damage"], "<b>");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_an_entry_holds_it_is_one_row(foreign in crate::harmless::tests::hostile()) {
+            let mut given = audit();
+            let entry = &mut given.entries[0];
+            (entry.run, entry.principal, entry.plan) = (foreign.clone(), foreign.clone(), foreign.clone());
+            (entry.step, entry.tool, entry.reason) = (Some(foreign.clone()), Some(foreign.clone()), Some(foreign.clone()));
+            entry.json = Some(serde_json::json!({ "a": foreign }).to_string());
+            entry.tags = vec![foreign.clone()];
+            given.runs[0].damage = Some(foreign.clone());
+            let text = csv(&given);
+            let rows = text.strip_suffix("\r\n").unwrap().split("\r\n");
+            proptest::prop_assert_eq!(rows.clone().count(), 2);
+            proptest::prop_assert!(!rows.flat_map(str::chars).any(harmless::is_hidden), "{}", text);
+            let cell = csv_cell(&foreign);
+            let begins = cell.trim_start_matches('"').trim_start().chars().next();
+            proptest::prop_assert!(!begins.is_some_and(|c| FORMULA.contains(&c)), "{}", cell);
+            let page = html(&given);
+            proptest::prop_assert!(!page.chars().any(|c| harmless::is_hidden(c) && c != '\n'));
+            proptest::prop_assert_eq!(page.lines().count(), html(&audit()).lines().count());
+            proptest::prop_assert_eq!(page.matches("</td>").count(), html(&audit()).matches("</td>").count());
+        }
     }
 }

@@ -76,10 +76,10 @@ impl Look {
 pub fn report(report: &Report, look: &Look) -> String {
     let mut out = String::new();
     let tone = if report.outcome == RunOutcome::Completed { Tone::Good } else { Tone::Bad };
-    let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", report.plan) };
+    let plan = if report.plan.is_empty() { "plan".to_owned() } else { format!("plan `{}`", harmless(&report.plan)) };
     out.add(format_args!("{plan} {}\n", look.paint(tone, outcome_text(report))));
     if !report.tags.is_empty() {
-        out.add(format_args!("tags: {}\n", report.tags.join(", ")));
+        out.add(format_args!("tags: {}\n", harmless(&report.tags.join(", "))));
     }
     if report.log_only {
         out += &log_only(&report.would_deny, look);
@@ -120,10 +120,10 @@ pub fn report(report: &Report, look: &Look) -> String {
         out += &dry::changes(&dry_run.changes, look);
         return out;
     }
-    out.add(format_args!("run    {}\n", report.run));
+    out.add(format_args!("run    {}\n", harmless(&report.run)));
     out.add(format_args!(
         "trace  {} ({})\n",
-        report.folder.join("trace.jsonl").display(),
+        harmless(&report.folder.join("trace.jsonl").to_string_lossy()),
         counted(report.events, "event")
     ));
     out.add(format_args!("head   {}\n", report.head));
@@ -274,26 +274,18 @@ fn tenth(tenths: u128, unit: &str) -> String {
     }
 }
 
-/// JSON over several lines, members sorted.
+/// JSON over several lines, members sorted. What a terminal would act upon is escaped: the value is the same.
 #[must_use]
 pub fn pretty(value: &Value) -> String {
     let mut value = value.clone();
     value.sort_all_objects();
-    serde_json::to_string_pretty(&value).unwrap_or_default()
+    crate::harmless::json(&serde_json::to_string_pretty(&value).unwrap_or_default()).into_owned()
 }
 
-/// The text with control characters made visible, so that what a guest says cannot drive the terminal. Line breaks stay.
+/// The text on one line, with what a terminal would act upon or nobody would see made visible: see [`crate::harmless`].
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    crate::harmless::line(text).into_owned()
 }
 
 /// On which side a column's cells stand.
@@ -517,9 +509,51 @@ head   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
     #[test]
     fn what_a_guest_says_cannot_drive_the_terminal() {
-        assert_eq!(harmless("a\x1b[31m\r\nb"), "a\\u{1b}[31m\\r\nb");
+        assert_eq!(harmless("a\x1b[31m\r\nb"), "a\\u{1b}[31m\\r\\nb");
         let mut table = Table::new(&[("x", Align::Left)]);
         table.row(&["a\nb\x1b"], None);
         assert_eq!(table.render(&Look::default()), "x\na\\nb\\u{1b}\n");
+    }
+
+    /// How many lines a text has, each of which holds nothing that is hidden.
+    fn clean_lines(text: &str) -> usize {
+        assert!(!text.chars().any(|c| crate::harmless::is_hidden(c) && c != '\n'), "{text:?}");
+        text.lines().count()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_report_holds_its_records_stay_on_their_lines(foreign in crate::harmless::tests::hostile()) {
+            use crate::diff::{Change, Changes, What};
+            use crate::report::{DryRun, Rehearsed};
+
+            let report_of = |text: &str| {
+                let text = || text.to_owned();
+                let failed = Outcome::Failed { error: json!(text()) };
+                let mut report = sample(RunOutcome::Failed, vec![step("it", Some(failed)), step("next", None)]);
+                (report.plan, report.run, report.tags) = (text(), text(), vec![text()]);
+                report.folder = text().into();
+                report.output = json!({ text(): text() });
+                report.log_only = true;
+                report.would_deny.push(Denial {
+                    step: "it".parse().unwrap(),
+                    tool: "files.remove".parse().unwrap(),
+                    why: crate::policy::Why::Forbidden,
+                    rules: vec![text()],
+                    needs_approval: vec![text()],
+                    reason: text(),
+                    hint: text(),
+                    missing: Vec::new(),
+                });
+                let change = Change { path: text(), what: What::Removed, before: None, after: None, diff: String::new() };
+                let changes = Changes { list: vec![change], more: 1, notices: vec![text()] };
+                let asks = Rehearsed { step: "it".parse().unwrap(), needs_approval: vec![text()] };
+                let rehearsed = DryRun { approvals: vec![asks], network: Vec::new(), changes };
+                let kept = super::report(&report, &Look::default());
+                report.dry_run = Some(rehearsed);
+                kept + &super::report(&report, &Look { verbose: true, ..Look::default() })
+            };
+            proptest::prop_assert_eq!(clean_lines(&report_of(&foreign)), clean_lines(&report_of("x")));
+        }
     }
 }

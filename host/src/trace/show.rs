@@ -18,6 +18,7 @@ use super::flow::{Contract, Reused};
 use super::line::Line;
 use super::redact;
 use crate::canonical;
+use crate::harmless;
 use crate::id::{Digest, StepId};
 use crate::outcome::Outcome;
 use crate::policy::place::{self, with_places};
@@ -102,7 +103,7 @@ impl Renderer {
                 let _: fmt::Result = write!(text, "{:>6}  {named:<12}  ", line.seq());
                 text.push_str(&"  ".repeat(self.depth(&event)));
                 let _: fmt::Result = self.event(&event, &mut text);
-                out.extend(text.trim_end().chars().flat_map(visible));
+                out.push_str(&harmless::line(text.trim_end()));
             }
             out.push('\n');
         }
@@ -428,14 +429,6 @@ fn short_function(function: &str) -> String {
         Some(interface) if !interface.is_empty() => format!("{interface}.{name}"),
         _ => name.to_owned(),
     }
-}
-
-/// A character, or its escape where a terminal would act on it or a reader would be misled.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let hidden = c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let escaped = hidden.then(|| c.escape_unicode()).into_iter().flatten();
-    escaped.chain((!hidden).then_some(c))
 }
 
 #[cfg(test)]

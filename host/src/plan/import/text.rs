@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::canonical;
+use crate::{canonical, harmless};
 
 /// The keys of a plan and of a step, in their order. What is not here comes behind, sorted.
 const PLAN: [&str; 13] = [
@@ -45,7 +45,7 @@ pub(super) fn write(plan: &Value) -> String {
     let mut out = String::new();
     value(&mut out, plan, 0, "");
     out.push('\n');
-    out
+    harmless::json(&out).into_owned()
 }
 
 fn value(out: &mut String, written: &Value, depth: usize, key: &str) {
