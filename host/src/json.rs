@@ -1,5 +1,6 @@
 //! Strict reading of JSON and YAML text: one value or one problem with its place.
 
+mod lowest;
 mod yaml;
 
 use std::cell::RefCell;
@@ -21,7 +22,8 @@ use crate::problem::{Position, Problem, pointer_to, shown};
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let text = text_of(bytes)?;
     let state = RefCell::new(State::default());
-    let mut reader = serde_json::Deserializer::from_str(text);
+    let spelled = lowest::spelled(text);
+    let mut reader = serde_json::Deserializer::from_str(&spelled);
     let read = Seed { state: &state }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map_err(|error| {
         let position = position_at(text, error.line(), error.column());

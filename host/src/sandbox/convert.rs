@@ -13,6 +13,7 @@ use wasmtime::component::{Type, Val};
 
 use crate::limits;
 use crate::problem::pointer_to;
+use crate::types::check;
 
 /// The largest integer up to which a double holds every integer.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -499,17 +500,8 @@ fn unknown_name(kind: &str, name: &str, known: &[&str]) -> ConvertError {
 }
 
 /// An integer in the range of `T`. A number written as `5.0` or `5e0` is the integer 5, as in JSON Schema and in canonical JSON.
-fn integer<T: TryFrom<u64> + TryFrom<i64>>(value: &Value, expected: &str) -> Result<T> {
-    let number = value.as_number();
-    let found = number.and_then(|number| {
-        if let Some(value) = number.as_u64() {
-            return T::try_from(value).ok();
-        }
-        if let Some(value) = number.as_i64() {
-            return T::try_from(value).ok();
-        }
-        number.as_f64().and_then(exact_integer).and_then(|value| T::try_from(value).ok())
-    });
+fn integer<T: TryFrom<i128>>(value: &Value, expected: &str) -> Result<T> {
+    let found = value.as_number().and_then(check::integer).and_then(|integer| T::try_from(integer).ok());
     found.ok_or_else(|| mismatch(expected, value))
 }
 

@@ -30,10 +30,13 @@ pub fn is_valid(value: &Value, ty: &Ty) -> bool {
     problems.is_empty()
 }
 
-/// The integer that a JSON number is, `1.0` and `1e3` included; `None` if it has a fraction or is beyond 64 bits.
+/// The integer that a JSON number is, `1.0` and `1e3` included; `None` if it has a fraction or is beyond 64 bits. The one decision of the check
+/// and of the conversion.
 #[must_use]
 pub fn integer(number: &Number) -> Option<i128> {
     const TWO_64: f64 = 18_446_744_073_709_551_616.0;
+    // What is read as this float was an integer below the range of 64 bits: the lowest of them is read as an integer, however it is written.
+    const BELOW: f64 = -9_223_372_036_854_775_808.0;
     if let Some(integer) = number.as_u64() {
         return Some(i128::from(integer));
     }
@@ -42,7 +45,7 @@ pub fn integer(number: &Number) -> Option<i128> {
     }
     let float = number.as_f64()?;
     #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^64 in magnitude fits an i128")]
-    (float.fract() == 0.0 && float.abs() < TWO_64).then_some(float as i128)
+    (float.fract() == 0.0 && float.abs() < TWO_64 && float != BELOW).then_some(float as i128)
 }
 
 /// The range of an integer type.
@@ -59,6 +62,14 @@ pub const fn integer_range(ty: &Ty) -> Option<(i128, i128)> {
         Ty::U64 => (0, u64::MAX as i128),
         _ => return None,
     })
+}
+
+/// Whether a number rounds to one of type `f32`.
+#[must_use]
+pub fn is_of_f32(float: f64) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is meant")]
+    let rounded = float as f32;
+    rounded.is_finite()
 }
 
 /// The strings that stand for the floats that JSON numbers cannot write.
@@ -228,13 +239,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
         if self.problems.is_full() {
             return self.problems.skip();
         }
-        let Some(left) = self.left.checked_sub(1) else {
-            if !std::mem::replace(&mut self.is_exhausted, true) {
-                self.report("too-many-values", path, format!("more than {} values", limits::VALUES_MAX), None);
-            }
+        if !self.spend(1, path) {
             return;
-        };
-        self.left = left;
+        }
         if path.depth > 2 * limits::TYPE_DEPTH_MAX {
             return self.report("too-deep", path, format!("nested deeper than {}", limits::TYPE_DEPTH_MAX), None);
         }
@@ -246,6 +253,21 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             Kind::Items(items) => self.items(items, node, ty, path),
             Kind::Members(count) => self.members(count, node, ty, path),
         }
+    }
+
+    /// Counts values. Whether there may be so many more: the conversion counts them in the same way.
+    fn spend(&mut self, values: usize, path: &Path<'_>) -> bool {
+        if let Some(left) = self.left.checked_sub(values) {
+            self.left = left;
+            return true;
+        }
+        self.left = 0;
+        if !std::mem::replace(&mut self.is_exhausted, true) {
+            let hint = "each byte of a list of bytes is one; pass large data between steps in files";
+            let message = format!("more than {} values", limits::VALUES_MAX);
+            self.report("too-many-values", path, message, Some(hint.to_owned()));
+        }
+        false
     }
 
     fn some(&mut self, node: &T, ty: &Ty, path: &Path<'_>) {
@@ -267,7 +289,7 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
         match (ty, value) {
             (Ty::Bool, Value::Bool(_)) | (Ty::F64, Value::Number(_)) | (Ty::String, Value::String(_)) => {}
             (Ty::F32, Value::Number(number)) => {
-                if number.as_f64().is_none_or(|float| float.abs() > f64::from(f32::MAX)) {
+                if number.as_f64().is_none_or(|float| !is_of_f32(float)) {
                     let message = format!("`{number}` is out of the range of `f32`");
                     self.report("out-of-range", path, message, None);
                 }
@@ -280,6 +302,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
                 }
             }
             (Ty::Bytes, Value::String(text)) => {
+                if !self.spend(text.len() / 4 * 3, path) {
+                    return;
+                }
                 if base64::engine::general_purpose::STANDARD.decode(text).is_err() {
                     let message = format!("`{}` is not base64", shown(text));
                     let hint = "bytes are written in the standard alphabet with padding, such as `aGVsbG8=`";
@@ -366,6 +391,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
     }
 
     fn flags(&mut self, items: &[T], names: &[String], path: &Path<'_>) {
+        if !self.spend(items.len(), path) {
+            return;
+        }
         let mut seen = std::collections::BTreeSet::new();
         let name = Ty::Enum(names.to_vec());
         for (position, item) in items.iter().enumerate() {
@@ -393,6 +421,9 @@ impl<'w, 'h, T: Tree> Walk<'w, 'h, T> {
             Ty::Map(key, value) if **key == Ty::String => {
                 for key in node.keys() {
                     if let Some(member) = node.member(key) {
+                        if !self.spend(1, path) {
+                            return;
+                        }
                         self.value(member, value, &path.key(key));
                     }
                 }

@@ -280,8 +280,118 @@ fn naive_base64(bytes: &[u8]) -> String {
     text
 }
 
+/// What stands at the edges of types, and what is of none.
+fn edges() -> impl Strategy<Value = Value> {
+    let numbers = [
+        "0",
+        "-0.0",
+        "1.5",
+        "-1",
+        "127",
+        "128",
+        "-128",
+        "-129",
+        "255",
+        "256",
+        "32768",
+        "-32769",
+        "65536",
+        "2147483648",
+        "-2147483649",
+        "4294967296",
+        "9007199254740993",
+        "9007199254740992.0",
+        "1152921504606846976.0",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "18446744073709551616",
+        "3.4028235e38",
+        "3.4028235677973366e38",
+        "3.5e38",
+        "-1e300",
+        "1e-320",
+    ];
+    let numbers = numbers.map(|number| crate::json::parse(number.as_bytes()).unwrap());
+    let others = [
+        json!(null),
+        json!(true),
+        json!(""),
+        json!("a"),
+        json!("ab"),
+        json!("NaN"),
+        json!("-Infinity"),
+        json!("aGk="),
+        json!("aGk"),
+        json!([]),
+        json!([1]),
+        json!(["n0-x"]),
+        json!(["n0-x", "n0-x"]),
+        json!({}),
+        json!({"some": null}),
+        json!({"some": 1}),
+        json!({"tag": "n0-x"}),
+        json!({"tag": "n0-x", "val": null}),
+        json!({"ok": null}),
+        json!({"err": null}),
+        json!({"ok": null, "err": null}),
+        json!({"n0-x": 1}),
+        json!("n0-x"),
+        json!("n9-x"),
+    ];
+    prop::sample::select(numbers.into_iter().chain(others).collect::<Vec<Value>>())
+}
+
+/// Puts `edge` in the place of one of the parts of a value, counted from the outermost.
+fn replace(value: &mut Value, left: &mut usize, edge: &Value) -> bool {
+    if *left == 0 {
+        *value = edge.clone();
+        return true;
+    }
+    *left -= 1;
+    match value {
+        Value::Array(items) => items.iter_mut().any(|item| replace(item, left, edge)),
+        Value::Object(members) => members.values_mut().any(|member| replace(member, left, edge)),
+        _ => false,
+    }
+}
+
+#[test]
+fn bytes_are_counted_alike() {
+    let (ty, list) = (Ty::Bytes, wasmtime_type(&Ty::Bytes));
+    // With the list itself.
+    for (bytes, fits) in [(limits::VALUES_MAX - 1, true), (limits::VALUES_MAX + 2, false), (5_000_000, false)] {
+        let value = json!(BASE64.encode(vec![0; bytes]));
+        assert_eq!(
+            (crate::types::check::is_valid(&value, &ty), to_val(&value, &list).is_ok()),
+            (fits, fits),
+            "{bytes}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_check_accepts_what_the_conversion_accepts(
+        (ty, value) in any_ty().prop_flat_map(|ty| {
+            let values = (any_value(&ty), prop::collection::vec((0_usize..12, edges()), 0..3));
+            (Just(ty), values.prop_map(|((_, mut value), changes)| {
+                for (mut at, edge) in changes {
+                    replace(&mut value, &mut at, &edge);
+                }
+                value
+            }))
+        })
+    ) {
+        let converted = to_val(&value, &wasmtime_type(&ty));
+        let mut problems = crate::problem::Problems::default();
+        crate::types::check::check(&value, &ty, "", &mut problems);
+        prop_assert_eq!(problems.is_empty(), converted.is_ok(), "{:?} {} {:?} {:?}", ty, value, problems, converted);
+    }
 
     #[test]
     fn both_directions_agree_with_a_naive_encoder(
