@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use host_tests::crash::enumeration::{BOTH, Choice, enumerate};
 use host_tests::crash::place::Program;
+use host_tests::crash::refusal::{Refused, refuse};
 use host_tests::crash::scenario::named;
-use host_tests::crash::{IS_SUPPORTED, Kill, UNSUPPORTED, Where, trace};
+use host_tests::crash::{IS_SUPPORTED, Kill, Scope, UNSUPPORTED, Where, trace};
 use host_tests::repo;
 
 /// Cases in each scenario and durability: what takes a few seconds.
@@ -19,12 +20,13 @@ fn program(durability: &'static str) -> Program {
     Program { path: env!("CARGO_BIN_EXE_host-under-test").into(), cache, durability }
 }
 
-fn survives(scenario: &str, durability: &'static str) {
+fn survives(scenario: &str, durability: &'static str, scope: Scope) {
     if !IS_SUPPORTED {
         println!("{UNSUPPORTED}");
         return;
     }
-    let choice = Choice { sides: BOTH, cases: Some(CASES), every: 1, first: 1, recovery_in: 3, jobs: 1, seed: 4 };
+    let choice =
+        Choice { sides: BOTH, cases: Some(CASES), every: 1, first: 1, recovery_in: 3, jobs: 1, seed: 4, scope };
     let tally = enumerate(&program(durability), &named(scenario).unwrap(), choice);
     assert!(tally.points > 20 && tally.kills > CASES / 2, "{tally:?}");
     assert!(tally.failures.is_empty(), "{}", tally.failures_by_kind());
@@ -32,27 +34,48 @@ fn survives(scenario: &str, durability: &'static str) {
 
 #[test]
 fn a_killed_run_that_changes_no_file_ends_as_if_it_had_not_been() {
-    survives("pure", "full");
+    survives("pure", "full", Scope::Made);
 }
 
 #[test]
 fn a_killed_run_that_changes_files_ends_as_if_it_had_not_been() {
-    survives("files", "full");
+    survives("files", "full", Scope::Made);
 }
 
 #[test]
 fn a_killed_rollback_ends_as_if_it_had_not_been() {
-    survives("rollback", "buffered");
+    survives("rollback", "buffered", Scope::Made);
 }
 
 #[test]
 fn a_killed_undo_ends_as_if_it_had_not_been() {
-    survives("undo", "full");
+    survives("undo", "full", Scope::Made);
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_call_ends_as_if_it_had_not_been() {
+    survives("large", "full", Scope::Touched);
+    survives("large-back", "full", Scope::Touched);
+}
+
+#[test]
+fn a_run_that_is_refused_a_call_ends() {
+    if !IS_SUPPORTED {
+        println!("{UNSUPPORTED}");
+        return;
+    }
+    let (sides, scope) = (BOTH, Scope::Touched);
+    let choice = Choice { sides, cases: Some(60), every: 1, first: 1, recovery_in: 0, jobs: 2, seed: 4, scope };
+    for scenario in ["large", "large-back"] {
+        let Refused { tally, stood } = refuse(&program("full"), &named(scenario).unwrap(), choice);
+        assert!(tally.points > 100 && tally.kills > 30, "{tally:?}");
+        assert!(tally.failures.is_empty(), "{stood:?}: {}", tally.failures_by_kind());
+    }
 }
 
 #[test]
 fn killed_parallel_steps_end_as_if_they_had_not_been() {
-    survives("parallel", "buffered");
+    survives("parallel", "buffered", Scope::Made);
 }
 
 #[test]

@@ -4,12 +4,14 @@
 //! * [`trace`] runs a program and kills it at a system call;
 //! * [`scenario`] has what is run: plans, policies, folders, people;
 //! * [`place`] is a folder in which one scenario takes place, from its begin over every crash to its end;
-//! * [`enumeration`] kills at every point, [`campaign`] at random ones, [`torn`] cuts what was written last, [`disk`] has no room.
+//! * [`enumeration`] kills at every point, [`campaign`] at random ones, [`torn`] cuts what was written last, [`disk`] has no room,
+//!   [`refusal`] has the system refuse one call.
 
 pub mod campaign;
 pub mod disk;
 pub mod enumeration;
 pub mod place;
+pub mod refusal;
 pub mod scenario;
 pub mod snapshot;
 pub mod torn;
@@ -43,6 +45,39 @@ pub enum Where {
     Returned,
 }
 
+/// What is done to a program, at its n-th point, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It is killed.
+    Kill(Kill),
+    /// The call is not made, and the program is told this error.
+    Refuse {
+        /// The number of the point.
+        at: usize,
+        /// The error's number.
+        errno: i32,
+    },
+}
+
+impl Stop {
+    const fn at(self) -> usize {
+        match self {
+            Self::Kill(kill) => kill.at,
+            Self::Refuse { at, .. } => at,
+        }
+    }
+}
+
+/// Which calls are points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Those by which something is made, changed or synced.
+    #[default]
+    Made,
+    /// Every one that has to do with a workspace or with the folder of a run, those that only look among them.
+    Touched,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -57,7 +92,7 @@ pub enum Ended {
 pub struct Traced {
     /// How it ended.
     pub ended: Ended,
-    /// Whether it was killed where it was to be.
+    /// Whether it was killed, or refused a call, where it was to be.
     pub is_killed: bool,
     /// The points that it came to, described where that was asked for or where it was killed.
     pub points: Vec<String>,
@@ -74,10 +109,20 @@ pub struct Traced {
 /// Where programs cannot be traced: see [`IS_SUPPORTED`].
 #[must_use]
 pub fn trace(program: &Command, stop: Option<Kill>, describe: bool) -> Traced {
+    trace_in(Scope::Made, program, stop.map(Stop::Kill), describe)
+}
+
+/// The same with other points, and what else may be done at one.
+///
+/// # Panics
+///
+/// As there.
+#[must_use]
+pub fn trace_in(scope: Scope, program: &Command, stop: Option<Stop>, describe: bool) -> Traced {
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    return tracer::trace(program, stop, describe);
+    return tracer::trace(scope, program, stop, describe);
     #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-    panic!("{UNSUPPORTED}: {program:?} {stop:?} {describe}");
+    panic!("{UNSUPPORTED}: {scope:?} {program:?} {stop:?} {describe}");
 }
 
 /// All of a file that somebody else has written.

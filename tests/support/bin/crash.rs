@@ -8,9 +8,10 @@ use host_tests::crash::campaign::{self, Bounds};
 use host_tests::crash::disk;
 use host_tests::crash::enumeration::{self, BOTH, Choice, Tally};
 use host_tests::crash::place::Program;
+use host_tests::crash::refusal::{self, Refused};
 use host_tests::crash::scenario::{self, Scenario};
 use host_tests::crash::torn;
-use host_tests::crash::{IS_SUPPORTED, UNSUPPORTED, Where};
+use host_tests::crash::{IS_SUPPORTED, Scope, UNSUPPORTED, Where};
 use skillhost::clock::Stopwatch;
 
 const USAGE: &str = "\
@@ -21,10 +22,12 @@ usage: crash list                    the scenarios
        crash campaign [OPTIONS]      kills at random
        crash torn [OPTIONS]          cuts what was written and not synced, at every K-th offset
        crash disk [OPTIONS]          has no room, or may not be written (superuser)
+       crash errno [OPTIONS]         refuses every K-th call in workspace and run, with ten errors in turn
 options: --program FILE      the `host` binary [default: beside this program]
          --scenario NAME     may be given several times [default: all]
          --durability HOW    full, buffered or both [default: both]
          --side SIDE         entered, returned or both: before or after a call [default: both]
+         --points WHICH      of kills: made, or touched: also the calls that only look [default: made]
          --every K --first N every K-th point from the N-th on [default: 1, 1]
          --recovery-in N     recovery is killed as well in one of N cases [default: 4; 0: never]
          --jobs N            cases at a time [default: 2]
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
             let read_only = each(&options, disk::read_only);
             if full == ExitCode::SUCCESS { read_only } else { full }
         }
+        "errno" => errno(&options),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -90,7 +94,16 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         program: beside.with_file_name("host"),
         scenarios: Vec::new(),
         durabilities: vec!["full", "buffered"],
-        choice: Choice { sides: BOTH, every: 1, first: 1, cases: None, recovery_in: 4, jobs: 2, seed: 1 },
+        choice: Choice {
+            sides: BOTH,
+            every: 1,
+            first: 1,
+            cases: None,
+            recovery_in: 4,
+            jobs: 2,
+            seed: 1,
+            scope: Scope::Made,
+        },
         bounds: Bounds { kills: 2000, from: 0, seconds: 3600, jobs: 2, seed: 1 },
     };
     while let Some(name) = args.next() {
@@ -115,6 +128,13 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                     "returned" => &[Where::Returned],
                     "both" => BOTH,
                     _ => return Err(format!("a call has no side `{value}`")),
+                }
+            }
+            "--points" => {
+                options.choice.scope = match value.as_str() {
+                    "made" => Scope::Made,
+                    "touched" => Scope::Touched,
+                    _ => return Err(format!("no points `{value}`")),
                 }
             }
             "--every" => options.choice.every = number()?.max(1),
@@ -182,6 +202,30 @@ fn count(options: &Options) -> ExitCode {
 fn enumerate(options: &Options) -> ExitCode {
     println!("seed {}", options.choice.seed);
     each(options, |program, scenario| Some(enumeration::enumerate(program, scenario, options.choice)))
+}
+
+fn errno(options: &Options) -> ExitCode {
+    let cache = cache();
+    let mut is_good = true;
+    println!("| scenario | durability | points | errors | refused | how the runs ended | failures | seconds |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for program in programs(options, &cache) {
+        // One command, and all or nothing at its end.
+        let wanted =
+            |scenario: &&Scenario| scenario.plan["on_failure"] == "rollback" && scenario.name.starts_with("large");
+        for scenario in options.scenarios.iter().filter(wanted) {
+            let watch = Stopwatch::start();
+            let Refused { tally, stood } = refusal::refuse(&program, scenario, options.choice);
+            let stood: Vec<String> = stood.iter().map(|(how, count)| format!("{how} {count}")).collect();
+            let (name, durability, errors) = (scenario.name, program.durability, refusal::ERRORS.len());
+            let (points, refused, failures) = (tally.points, tally.kills, tally.failures.len());
+            let (stood, seconds) = (stood.join(", "), watch.elapsed().as_secs());
+            println!("| {name} | {durability} | {points} | {errors} | {refused} | {stood} | {failures} | {seconds} |");
+            eprint!("{}", tally.failures_by_kind());
+            is_good &= tally.failures.is_empty();
+        }
+    }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The table of what a proof finds in each scenario.

@@ -12,7 +12,7 @@ use skillhost::clock::Stopwatch;
 use super::enumeration::{Case, Tally, Went, oracle};
 use super::place::{Left, Place, Program, untraced};
 use super::scenario::Scenario;
-use super::{Dice, Kill, Where};
+use super::{Dice, Kill, Scope, Where};
 
 /// In how many cases recovery is killed as well: one in so many.
 const RECOVERY_IN: usize = 2;
@@ -82,7 +82,8 @@ impl<'a> Known<'a> {
         if dice.one_in(2) {
             let place = if dice.one_in(2) { Where::Entered } else { Where::Returned };
             let kill = Kill { at: 1 + dice.below(self.points[command]), place };
-            let case = Case { command, kill, seed: dice.next(), recovery_in: RECOVERY_IN };
+            let (seed, scope) = (dice.next(), Scope::Made);
+            let case = Case { command, kill, seed, recovery_in: RECOVERY_IN, scope };
             return case.run(self.program, self.scenario, &self.left);
         }
         let place = Place::new(self.program, self.scenario);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::place::{Left, Place, Program, Standing};
 use super::scenario::Scenario;
-use super::{Dice, Kill, Where, snapshot, trace};
+use super::{Dice, Kill, Scope, Where, snapshot, trace, trace_in};
 
 /// Commands that a scenario takes where nothing is killed: more would be a scenario without end.
 const COMMANDS_MAX: usize = 8;
@@ -34,6 +34,8 @@ pub struct Choice {
     pub jobs: usize,
     /// What random numbers are drawn from.
     pub seed: u64,
+    /// Which calls are points.
+    pub scope: Scope,
 }
 
 /// What came of it.
@@ -56,12 +58,22 @@ pub struct Tally {
 /// Where it does not end.
 #[must_use]
 pub fn oracle(program: &Program, scenario: &Scenario) -> (Left, Vec<Vec<String>>) {
+    oracle_in(Scope::Made, program, scenario)
+}
+
+/// The same with other points.
+///
+/// # Panics
+///
+/// As there.
+#[must_use]
+pub fn oracle_in(scope: Scope, program: &Program, scenario: &Scenario) -> (Left, Vec<Vec<String>>) {
     let place = Place::new(program, scenario);
     let mut points = Vec::new();
     let (mut told, mut last) = (None, String::new());
     while let Some(command) = place.next() {
         assert!(points.len() < COMMANDS_MAX, "`{}` does not end", scenario.name);
-        let traced = trace(&command, None, true);
+        let traced = trace_in(scope, &command, None, true);
         points.push(traced.points.clone());
         last.clone_from(&traced.stdout);
         told = Some(super::place::told_by(&traced).unwrap_or_else(|error| panic!("`{}`: {error}", scenario.name)));
@@ -81,7 +93,7 @@ pub fn oracle(program: &Program, scenario: &Scenario) -> (Left, Vec<Vec<String>>
 pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tally {
     // Once without looking: the first run compiles.
     drop(oracle(program, scenario));
-    let (wanted, points) = oracle(program, scenario);
+    let (wanted, points) = oracle_in(choice.scope, program, scenario);
     let all: Vec<(usize, Kill)> = points
         .iter()
         .enumerate()
@@ -94,7 +106,8 @@ pub fn enumerate(program: &Program, scenario: &Scenario, choice: Choice) -> Tall
     let next = AtomicUsize::new(0);
     let worker = |tally: &Mutex<Tally>| {
         while let Some((command, kill)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let case = Case { command: *command, kill: *kill, seed: choice.seed, recovery_in: choice.recovery_in };
+            let Choice { seed, recovery_in, scope, .. } = choice;
+            let case = Case { command: *command, kill: *kill, seed, recovery_in, scope };
             tally.lock().expect("not poisoned").add(case.run(program, scenario, &wanted));
         }
     };
@@ -183,6 +196,8 @@ pub struct Case {
     pub seed: u64,
     /// In how many cases recovery is killed as well.
     pub recovery_in: usize,
+    /// Which calls are points.
+    pub scope: Scope,
 }
 
 /// What came of one.
@@ -202,7 +217,7 @@ impl Case {
     pub fn run(&self, program: &Program, scenario: &Scenario, wanted: &Left) -> Went {
         let place = Place::new(program, scenario);
         let before = snapshot::of(&place.workspace());
-        let killed = place.killed(self.command, self.kill);
+        let killed = place.killed_in(self.scope, self.command, self.kill);
         let here = killed.clone().unwrap_or_default();
         let mut went = Went { is_killed: killed.is_some(), ..Went::default() };
         let number =

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::scenario::{POLICY, Scenario};
 use super::snapshot::{self, Snapshot};
-use super::{Dice, Ended, Kill, Traced, text_of};
+use super::{Dice, Ended, Kill, Scope, Stop, Traced, text_of};
 
 /// More commands than any run needs: one that does not end is a failure, not a test without end.
 const COMMANDS_MAX: usize = 60;
@@ -159,6 +159,36 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// How the run ended, by its trace.
+    ///
+    /// # Errors
+    ///
+    /// Where it has not.
+    pub fn ended_as(&self) -> Result<String, String> {
+        let run = self.run().ok_or("there is no run")?;
+        let trace = fs::read_to_string(run.join("trace.jsonl")).map_err(|error| error.to_string())?;
+        let last: Value = serde_json::from_str(trace.lines().next_back().unwrap_or_default())
+            .map_err(|error| format!("the last line of the trace: {error}"))?;
+        last["outcome"].as_str().map(str::to_owned).ok_or_else(|| format!("it has not ended: {last}"))
+    }
+
+    /// That the trace holds, and that a replay finds the same.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not.
+    pub fn verified(&self) -> Result<(), String> {
+        for command in ["replay", "trace verify"] {
+            let mut args: Vec<&str> = command.split(' ').collect();
+            args.push("last");
+            let ended = untraced(self.command(&args));
+            if ended.ended != Ended::Code(0) {
+                return Err(format!("`{command}`: {:?}: {}{}", ended.ended, ended.stdout, ended.stderr));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether whoever is asked sees the question and has not answered it: before and after, a run that was killed has to be recovered.
     fn is_asked(&self, run: &Path) -> bool {
         let id = run.file_name().expect("a name").to_string_lossy().into_owned();
@@ -201,6 +231,16 @@ impl<'a> Place<'a> {
     #[must_use]
     pub fn killed(&self, command: usize, kill: Kill) -> Option<String> {
         self.killed_with(command, kill, false)?.pop()
+    }
+
+    /// The same with other points.
+    #[must_use]
+    pub fn killed_in(&self, scope: Scope, command: usize, kill: Kill) -> Option<String> {
+        for _ in 0..command {
+            untraced(self.next()?);
+        }
+        let traced = super::trace_in(scope, &self.next()?, Some(Stop::Kill(kill)), false);
+        traced.is_killed.then_some(traced.points)?.pop()
     }
 
     /// The same with all points up to the kill, described where that is wanted.

@@ -39,7 +39,7 @@ pub struct Scenario {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    vec![pure(), files(), rollback(), parallel(), undo()]
+    vec![pure(), files(), rollback(), parallel(), undo(), large(), large_back()]
 }
 
 /// The one of that name.
@@ -63,6 +63,8 @@ impl Scenario {
         write("old/deep/other.txt", "other\n", 0o644);
         write("old/keep.txt", "keep\n", 0o644);
         write("report.txt", "the report of last month, which is much longer than the one of this month\n", 0o644);
+        write("large.bin", &"large\n".repeat(20_000), 0o644);
+        write("larger.bin", &"larger\n".repeat(200_000), 0o644);
         write("shared.txt", "one file with two names\n", 0o644);
         fs::hard_link(workspace.join("shared.txt"), workspace.join("shared-too.txt")).expect("a link");
         std::os::unix::fs::symlink("report.txt", workspace.join("latest")).expect("a link");
@@ -241,6 +243,40 @@ fn rollback() -> Scenario {
         shows: &["retry", "rollback", "undone"],
         ends: "rolled-back",
     }
+}
+
+/// Changes of files that are too large to be noted with the change: copied, or held under another name.
+fn of_large_files() -> Vec<Value> {
+    vec![
+        step("over", "files.write-text", json!({"path": "/workspace/large.bin", "text": "small\n"})),
+        step("more", "files.append", json!({"path": "/workspace/larger.bin", "text": "more\n"})),
+        step("tree", "files.make-dir", json!({"path": "/workspace/new/a", "parents": true})),
+        step(
+            "move-over",
+            "files.move",
+            json!({"source": "/workspace/larger.bin", "target": "/workspace/report.txt", "overwrite": true}),
+        ),
+        step("away", "files.move", json!({"source": "/workspace/large.bin", "target": "/workspace/new/a/large.bin"})),
+        step("name", "files.remove", json!({"path": "/workspace/shared-too.txt"})),
+        step("remove", "files.remove", json!({"path": "/workspace/report.txt"})),
+        append("count", "one\n"),
+    ]
+}
+
+fn large() -> Scenario {
+    let plan = json!({"schema": "skillhost.plan/1", "name": "large", "on_failure": "rollback", "seed": 7,
+                      "steps": in_order(of_large_files())});
+    let about = "large files changed, replaced, moved and removed";
+    Scenario { name: "large", about, plan, shows: &["step-end"], ends: "completed" }
+}
+
+fn large_back() -> Scenario {
+    let mut steps = of_large_files();
+    steps.push(step("fails", "files.read-text", json!({"path": "/workspace/none"})));
+    let plan = json!({"schema": "skillhost.plan/1", "name": "large-back", "on_failure": "rollback", "seed": 7,
+                      "steps": in_order(steps)});
+    let about = "the same, then a step fails and all of it is taken back";
+    Scenario { name: "large-back", about, plan, shows: &["rollback", "undone"], ends: "rolled-back" }
 }
 
 /// Independent steps, two at a time, then one that needs them all.

@@ -1,5 +1,6 @@
-//! Runs a program under ptrace and stops it for good at a system call of one's choice. Owns what counts as a point: every call by which a
-//! process makes, changes or syncs something that outlives it. Never looks at what the program is.
+//! Runs a program under ptrace and stops it for good at a system call of one's choice, or has the system refuse that call. Owns what counts as a
+//! point: every call by which a process makes, changes or syncs something that outlives it; where that is asked for, every one that has to do
+//! with a workspace or with the folder of a run. Never looks at what the program is.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Ended, Kill, Traced, Where};
+use super::{Ended, Kill, Scope, Stop, Traced, Where};
 
 /// Stops itself, so that it is traced from its first instruction on, then becomes what follows.
 const STOPPED: &str = "kill -STOP $$; exec \"$@\"";
@@ -20,8 +21,8 @@ const FICLONE: u64 = 0x4004_9409;
 /// Bytes of a path that are read for a description.
 const PATH_BYTES_MAX: usize = 256;
 
-/// Runs a program and kills it where `stop` says; `None` only counts. `describe` says of each point what it is.
-pub(super) fn trace(program: &Command, stop: Option<Kill>, describe: bool) -> Traced {
+/// Runs a program and does to it what `stop` says; `None` only counts. `describe` says of each point what it is.
+pub(super) fn trace(scope: Scope, program: &Command, stop: Option<Stop>, describe: bool) -> Traced {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", STOPPED, "sh"]).arg(program.get_program()).args(program.get_args());
     command.env_clear();
@@ -48,21 +49,35 @@ pub(super) fn trace(program: &Command, stop: Option<Kill>, describe: bool) -> Tr
         | Options::PTRACE_O_TRACEEXEC;
     ptrace::seize(leader, options).expect("it may be traced");
     kill(leader, Signal::SIGCONT).expect("it goes on");
-    let mut tracer = Tracer { leader, stop, describe, inside: BTreeMap::new(), has_begun: false, points: Vec::new() };
+    let inside = BTreeMap::new();
+    let mut tracer =
+        Tracer { leader, scope, stop, describe, inside, has_begun: false, is_refused: false, points: Vec::new() };
     let (ended, is_killed) = tracer.follow();
+    let is_killed = is_killed || tracer.is_refused;
     let (stdout, stderr) = (super::text_of(out), super::text_of(err));
     Traced { ended, is_killed, points: tracer.points, stdout, stderr }
 }
 
 struct Tracer {
     leader: Pid,
-    stop: Option<Kill>,
+    scope: Scope,
+    stop: Option<Stop>,
     describe: bool,
-    /// The threads that are in a system call, and whether it is the one that is waited for.
-    inside: BTreeMap<Pid, bool>,
+    /// The threads that are in a system call, and what is to be done when it returns.
+    inside: BTreeMap<Pid, Then>,
     /// Whether the program itself runs: before that it is the shell.
     has_begun: bool,
+    /// Whether a call was refused.
+    is_refused: bool,
     points: Vec<String>,
+}
+
+/// What is done when a call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    Kill,
+    Refuse(i32),
 }
 
 impl Tracer {
@@ -109,28 +124,52 @@ impl Tracer {
     /// Whether a thread that stopped at a system call stands where the program is to be killed.
     fn stops_at(&mut self, thread: Pid) -> bool {
         let Ok(registers) = ptrace::getregs(thread) else { return false };
-        if let Some(is_wanted) = self.inside.remove(&thread) {
-            return is_wanted;
+        match self.inside.remove(&thread) {
+            None => {}
+            Some(Then::Nothing) => return false,
+            Some(Then::Kill) => return true,
+            Some(Then::Refuse(errno)) => {
+                let mut refused = registers;
+                refused.rax = (-i64::from(errno)).cast_unsigned();
+                ptrace::setregs(thread, refused).expect("its result is set");
+                self.is_refused = true;
+                return false;
+            }
         }
         // What has not been seen to enter and has a result came back from where it was not followed.
         if registers.rax.cast_signed() != -i64::from(libc::ENOSYS) {
             return false;
         }
-        let mut wanted = false;
-        if self.has_begun
-            && let Some(name) = point(thread, &registers)
-        {
+        let mut then = Then::Nothing;
+        let point = match self.scope {
+            _ if !self.has_begun => None,
+            Scope::Made => point(thread, &registers),
+            Scope::Touched => touched(thread, &registers),
+        };
+        if let Some(name) = point {
             let number = self.points.len() + 1;
-            let is_here = self.stop.is_some_and(|stop| stop.at == number);
-            let description = if self.describe || is_here { describe(thread, name, &registers) } else { String::new() };
+            let here = self.stop.filter(|stop| stop.at() == number);
+            let is_told = self.describe || here.is_some();
+            let description = match self.scope {
+                _ if !is_told => String::new(),
+                Scope::Made => describe(thread, name, &registers),
+                Scope::Touched => format!("{name} {}", place(thread, &registers).unwrap_or_default()),
+            };
             self.points.push(description);
-            match self.stop {
-                Some(Kill { place: Where::Entered, .. }) if is_here => return true,
-                Some(Kill { place: Where::Returned, .. }) => wanted = is_here,
-                _ => {}
+            match here {
+                Some(Stop::Kill(Kill { place: Where::Entered, .. })) => return true,
+                Some(Stop::Kill(Kill { place: Where::Returned, .. })) => then = Then::Kill,
+                Some(Stop::Refuse { errno, .. }) => {
+                    let mut skipped = registers;
+                    // No such call: the system makes none.
+                    skipped.orig_rax = u64::MAX;
+                    ptrace::setregs(thread, skipped).expect("its call is another");
+                    then = Then::Refuse(errno);
+                }
+                None => {}
             }
         }
-        self.inside.insert(thread, wanted);
+        self.inside.insert(thread, then);
         false
     }
 }
@@ -184,6 +223,85 @@ fn point(thread: Pid, registers: &libc::user_regs_struct) -> Option<&'static str
         libc::SYS_ioctl if registers.rsi == FICLONE => "ioctl(FICLONE)",
         _ => return None,
     })
+}
+
+/// The name of a call that has to do with a workspace or with the folder of a run.
+fn touched(thread: Pid, registers: &libc::user_regs_struct) -> Option<&'static str> {
+    let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
+    let name = point(thread, registers).or(Some(match number {
+        libc::SYS_open => "open",
+        libc::SYS_openat => "openat",
+        libc::SYS_openat2 => "openat2",
+        libc::SYS_read => "read",
+        libc::SYS_pread64 => "pread64",
+        libc::SYS_readv => "readv",
+        libc::SYS_stat => "stat",
+        libc::SYS_lstat => "lstat",
+        libc::SYS_fstat => "fstat",
+        libc::SYS_newfstatat => "newfstatat",
+        libc::SYS_statx => "statx",
+        libc::SYS_readlink => "readlink",
+        libc::SYS_readlinkat => "readlinkat",
+        libc::SYS_getdents64 => "getdents64",
+        libc::SYS_lseek => "lseek",
+        libc::SYS_access => "access",
+        libc::SYS_faccessat => "faccessat",
+        libc::SYS_faccessat2 => "faccessat2",
+        libc::SYS_flistxattr => "flistxattr",
+        libc::SYS_fgetxattr => "fgetxattr",
+        libc::SYS_flock => "flock",
+        libc::SYS_fcntl => "fcntl",
+        _ => return None,
+    }))?;
+    let place = place(thread, registers)?;
+    (place.contains("/workspace") || place.contains("/state/runs/")).then_some(name)
+}
+
+/// The path that a call is about, absolute where its directory is known.
+fn place(thread: Pid, registers: &libc::user_regs_struct) -> Option<String> {
+    let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
+    let open = |fd: u64| std::fs::read_link(format!("/proc/{thread}/fd/{fd}")).ok();
+    let here = || std::fs::read_link(format!("/proc/{thread}/cwd")).unwrap_or_default();
+    let at = |fd: u64, path: u64| {
+        #[expect(clippy::cast_possible_truncation, reason = "it is an int")]
+        let is_here = fd as i32 == libc::AT_FDCWD;
+        let base = if is_here { here() } else { open(fd).unwrap_or_default() };
+        Some(base.join(text(thread, path)).display().to_string())
+    };
+    match number {
+        libc::SYS_open
+        | libc::SYS_stat
+        | libc::SYS_lstat
+        | libc::SYS_readlink
+        | libc::SYS_access
+        | libc::SYS_rename
+        | libc::SYS_link
+        | libc::SYS_unlink
+        | libc::SYS_mkdir
+        | libc::SYS_rmdir
+        | libc::SYS_truncate
+        | libc::SYS_chmod
+        | libc::SYS_creat
+        | libc::SYS_setxattr => Some(here().join(text(thread, registers.rdi)).display().to_string()),
+        libc::SYS_openat
+        | libc::SYS_openat2
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_readlinkat
+        | libc::SYS_faccessat
+        | libc::SYS_faccessat2
+        | libc::SYS_unlinkat
+        | libc::SYS_mkdirat
+        | libc::SYS_renameat
+        | libc::SYS_renameat2
+        | libc::SYS_linkat
+        | libc::SYS_utimensat
+        | libc::SYS_fchmodat
+        | libc::SYS_fchownat
+        | libc::SYS_mknodat => at(registers.rdi, registers.rsi),
+        libc::SYS_symlinkat => at(registers.rsi, registers.rdx),
+        _ => open(registers.rdi).map(|path| path.display().to_string()),
+    }
 }
 
 /// A word of the program's memory.
