@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::durability::{Durability, sync_together};
 use crate::limits;
+use crate::outcome::Failure;
 use crate::regular;
 
 pub(crate) use before::{At, Change, Ticket};
@@ -114,6 +115,21 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// How a step ends with it.
+    pub(crate) fn failure(&self) -> Failure {
+        let message = match self {
+            Self::Io { doing, source, .. } => format!("the undo journal cannot be {doing}: {source}"),
+            Self::Full { .. } => self.to_string(),
+            Self::Unknown { .. } => "it is not an undo journal of this version".to_owned(),
+            Self::Root { source, .. } => format!("a granted directory cannot be opened: {source}"),
+            Self::Unsaved { source, .. } | Self::Unread { source, .. } | Self::Unrestored { source, .. } => {
+                format!("{self}: {source}")
+            }
+        };
+        let detail = std::error::Error::source(self).map(|source| format!("{self}: {source}"));
+        Failure { detail, hint: self.hint(), ..Failure::of_host("journal", message) }
+    }
+
     /// What to do about it, where that can be said.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -251,13 +267,17 @@ impl Journal {
         }
     }
 
-    /// The number that a journal was made with; `None` where it has no records.
+    /// The number that a journal was made with; `None` where it has no records, or there is none yet.
     ///
     /// # Errors
     ///
     /// What the operating system says.
     pub(crate) fn number(path: &Path) -> io::Result<Option<u64>> {
-        let (records, _) = record::read(&mut regular::open(path)?)?;
+        let mut file = match regular::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let (records, _) = record::read(&mut file)?;
         Ok(records.first().and_then(|record| match record {
             Record::Begun { number, .. } => Some(*number),
             _ => None,
@@ -298,8 +318,9 @@ impl Journal {
     fn append(&mut self, mut records: Vec<Record>, bytes: &[u8]) -> Result<(), JournalError> {
         if let (None, Some(spares)) = (&self.file, self.spares.take()) {
             let taken = spares.take().and_then(|spare| {
-                fs::rename(&spare, &self.path)?;
-                regular::open_both(&self.path)
+                // Nothing that may fail comes after the rename: a journal without records would be in the way of the next one.
+                let file = regular::open_both(&spare)?;
+                fs::rename(&spare, &self.path).map(|()| file)
             });
             self.file = Some(taken.map_err(|source| self.failed("written", source))?);
             self.is_found = true;
@@ -347,6 +368,11 @@ impl Journal {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// The name of the journal that a file is beside of; `None` where it is none of those that go with one.
+    pub(crate) fn name_of(beside: &str) -> Option<&str> {
+        beside.split_once(PRE).map(|(name, _)| name).or_else(|| beside.strip_suffix(CLAIMED))
     }
 
     /// A file beside a journal.

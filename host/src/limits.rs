@@ -399,6 +399,9 @@ pub const INLINE_BYTES_MAX: usize = 256;
 pub const INLINE_STRING_BYTES_MAX: usize = 4 << 10;
 /// One blob: what one host call may hand over or read, with room for the longest listing.
 pub const BLOB_BYTES_MAX: usize = 64 << 20;
+/// How deep a plan's output and what an approval shows may be nested with their references resolved: a document of
+/// [`DOCUMENT_DEPTH_MAX`] may refer to an output of [`TYPE_DEPTH_MAX`], and readers of traces take no more than 120 levels.
+pub const RESOLVED_DEPTH_MAX: usize = 100;
 /// One line of a trace. Outputs are bounded by [`OUTPUT_BYTES_MAX`]; escaping can make text six times as long.
 pub const TRACE_LINE_BYTES_MAX: usize = 2 << 30;
 

@@ -1,6 +1,6 @@
 //! How a step ended: the one vocabulary that the sandbox produces, the trace keeps and the report shows.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::limits::LimitKind;
 
@@ -62,6 +62,54 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Conflict { .. } => "conflict",
         }
+    }
+}
+
+/// Why the host could not go on with a step, or with a run: nothing that a guest did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind, such as `unknown-reference` or `journal`.
+    pub code: String,
+    /// What happened, as it is recorded: lower case, no final period, nothing of the machine's folders.
+    pub message: String,
+    /// The same with what only this machine knows; it is not recorded.
+    pub detail: Option<String>,
+    /// What to do about it. It is not recorded.
+    pub hint: Option<String>,
+    /// The place in the plan, as a JSON pointer; may be empty.
+    pub pointer: String,
+    /// Whether it came from the surroundings (a disk, a folder) and not from what plan and outputs say.
+    pub is_of_host: bool,
+}
+
+impl Failure {
+    /// A failure that follows from plan and outputs: whoever runs the same again meets it again.
+    #[must_use]
+    pub fn of_plan(code: &str, message: impl Into<String>, pointer: impl Into<String>) -> Self {
+        let (code, message, pointer) = (code.to_owned(), message.into(), pointer.into());
+        Self { code, message, pointer, detail: None, hint: None, is_of_host: false }
+    }
+
+    /// A failure of the surroundings.
+    #[must_use]
+    pub fn of_host(code: &str, message: impl Into<String>) -> Self {
+        Self { is_of_host: true, ..Self::of_plan(code, message, "") }
+    }
+
+    /// How a step ended that failed so.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let (false, Value::Object(error)) = (self.pointer.is_empty(), &mut error) {
+            error.insert("pointer".to_owned(), json!(self.pointer));
+        }
+        Outcome::Failed { error }
+    }
+
+    /// What a person is told.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        self.detail.as_deref().unwrap_or(&self.message)
     }
 }
 

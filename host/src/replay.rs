@@ -20,7 +20,7 @@ use crate::sandbox::{CancelToken, Directories, Divergence};
 use crate::skill::own;
 use crate::skills::{Loaded, SkillBytes, SkillLoader, is_load_problem, kept, unusable};
 use crate::store::RunDir;
-use crate::trace::event::{DeniedEvent, Event, Header, Kind, StepBegin, StepEnd};
+use crate::trace::event::{DeniedEvent, Event, Flow, FlowEvent, Header, Kind, StepBegin, StepEnd};
 use crate::trace::reader::Reader;
 use crate::trace::replay::ReplayReader;
 
@@ -143,7 +143,8 @@ fn found(went: Go<()>) -> Result<Option<Divergence>, Error> {
 /// What a replay has to know before it begins: the header, and how each step ended.
 struct Overview {
     header: Header,
-    ends: VecDeque<StepEnd>,
+    /// How each step ended, and whether the host could not go on with it.
+    ends: VecDeque<(StepEnd, bool)>,
     outcome: Option<RunOutcome>,
     /// Why skills could not be loaded, where that is why the plan was refused.
     unloadable: Vec<Problem>,
@@ -161,15 +162,22 @@ impl Overview {
             Self { header, ends: VecDeque::new(), outcome: None, unloadable: Vec::new(), has_approver: true };
         while let Some(kind) = reader.peek()?.map(|line| line.kind()) {
             match kind {
-                Kind::Refused | Kind::Denied | Kind::StepEnd | Kind::RunEnd => match reader.next_event()? {
-                    Some((_, Event::Refused { problems })) => overview.unloadable = load_problems(problems),
-                    Some((_, Event::Denied(denied))) if denied.why == Why::ApprovalRequired => {
-                        overview.has_approver = false;
+                Kind::Refused | Kind::Denied | Kind::StepEnd | Kind::Failed | Kind::RunEnd => {
+                    match reader.next_event()? {
+                        Some((_, Event::Refused { problems })) => overview.unloadable = load_problems(problems),
+                        Some((_, Event::Denied(denied))) if denied.why == Why::ApprovalRequired => {
+                            overview.has_approver = false;
+                        }
+                        Some((_, Event::StepEnd(end))) => overview.ends.push_back((end, false)),
+                        Some((_, Event::Flow(FlowEvent { flow: Flow::Failed(failed), .. }))) => {
+                            if let (Some(_), Some((_, by_host))) = (failed.attempt, overview.ends.back_mut()) {
+                                *by_host = failed.host;
+                            }
+                        }
+                        Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
+                        _ => {}
                     }
-                    Some((_, Event::StepEnd(end))) => overview.ends.push_back(end),
-                    Some((_, Event::RunEnd { outcome, .. })) => overview.outcome = Some(outcome),
-                    _ => {}
-                },
+                }
                 _ => {
                     reader.next_line()?;
                 }
@@ -245,7 +253,7 @@ fn compare_header(
 struct Replaying {
     /// `None` while a step has it.
     reader: Option<Box<ReplayReader>>,
-    ends: VecDeque<StepEnd>,
+    ends: VecDeque<(StepEnd, bool)>,
     replaced: Vec<SkillName>,
     /// Whether the step that runs has a component that was not recorded.
     step_is_replaced: bool,
@@ -325,13 +333,13 @@ impl StepLog for Replaying {
         if let Some(divergence) = divergence {
             return Err(divergence.into());
         }
-        let Some(StepEnd { outcome, calls, .. }) = self.ends.front().cloned() else {
+        let Some((StepEnd { outcome, calls, .. }, by_host)) = self.ends.front().cloned() else {
             let what = format!("step `{step}` began and never ended");
             return Err(Error::Damaged { what }.into());
         };
         let source = self.reader.take().ok_or_else(|| Error::Damaged { what: "a step has the trace".to_owned() })?;
         let replaced = self.replaced.clone();
-        Ok(Turn::Run(Tape::Replay { source, outcome, calls, replaced }))
+        Ok(Turn::Run(Tape::Replay { source, outcome, by_host, calls, replaced }))
     }
 
     fn end(&mut self, tape: Tape, end: StepEnd) -> Go<StepEnd> {

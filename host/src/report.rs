@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::diff::Changes;
 use crate::id::{Digest, SnapshotId, StepId, ToolName};
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::{Failure, Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::problem::Problem;
 use crate::sandbox::LogRecord;
@@ -46,6 +46,8 @@ pub struct Report {
     pub pending: Option<Pending>,
     /// How the steps that completed were taken back, where that was done.
     pub rollback: Option<RollbackReport>,
+    /// Why the host could not go on, where that is how the run ended: nothing that a guest did.
+    pub failure: Option<Failure>,
     /// What it would have changed, where it was a dry run. There is no run then: neither id nor folder.
     pub dry_run: Option<DryRun>,
     /// The hash of the trace's last event: equal for equal runs.

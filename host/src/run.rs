@@ -8,6 +8,7 @@ mod attempt;
 mod delegation;
 mod dry;
 mod facts;
+mod failure;
 mod go_on;
 mod intent;
 mod kept;
@@ -40,17 +41,18 @@ use crate::host::{Error, GoOnOptions, Keep, RunOptions, SkillHost};
 use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
-use crate::plan::PlanDocument;
+use crate::plan::{OnFailure, PlanDocument};
 use crate::policy::{self, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
-use crate::report::{Pending, Report};
-use crate::sandbox::{CancelToken, Reach};
+use crate::report::{Pending, Report, RollbackReport};
+use crate::sandbox::{CancelToken, Directories, Reach, causes};
 use crate::skills::LoadedSkill;
 use crate::store::index::RunStatus;
 use crate::store::{Access, Phase, Place, RunDir, RunLock, StoreError, WorkspaceLock};
 use crate::trace::blob::BlobStore;
 use crate::trace::committed::committed;
-use crate::trace::event::{DeniedEvent, Event};
+use crate::trace::event::{DeniedEvent, Event, Flow};
+use crate::trace::flow::{Failed, Rollback};
 use crate::trace::recorder::Recorder;
 
 pub(crate) use dry::{Rehearsal, dry_run};
@@ -114,6 +116,9 @@ pub(crate) fn continue_with(
     // Nobody may act in it meanwhile; one that was stopped by a crash is put in order first.
     let lock = RunLock::acquire(from.path()).map_err(StoreError::from)?;
     transaction::put_in_order(from, &settled.settled)?;
+    if purpose == Purpose::Rollback {
+        transaction::put_back_rest(from, &settled.failed)?;
+    }
     let mut earlier = Earlier::read(from, purpose, None)?;
     earlier.is_held = true;
     if purpose == Purpose::Rollback
@@ -209,6 +214,17 @@ impl Run<'_> {
         (earlier, reuse): (Option<Earlier>, bool),
     ) -> Result<Report, Error> {
         let is_new = self.log.is_new();
+        let mut ground = None;
+        if let Stage::Ready { authorized, .. } = &prepared.stage {
+            match self.ground(authorized) {
+                Ok(found) => ground = Some(Ok(found)),
+                // A run that goes on may do so later, when nobody else works there.
+                Err(error @ Error::Store(_)) if !is_new => return Err(error),
+                // Of a rehearsal there is no run that would have to end.
+                Err(error) if error.is_of_record() || self.host.rehearsal.is_some() => return Err(error),
+                Err(error) => ground = Some(Err(error)),
+            }
+        }
         self.note(&Event::Header(header(document, prepared)))?;
         match &prepared.stage {
             Stage::Refused { problems } => self.refused(prepared, problems.clone()),
@@ -217,16 +233,16 @@ impl Run<'_> {
                 if is_new {
                     self.begun()?;
                 }
-                let directories = self.host.open_directories(authorized)?;
-                // Of two runs in one directory neither would know what it has changed.
-                let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
-                let mut lockable = lockable(authorized, &self.host.workspace);
-                // A rehearsal works in copies.
-                lockable.retain(|_| self.host.rehearsal.is_none());
-                let locks =
-                    WorkspaceLock::acquire_all(lockable.iter().map(|(path, access)| (path.as_path(), *access)), wait);
-                let _locks = locks.map_err(StoreError::from)?;
-                let steps = Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel)?;
+                let (directories, _locks, unable) = match ground {
+                    Some(Ok((directories, locks))) => (directories, Some(locks), None),
+                    Some(Err(error)) => (Directories::default(), None, Some(error.failure())),
+                    None => (Directories::default(), None, None),
+                };
+                let steps = match Steps::new(self.host, prepared, checked, authorized, directories, reach, cancel) {
+                    Ok(steps) => steps.unable(unable),
+                    Err(error) if is_new => return self.unable(prepared, checked, &error),
+                    Err(error) => return Err(error),
+                };
                 let library = Library { store: &self.host.store, durability: self.host.durability };
                 let journals = Journals::of(self.folder.path(), self.host.durability);
                 let named = journals.clone();
@@ -246,6 +262,34 @@ impl Run<'_> {
                 Ok(Report { dry_run, ..report })
             }
         }
+    }
+
+    /// What the steps work in, for this run alone.
+    fn ground(&self, authorized: &AuthorizedPlan) -> Result<(Directories, Vec<WorkspaceLock>), Error> {
+        let directories = self.host.open_directories(authorized)?;
+        // Of two runs in one directory neither would know what it has changed.
+        let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
+        let mut lockable = lockable(authorized, &self.host.workspace);
+        // A rehearsal works in copies.
+        lockable.retain(|_| self.host.rehearsal.is_none());
+        let locks = WorkspaceLock::acquire_all(lockable.iter().map(|(path, access)| (path.as_path(), *access)), wait);
+        Ok((directories, locks.map_err(StoreError::from)?))
+    }
+
+    /// The steps cannot be made ready: nothing of the plan has run.
+    fn unable(mut self, prepared: &Prepared, checked: &Checked, error: &Error) -> Result<Report, Error> {
+        let failure = error.failure();
+        self.note(&Flow::Failed(Failed::of(&failure, None)).of_run())?;
+        let mut done = Done::nothing(RunOutcome::Failed);
+        if checked.plan.plan().on_failure == OnFailure::Rollback {
+            // As it would be said behind a step.
+            let because = failure.message.clone();
+            self.note(&Flow::Rollback(Rollback { because: because.clone() }).of_run())?;
+            done.outcome = RunOutcome::RolledBack;
+            done.rollback = Some(RollbackReport { because, left: Vec::new() });
+        }
+        done.failure = Some(failure);
+        self.finish(prepared, done)
     }
 
     /// From here on the run has begun: what it takes to go on with it is durable before anything of it changes a file. Otherwise a power
@@ -294,13 +338,14 @@ impl Run<'_> {
             _ => self.note(&done.end())?,
         }
         settle(self.log.commit())?;
-        if let Some(ledger) = self.log.ledger() {
-            ledger.settle()?;
+        // The run has ended, whatever becomes of what is told of it elsewhere: the index is built again from the trace.
+        if let Some(Err(error)) = self.log.ledger().map(Ledger::settle) {
+            self.warnings.push(format!("the index has not learned of the end of the run: {}", causes(&error)));
         }
         let (events, head) = self.log.recorder()?.head();
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });
-        let report = Report {
+        let mut report = Report {
             run: self.folder.id().to_owned(),
             folder: self.folder.path().to_owned(),
             head,
@@ -309,7 +354,9 @@ impl Run<'_> {
             warnings: self.warnings,
             ..done.report(prepared)
         };
-        self.folder.keep_timing(&timing(&report))?;
+        if let Err(error) = self.folder.keep_timing(&timing(&report)) {
+            report.warnings.push(format!("the times of the run are not kept: {}", causes(&error)));
+        }
         Ok(report)
     }
 }

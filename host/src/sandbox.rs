@@ -28,6 +28,7 @@ pub use directories::Directories;
 pub(crate) use egress::{Post, PostError, Reach, post};
 pub use egress::{Resolve, ResolveError, Resolving, Secrets};
 pub use interfaces::LogRecord;
+pub(crate) use invoke::causes;
 pub use invoke::{Divergence, Invocation, Invoked, RunDeadline, SandboxError};
 pub(crate) use program::PerLinks;
 pub use program::{Links, Program};

@@ -164,6 +164,30 @@ impl Error {
         Self { kind: Exit::Denied, causes: denials.iter().map(cause).collect(), details }
     }
 
+    /// What went wrong in several runs, each with its id: all of it, of the worst kind that there is. Of one it is that alone.
+    pub(crate) fn of_runs(mut failures: Vec<(String, Self)>) -> Option<Self> {
+        let (_, first) = failures.first()?;
+        if failures.len() == 1 {
+            return failures.pop().map(|(_, failure)| failure);
+        }
+        // One that waits is none of them.
+        let rank = |failure: &Self| (failure.kind != Exit::Paused, failure.kind);
+        let worst = failures
+            .iter()
+            .map(|(_, failure)| failure)
+            .fold(first, |worst, failure| if rank(failure) > rank(worst) { failure } else { worst });
+        let kind = worst.kind;
+        let code = |(run, failure): &(String, Self)| json!({ "run": run, "code": failure.kind.name(), "message": failure.first() });
+        let details = Map::from_iter([("runs".to_owned(), failures.iter().map(code).collect())]);
+        let causes = failures.into_iter().flat_map(|(run, failure)| {
+            failure
+                .causes
+                .into_iter()
+                .map(move |cause| Cause { message: format!("run {run}: {}", cause.message), ..cause })
+        });
+        Some(Self { kind, causes: causes.collect(), details })
+    }
+
     /// What went wrong in a run, if anything did.
     pub(crate) fn of_report(report: &Report) -> Option<Self> {
         let kind = Exit::of_report(report);
@@ -174,6 +198,7 @@ impl Error {
             RunOutcome::Paused => Self::paused(report),
             RunOutcome::RollbackIncomplete => Self::not_taken_back(report),
             RunOutcome::RolledBack if !report.denials.is_empty() => Self::denied(&report.denials).of_kind(kind),
+            RunOutcome::Failed | RunOutcome::RolledBack if report.failure.is_some() => Self::of_failure(report, kind),
             RunOutcome::Failed | RunOutcome::Cancelled | RunOutcome::RolledBack => match report.failed_step() {
                 Some(step) => Self::of_step(report, step),
                 None => Self::new(kind, "the run was cancelled between two steps"),
@@ -229,6 +254,26 @@ impl Error {
             .lines(left)
             .hint(format!("what is listed is left to do by hand, or mend what is in the way: `host rollback {}` then does the rest", report.run))
             .detail("left", details)
+    }
+
+    /// The host could not go on.
+    fn of_failure(report: &Report, kind: Exit) -> Self {
+        let (Some(failure), step) = (&report.failure, report.failed_step()) else {
+            return Self::new(kind, "the run failed");
+        };
+        let place = if failure.pointer.is_empty() { String::new() } else { format!("{}: ", failure.pointer) };
+        let error = match step {
+            Some(step) => {
+                let message = format!("step `{}` ({}) failed: {place}{}", step.id, step.tool, failure.told());
+                Self::new(kind, message).detail("step", step.id.as_str()).detail("tool", step.tool.to_string())
+            }
+            None => Self::new(kind, format!("the run failed: {place}{}", failure.told())),
+        };
+        let error = error.detail("failure", json!({ "code": failure.code, "message": failure.message }));
+        match &failure.hint {
+            Some(hint) => error.hint(hint.clone()),
+            None => error,
+        }
     }
 
     fn of_step(report: &Report, step: &StepReport) -> Self {

@@ -1,7 +1,7 @@
 //! How the program ends: the only place that knows exit codes. `--help` prints [`table`], the documentation repeats it, a test compares.
 
 use crate::limits::LimitKind;
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::{Failure, Outcome, RunOutcome};
 use crate::policy::Why;
 use crate::problem::Problem;
 use crate::report::Report;
@@ -195,6 +195,17 @@ impl Exit {
         }
     }
 
+    /// For what the host could not do.
+    fn of_failure(failure: &Failure) -> Self {
+        match failure.code.as_str() {
+            _ if !failure.is_of_host => Self::SkillFailed,
+            "too-long" => Self::SkillFailed,
+            "directory" | "in-use" => Self::Request,
+            "skill" => Self::SkillLoad,
+            _ => Self::Internal,
+        }
+    }
+
     /// For a run.
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
@@ -209,6 +220,9 @@ impl Exit {
             RunOutcome::RolledBack if report.denials.iter().any(|denial| denial.why == Why::Rejected) => Self::Rejected,
             RunOutcome::RolledBack if !report.denials.is_empty() => Self::Denied,
             RunOutcome::RolledBack if report.was_cancelled() => Self::Cancelled,
+            RunOutcome::RolledBack | RunOutcome::Failed if report.failure.is_some() => {
+                report.failure.as_ref().map_or(Self::Internal, Self::of_failure)
+            }
             RunOutcome::RolledBack | RunOutcome::Failed => {
                 let outcome = report.failed_step().and_then(|step| step.outcome.as_ref());
                 outcome.map_or(Self::SkillFailed, Self::of_step)

@@ -9,7 +9,7 @@ use crate::cli::session::{GoOnArgs, Session};
 use crate::outcome::RunOutcome;
 use crate::report::{Report, human, json as report_json};
 use crate::store::index::{RunFilter, RunStatus, reindex};
-use crate::store::{Index, RunLock, StoreError};
+use crate::store::{Index, RunDir, RunLock, StoreError};
 use crate::trace::committed::committed;
 
 /// Goes on with runs that a crash has stopped: undoes what was under way, keeps what is settled, does the rest
@@ -42,17 +42,26 @@ impl Recover {
             Some(run) => vec![store.find(run)?],
             None => store.stopped()?,
         };
-        let (mut reports, mut failure) = (Vec::new(), None);
+        // One that cannot go on is in nobody's way.
+        let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for run in stopped {
-            let host = session.continuing_builder(&run, &self.go_on)?.build();
-            let (report, failed) = go_on(session, &host, run, self.again)?;
-            failure = failure.or(failed);
-            reports.push(report);
+            let id = run.id().to_owned();
+            let went = session
+                .continuing_builder(&run, &self.go_on)
+                .and_then(|builder| go_on(session, &builder.build(), run, self.again));
+            let failure = match went {
+                Ok((report, failure)) => {
+                    reports.push(report);
+                    failure
+                }
+                Err(error) => Some(error),
+            };
+            failures.extend(failure.map(|failure| (id, failure)));
             if session.interrupt.exit().is_some() {
                 break;
             }
         }
-        Ok(reply(session, text, &reindexed, &reports).failure(failure))
+        Ok(reply(session, text, &reindexed, &reports).failure(Error::of_runs(failures)))
     }
 }
 
@@ -76,26 +85,11 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
         if RunLock::is_held(folder.path()) {
             continue;
         }
-        let settled = committed(&folder.trace());
-        if matches!(settled, Ok(None)) {
-            // Nothing of it has begun: there is nothing to learn and nothing to go on with.
-            continue;
-        }
-        // One whose trace cannot be read is told of below.
-        if settled.is_ok() && !store.is_stopped(&folder, &mut index)? {
-            if let Some(index) = &mut index {
-                // It has ended, or waits, and the index has not learned of it.
-                index.reindex_run(&store, &run.id, &crate::run::facts_of_run).map_err(StoreError::from)?;
-            }
-            continue;
-        }
-        let went = session.continuing_builder(&folder, &GoOnArgs::default()).and_then(|builder| {
-            let (report, _) = go_on(session, &builder.build(), folder, false)?;
-            Ok(report)
-        });
+        let went = settle(session, folder, &mut index);
         session.interrupt.check()?;
         match went {
-            Ok(report) => {
+            Ok(None) => {}
+            Ok(Some(report)) => {
                 let outcome = report.outcome.name();
                 session.note(&format!("run {} had been stopped by a crash and went on: {outcome}", run.id));
             }
@@ -108,6 +102,27 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Goes on with a run if a crash has stopped it.
+fn settle(session: &Session, folder: RunDir, index: &mut Option<Index>) -> Result<Option<Report>, Error> {
+    let store = session.store();
+    let settled = committed(&folder.trace());
+    if matches!(settled, Ok(None)) {
+        // Nothing of it has begun: there is nothing to learn and nothing to go on with.
+        return Ok(None);
+    }
+    // Whoever goes on with one whose trace cannot be read is told of it.
+    if settled.is_ok() && !store.is_stopped(&folder, index)? {
+        if let Some(index) = index {
+            // It has ended, or waits, and the index has not learned of it.
+            index.reindex_run(&store, folder.id(), &crate::run::facts_of_run).map_err(StoreError::from)?;
+        }
+        return Ok(None);
+    }
+    let builder = session.continuing_builder(&folder, &GoOnArgs::default())?;
+    let (report, _) = go_on(session, &builder.build(), folder, false)?;
+    Ok(Some(report))
 }
 
 fn reply(session: &Session, mut text: String, reindexed: &Value, reports: &[Report]) -> Reply {

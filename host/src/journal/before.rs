@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::readlinkat;
+use rustix::fs::{Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::place::{Inode, Kind, Meta, Place, Spot};
@@ -214,6 +215,7 @@ impl Journal {
     }
 
     fn creation(&self, spot: &Spot, draft: &mut Draft) -> Result<(), JournalError> {
+        self.lets_go(spot)?;
         self.folder_times(spot, draft)?;
         draft.records.push(Record::Created { at: spot.at.clone() });
         Ok(())
@@ -232,6 +234,7 @@ impl Journal {
                 Gone::Link { target: std::ffi::OsString::into(target), times }
             }
             Kind::File | Kind::Special => {
+                self.readable(spot, meta)?;
                 if meta.links <= 1 + self.held(meta.inode) {
                     draft.ticket.forget = Some(meta.inode);
                 }
@@ -257,6 +260,8 @@ impl Journal {
             // Refused, or nothing is done.
             return Ok(());
         }
+        self.readable(from, &moved)?;
+        self.lets_go(to)?;
         self.folder_times(from, draft)?;
         if let Some(replaced) = to.meta {
             self.remove(to, &replaced, draft)?;
@@ -268,6 +273,22 @@ impl Journal {
             self.times(from.at.clone(), &moved, false, draft);
         }
         draft.records.push(Record::Renamed { from: from.at.clone(), to: to.at.clone() });
+        Ok(())
+    }
+
+    /// Refuses what nobody could say of later whether it still is what the step left: a file that may not be read.
+    fn readable(&self, spot: &Spot, meta: &Meta) -> Result<(), JournalError> {
+        let (Some(name), Kind::File) = (&spot.name, meta.kind) else { return Ok(()) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = openat(&spot.folder, name, flags, Mode::empty());
+        opened.map(drop).map_err(|error| self.unsaved_at(&spot.at, error.into()))
+    }
+
+    /// Refuses to put something where it could not be taken from again: a directory to which one may only add.
+    fn lets_go(&self, spot: &Spot) -> Result<(), JournalError> {
+        if spot.name.is_some() && is_append_only(&spot.folder) {
+            return Err(self.unsaved_at(&spot.at, Errno::PERM.into()));
+        }
         Ok(())
     }
 
@@ -318,6 +339,19 @@ impl Journal {
         }
         Ok(ticket)
     }
+}
+
+/// Whether one may only add to a directory (`chattr +a`).
+#[cfg(target_os = "linux")]
+fn is_append_only(folder: &OwnedFd) -> bool {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::APPEND))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn is_append_only(_folder: &OwnedFd) -> bool {
+    false
 }
 
 pub(super) fn unsaved(path: String, source: io::Error) -> JournalError {

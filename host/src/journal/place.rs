@@ -125,20 +125,14 @@ impl Meta {
     }
 }
 
-/// Whether the error says that a path leads nowhere, so that the guest's call fails as well.
+/// Whether the error says that nothing is at a path, so that the guest's call finds nothing as well. Whatever else it says, such as
+/// that the path may not be looked at, does not tell what is there: then nothing may be changed.
 fn is_refusal(error: Errno) -> bool {
-    [
-        Errno::NOENT,
-        Errno::NOTDIR,
-        Errno::LOOP,
-        Errno::ACCESS,
-        Errno::PERM,
-        Errno::NAMETOOLONG,
-        Errno::INVAL,
-        Errno::ILSEQ,
-    ]
-    .contains(&error)
+    [Errno::NOENT, Errno::NOTDIR, Errno::INVAL, Errno::ILSEQ].contains(&error) || error == THROUGH_A_LINK
 }
+
+/// What the machine says where a directory on the way is a link.
+const THROUGH_A_LINK: Errno = if cfg!(target_os = "linux") { Errno::NOTDIR } else { Errno::LOOP };
 
 /// A resolved path: an entry of a directory, or a directory itself where the path is `.` or leads back.
 #[derive(Debug)]
@@ -307,7 +301,8 @@ impl Walk<'_> {
         };
         self.links += 1;
         if self.links > limits::LINKS_FOLLOWED_MAX || target.as_encoded_bytes().starts_with(b"/") {
-            return Err(Errno::LOOP);
+            // For a guest it leads nowhere.
+            return Err(Errno::NOTDIR);
         }
         self.push(&target);
         Ok(Some(PathBuf::from(target)))
@@ -319,7 +314,7 @@ pub(crate) fn below(root: &File, path: &Path) -> Result<Option<(OwnedFd, OsStrin
     let Some(name) = path.file_name() else { return Ok(None) };
     match folder_below(root, path.parent().unwrap_or(Path::new(""))) {
         Ok(folder) => Ok(Some((folder, name.to_owned()))),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) if error == Errno::NOENT || error == Errno::NOTDIR || error == THROUGH_A_LINK => Ok(None),
         Err(error) => Err(error),
     }
 }

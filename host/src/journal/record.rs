@@ -52,6 +52,8 @@ pub(super) enum Record {
     Refused { record: u32 },
     /// This record and all after it are undone.
     Undone { from: u32 },
+    /// This record is undone, while one after it waits.
+    PutBack { record: u32 },
     /// What is at a touched place when the step has ended.
     State { at: Place, state: State },
     /// What the step looked at: so many bytes from `offset`, as JSON.

@@ -20,8 +20,12 @@ use rustix::io::Errno;
 
 use super::place::{Kind, Meta, Place, below};
 use super::record::{Gone, Pre, Record, Times};
+use super::seal::digest;
 use super::{At, Change, Journal, JournalError};
 use crate::durability::Durability;
+
+/// How often what the system refuses to put back is tried: again when everything else is back, and once more where that took a part.
+const PASSES_MAX: usize = 3;
 
 /// What is read and written at one time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -33,6 +37,28 @@ pub(crate) struct Undone {
     pub(crate) records: usize,
     /// Guest paths of directories that the step made and that hold something that it did not make: they stay.
     pub(crate) kept: Vec<String>,
+}
+
+/// Records that could not be undone: what has to do with them waits.
+#[derive(Default)]
+struct InTheWay {
+    places: Vec<Place>,
+    /// Why the first of them could not be.
+    why: Option<JournalError>,
+}
+
+impl InTheWay {
+    fn add(&mut self, record: &Record, why: Option<JournalError>) {
+        self.places.extend(record.places().cloned());
+        self.why = self.why.take().or(why);
+    }
+
+    fn concerns(&self, record: &Record) -> bool {
+        let overlap = |one: &Place, other: &Place| {
+            one.root == other.root && (one.path.starts_with(&other.path) || other.path.starts_with(&one.path))
+        };
+        record.places().any(|place| self.places.iter().any(|other| overlap(place, other)))
+    }
 }
 
 /// A file's content and what belongs to it.
@@ -56,38 +82,71 @@ impl Journal {
 
     /// [`Self::undo`], interrupted after some records.
     pub(crate) fn undo_at_most(&mut self, most: usize, mut into: Option<&mut Self>) -> Result<Undone, JournalError> {
-        let mut undone = Undone::default();
+        let (mut undone, mut failed) = (Undone::default(), None);
         // Nothing was written: nothing was changed, and nobody asks again.
         if self.is_undone() || self.end == 0 {
             return Ok(undone);
         }
-        let (refused, from) = self.progress();
+        let (nothing, from) = self.progress();
         // From here on what differs from what the step left may be what undoing has put back, also where the first inverse is interrupted.
         if self.is_sealed() && !self.is_undone_in_part() {
             let from = u32::try_from(from).map_err(|_| self.failed("written", Errno::OVERFLOW.into()))?;
-            self.append(vec![Record::Undone { from }], &[])?;
+            self.progressed(Record::Undone { from })?;
         }
-        for index in (0..from).rev() {
-            if undone.records >= most {
-                return Ok(undone);
+        let mut left: Vec<usize> = (0..from).rev().filter(|index| !nothing.contains(index)).collect();
+        // What the system refuses now it may allow once the rest is back: room on a disk, a directory to put it into.
+        for _ in 0..PASSES_MAX {
+            let mut in_the_way = InTheWay::default();
+            for index in std::mem::take(&mut left) {
+                let Some(record) = self.records.get(index).filter(|record| record.is_change()).cloned() else {
+                    continue;
+                };
+                if undone.records >= most {
+                    return Ok(undone);
+                }
+                if in_the_way.concerns(&record) {
+                    in_the_way.add(&record, None);
+                    left.push(index);
+                    continue;
+                }
+                match self.invert(&record, index, into.as_deref_mut()) {
+                    Ok(kept) => undone.kept.extend(kept),
+                    Err(error @ JournalError::Unrestored { .. }) => {
+                        in_the_way.add(&record, Some(error));
+                        left.push(index);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                let done = u32::try_from(index).map_err(|_| self.failed("written", Errno::OVERFLOW.into()))?;
+                // Records in between that wait are not done.
+                let done = match left.is_empty() {
+                    true => Record::Undone { from: done },
+                    false => Record::PutBack { record: done },
+                };
+                self.progressed(done)?;
+                undone.records += 1;
             }
-            let Some(record) = self.records.get(index).cloned() else { continue };
-            if refused.contains(&index) || !record.is_change() {
-                continue;
+            match in_the_way.why {
+                None => break,
+                Some(error) => failed = Some(error),
             }
-            if let Some(kept) = self.invert(&record, index, into.as_deref_mut())? {
-                undone.kept.push(kept);
-            }
-            let from = u32::try_from(index).map_err(|_| self.failed("written", Errno::OVERFLOW.into()))?;
-            self.append(vec![Record::Undone { from }], &[])?;
-            undone.records += 1;
         }
-        self.append(vec![Record::Reverted], &[])?;
+        if let (Some(error), false) = (failed, left.is_empty()) {
+            return Err(error);
+        }
+        self.progressed(Record::Reverted)?;
         for n in self.pre_images() {
-            self.discard(n).map_err(|source| self.failed("written", source))?;
+            // What stays is found by its name and goes with the run.
+            drop(self.discard(n));
         }
         self.held.clear();
         Ok(undone)
+    }
+
+    /// Notes how far undoing has come. It is asked for twice: where it is not noted, what was put back must not be done again.
+    fn progressed(&mut self, record: Record) -> Result<(), JournalError> {
+        self.append(vec![record.clone()], &[]).or_else(|_| self.append(vec![record], &[]))
     }
 
     /// Whether it was undone wholly.
@@ -97,22 +156,29 @@ impl Journal {
 
     /// Whether undoing was begun: what it has put back is then no conflict.
     pub(crate) fn is_undone_in_part(&self) -> bool {
-        self.records.iter().any(|record| matches!(record, Record::Undone { .. }))
+        self.records.iter().any(|record| matches!(record, Record::Undone { .. } | Record::PutBack { .. }))
     }
 
-    /// The records that do not count, and the first that is undone.
-    pub(super) fn progress(&self) -> (BTreeSet<usize>, usize) {
-        let (mut refused, mut first) = (BTreeSet::new(), self.records.len());
+    /// The records whose change was not made.
+    pub(super) fn refused(&self) -> BTreeSet<usize> {
+        let refused = |record: &Record| match record {
+            Record::Refused { record } => usize::try_from(*record).ok(),
+            _ => None,
+        };
+        self.records.iter().filter_map(refused).collect()
+    }
+
+    /// The records of which there is nothing to undo, and the first of those that are undone with all behind them.
+    fn progress(&self) -> (BTreeSet<usize>, usize) {
+        let (mut nothing, mut first) = (BTreeSet::new(), self.records.len());
         for record in &self.records {
             match record {
-                Record::Refused { record } => {
-                    refused.extend(usize::try_from(*record));
-                }
+                Record::Refused { record } | Record::PutBack { record } => nothing.extend(usize::try_from(*record)),
                 Record::Undone { from } => first = first.min(usize::try_from(*from).unwrap_or(first)),
                 _ => {}
             }
         }
-        (refused, first)
+        (nothing, first)
     }
 
     /// The numbers of all pre-images beside the records.
@@ -165,6 +231,18 @@ impl Journal {
 }
 
 impl Record {
+    /// The places that it is about.
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        let places = match self {
+            Self::Created { at } | Self::Content { at, .. } | Self::Removed { at, .. } | Self::Times { at, .. } => {
+                [Some(at), None]
+            }
+            Self::Renamed { from, to } => [Some(from), Some(to)],
+            _ => [None, None],
+        };
+        places.into_iter().flatten()
+    }
+
     /// Whether it stands for a change.
     pub(super) const fn is_change(&self) -> bool {
         matches!(
@@ -263,9 +341,26 @@ impl Scene<'_> {
         let here = At { folder: root, path: at.path.as_os_str() };
         self.note(Change::Open { at: here, follow: false, create: false, exclusive: false })?;
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
-        self.fill(&file, content)?;
-        Ok(())
+        match openat(&folder, &name, flags, Mode::empty()) {
+            Ok(file) => self.fill(&File::from(file), content),
+            // What the system does not let us write to, it did not let the step write to.
+            Err(error) if is_forbidden(error) && self.is_as_saved(&folder, &name, content)? => {
+                set_times(&folder, &name, content.times)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a file has the content that was saved of it.
+    fn is_as_saved(&self, folder: &OwnedFd, name: &OsStr, content: &Content<'_>) -> Done<bool> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(folder, name, flags, Mode::empty())?);
+        let meta = Meta::of(&file)?;
+        if (meta.kind, meta.len, meta.mode) != (Kind::File, content.len, content.mode) {
+            return Ok(false);
+        }
+        let (pre, offset) = self.journal.pre_image(content.pre)?;
+        Ok(digest(&file, 0, content.len)? == digest(&pre, offset, content.len)?)
     }
 
     /// Makes a file that is not there any more, whole or not at all.
@@ -320,7 +415,7 @@ impl Scene<'_> {
         if meta.mode != content.mode {
             fchmod(file, mode(content.mode))?;
         }
-        futimens(file, &timestamps(content.times))?;
+        as_owner(|| futimens(file, &timestamps(content.times)))?;
         if journal.durability == Durability::Full {
             file.sync_all()?;
         }
@@ -347,7 +442,7 @@ impl Scene<'_> {
                     return self.sync_folder(&folder);
                 }
                 let content = Content { pre: Pre::Copy { n: *n }, len: *len, mode: *mode, times };
-                if let Some(other) = self.journal.other_name(self.root, *inode) {
+                if let Some(other) = self.journal.other_name(self.root, *inode)? {
                     // It has other names still: it becomes one of them again.
                     if let Some((other_folder, other_name)) = below(self.root, &other)? {
                         self.note_made(&at)?;
@@ -402,8 +497,7 @@ impl Scene<'_> {
             let root = self.root;
             self.note(Change::SetTimes(root))?;
             // The handle need not be open for reading or writing.
-            utimensat(root, ".", &timestamps(times), AtFlags::empty())?;
-            return Ok(());
+            return set_times(root, OsStr::new("."), times);
         }
         let Some((folder, name, Some(_))) = self.entry()? else { return Ok(()) };
         if self.into.is_some() {
@@ -411,17 +505,40 @@ impl Scene<'_> {
             let at = At { folder: root, path: at.path.as_os_str() };
             self.note(Change::SetTimesAt { at, follow: false })?;
         }
-        utimensat(&folder, &name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(())
+        set_times(&folder, &name, times)
     }
 
     fn sync_folder(&self, folder: impl AsFd) -> Done {
         if self.journal.durability == Durability::Full {
             // What it was found by need not be open for reading.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            fsync(openat(folder, ".", flags, Mode::empty())?)?;
+            match openat(folder, ".", flags, Mode::empty()) {
+                Ok(folder) => fsync(folder)?,
+                // One that may be entered and not read cannot be synced by itself.
+                Err(Errno::ACCESS) => rustix::fs::sync(),
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether the system says that a file is not to be written to.
+const fn is_forbidden(error: Errno) -> bool {
+    matches!(error, Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::TXTBSY)
+}
+
+/// Sets the times of an entry, not through a link.
+fn set_times(folder: impl AsFd, name: &OsStr, times: &Times) -> Done {
+    as_owner(|| utimensat(&folder, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// Sets times. Those of what is somebody else's can be set by nobody but them: they stay, as they do where nothing can be changed and so
+/// nothing has changed.
+fn as_owner(set: impl Fn() -> rustix::io::Result<()>) -> Done {
+    match set().or_else(|_| set()) {
+        Ok(()) | Err(Errno::PERM | Errno::ROFS) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, unlinkat};
+use rustix::io::Errno;
 
 use super::place::{Inode, Kind, Meta, Spot, folder_below};
 use super::record::Pre;
@@ -18,25 +19,36 @@ use crate::limits;
 
 impl Journal {
     /// Another name of a file below a root, where it has one: found by looking at all of them.
-    pub(super) fn other_name(&self, root: &File, inode: Inode) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, but that a directory may not be entered or read.
+    pub(super) fn other_name(&self, root: &File, inode: Inode) -> io::Result<Option<PathBuf>> {
         let mut folders = vec![PathBuf::new()];
         while let Some(path) = folders.pop() {
-            let Ok(folder) = folder_below(root, &path) else { continue };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(folder) = openat(&folder, ".", flags, Mode::empty()) else { continue };
-            let Ok(entries) = rustix::fs::Dir::read_from(&folder) else { continue };
-            for entry in entries.flatten() {
+            let open = || openat(folder_below(root, &path)?, ".", flags, Mode::empty());
+            let folder = match open().or_else(|_| open()) {
+                Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR) => continue,
+                folder => folder?,
+            };
+            for entry in rustix::fs::Dir::read_from(&folder)? {
+                let entry = entry?;
                 let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                let Ok(Some(meta)) = Meta::at(&folder, name) else { continue };
+                let meta = match Meta::at(&folder, name).or_else(|_| Meta::at(&folder, name)) {
+                    Err(Errno::ACCESS) => continue,
+                    meta => meta?,
+                };
+                let Some(meta) = meta else { continue };
                 if meta.inode == inode {
-                    return Some(path.join(name));
+                    return Ok(Some(path.join(name)));
                 }
                 if meta.kind == Kind::Folder && name != "." && name != ".." {
                     folders.push(path.join(name));
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Saves a file. `goes` says that its name goes away, so that it may be held instead of copied. A small file's content is added to
@@ -55,7 +67,8 @@ impl Journal {
                 Ok(pre) => return Ok(pre),
                 Err(error) if meta.kind != Kind::File => return Err(failed(error)),
                 // On another file system, or not ours to link.
-                Err(_) => {}
+                Err(error) if may_not_be_held(&error) => {}
+                Err(error) => return Err(failed(error)),
             }
         }
         let name = spot.name.as_deref().unwrap_or_default();
@@ -142,7 +155,8 @@ impl Journal {
     fn hold(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Pre> {
         let n = self.next_pre;
         let name = spot.name.as_deref().unwrap_or_default();
-        linkat(&spot.folder, name, &*self.handle, self.pre_name(n), AtFlags::empty())?;
+        let link = || linkat(&spot.folder, name, &*self.handle, self.pre_name(n), AtFlags::empty());
+        link().or_else(|_| link())?;
         self.next_pre += 1;
         if self.durability == Durability::Full {
             self.handle.sync_all()?;
@@ -158,6 +172,12 @@ impl Journal {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the system says that a file can have no name in the journal's folder, now or later.
+fn may_not_be_held(error: &io::Error) -> bool {
+    let never = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::MLINK, Errno::OPNOTSUPP, Errno::NOSYS];
+    error.raw_os_error().is_some_and(|number| never.iter().any(|never| never.raw_os_error() == number))
 }
 
 /// Makes `copy` a copy of `source` without copying, where the file system can.

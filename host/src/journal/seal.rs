@@ -24,6 +24,9 @@ const STATES_IN_FRAME: usize = 500;
 /// Files that are open at one time until they are synced.
 const SYNCED_TOGETHER: usize = 64;
 
+/// What stands for the digest of a file that may not be read: its length and its mode tell it apart.
+const NOT_READ: Digest = Digest::from_bytes([0; 32]);
+
 /// What became of one path, seen from before the step to after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathChange {
@@ -180,7 +183,7 @@ impl Journal {
 
     /// The directories in which something came to be, went away or was renamed.
     fn entered(&self) -> BTreeSet<Place> {
-        let (refused, _) = self.progress();
+        let refused = self.refused();
         let made = self.records.iter().enumerate().filter(|(index, _)| !refused.contains(index));
         let places = made.flat_map(|(_, record)| match record {
             Record::Created { at } | Record::Removed { at, .. } => [Some(at), None],
@@ -243,7 +246,7 @@ impl Journal {
 
     /// The paths that the step touched.
     pub(super) fn paths(&self) -> Paths {
-        let (refused, _) = self.progress();
+        let refused = self.refused();
         let mut paths = Paths::default();
         for (index, record) in self.records.iter().enumerate().filter(|(index, _)| !refused.contains(index)) {
             match record {
@@ -285,7 +288,7 @@ impl Journal {
             (
                 Some(Record::Content { pre, len, .. } | Record::Removed { gone: Gone::File { pre, len, .. }, .. }),
                 State::File { len: now, sha256, .. },
-            ) => len == now && self.pre_digest(*pre, *len)? == *sha256,
+            ) => *sha256 != NOT_READ && len == now && self.pre_digest(*pre, *len)? == *sha256,
             (Some(Record::Removed { gone: Gone::Link { target, .. }, .. }), State::Link { target: now }) => {
                 target == now
             }
@@ -314,7 +317,7 @@ impl Journal {
 
     /// Gives up the names of files that have others: later steps would count them. Their content is kept.
     fn let_go(&mut self) -> Result<(), JournalError> {
-        let (refused, _) = self.progress();
+        let refused = self.refused();
         let held: Vec<u32> = self
             .records
             .iter()
@@ -360,7 +363,15 @@ impl Journal {
         match folder_below(root, &at.path) {
             Ok(folder) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                Ok(Some(openat(&folder, ".", flags, Mode::empty())?.into()))
+                match openat(&folder, ".", flags, Mode::empty()) {
+                    Ok(folder) => Ok(Some(folder.into())),
+                    // One that may be entered and not read cannot be synced by itself.
+                    Err(Errno::ACCESS) => {
+                        rustix::fs::sync();
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                }
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error),
@@ -404,7 +415,15 @@ impl Roots {
             }
             Kind::File => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
+                let open = || openat(&folder, &name, flags, Mode::empty());
+                let file = match open().or_else(|_| open()) {
+                    Ok(file) => File::from(file),
+                    // No step of ours can have changed what is in it.
+                    Err(Errno::ACCESS | Errno::PERM) => {
+                        return Ok(State::File { len: meta.len, mode: meta.mode, sha256: NOT_READ });
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let sha256 = digest(&file, 0, meta.len)?;
                 if let Some(unsynced) = unsynced {
                     unsynced.0.push(file);

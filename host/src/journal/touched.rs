@@ -306,24 +306,25 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError`] where one of them cannot be read.
+    /// [`JournalError::Io`].
     pub(super) fn looked(&self) -> Result<Vec<u8>, JournalError> {
         let bytes = |looked: &Looked| serde_json::to_vec(looked).map_err(|error| self.failed("written", error.into()));
-        let looked = bytes(&self.reads()?)?;
+        let looked = bytes(&self.reads())?;
         // What is too much for a frame is not noted wholly: the step is run again.
         if looked.len() as u64 > limits::JOURNAL_LOOKED_BYTES_MAX { bytes(&Looked::default()) } else { Ok(looked) }
     }
 
-    fn reads(&self) -> Result<Looked, JournalError> {
+    fn reads(&self) -> Looked {
         let mut reads = BTreeMap::new();
         let mut complete = !self.seen.overflow;
         for (at, first) in &self.seen.first {
             let state = match first {
                 First::Absent => ReadState::Absent,
                 First::File { meta, content: false } => ReadState::Length { len: meta.len },
-                First::File { meta, content: true } => match self.content_then(at, meta)? {
-                    Some(sha256) => ReadState::File { len: meta.len, sha256, stamp: meta.into() },
-                    None => {
+                First::File { meta, content: true } => match self.content_then(at, meta) {
+                    Ok(Some(sha256)) => ReadState::File { len: meta.len, sha256, stamp: meta.into() },
+                    // Another one by now, or not to be read: whoever asks later whether it is still so is told that it is not known.
+                    Ok(None) | Err(_) => {
                         complete = false;
                         continue;
                     }
@@ -339,7 +340,7 @@ impl Journal {
             };
             reads.insert(self.roots.guest(at), Read { at: at.clone(), state });
         }
-        Ok(Looked { reads, complete })
+        Looked { reads, complete }
     }
 
     /// What the step of a journal touched that was sealed; `None` where that is not known.

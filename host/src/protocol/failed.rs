@@ -6,7 +6,7 @@ use crate::canonical;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName};
 use crate::limits::LimitKind;
-use crate::outcome::{Outcome, RunOutcome};
+use crate::outcome::{self, Outcome, RunOutcome};
 use crate::plan::one_call;
 use crate::policy::{Denial, Why};
 use crate::problem::{Problem, pointer_to, suggestion};
@@ -54,6 +54,7 @@ pub(super) fn failure(host: &SkillHost, call: &Call, report: &Report) -> Failure
         }
         _ => {
             let failure = match report.failed_step() {
+                _ if report.failure.is_some() => of_failure(report.failure.as_ref()),
                 Some(step) => of_step(host, call, step),
                 None if !report.denials.is_empty() => of_denials(&report.denials),
                 None => Failure::new(Detail::Cancelled, format!("`{name}` was cancelled")),
@@ -114,6 +115,20 @@ fn of_denials(denials: &[Denial]) -> Failure {
     let message = format!("`{}` is denied: {}", first.tool, first.reason);
     let denials: Vec<Value> = denials.iter().map(report_json::denial).collect();
     Failure::new(detail, message).hint(first.hint.clone()).with("denials", denials)
+}
+
+/// The host could not go on.
+fn of_failure(failure: Option<&outcome::Failure>) -> Failure {
+    let Some(failure) = failure else { return Failure::new(Detail::Internal, "the run failed") };
+    let detail = match failure.code.as_str() {
+        _ if !failure.is_of_host => Detail::ParamInvalid,
+        "directory" => Detail::PolicyInvalid,
+        "skill" => Detail::SkillInvalid,
+        "journal" | "in-use" | "scratch" => Detail::StateError,
+        _ => Detail::Internal,
+    };
+    let told = Failure::new(detail, failure.told().to_owned()).hint_of(failure.hint.clone());
+    if failure.pointer.is_empty() { told } else { told.with("pointer", failure.pointer.as_str()) }
 }
 
 fn of_step(host: &SkillHost, call: &Call, step: &StepReport) -> Failure {

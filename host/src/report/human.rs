@@ -423,6 +423,7 @@ mod tests {
             would_deny: Vec::new(),
             pending: None,
             rollback: None,
+            failure: None,
             dry_run: None,
             head: Digest::of(b""),
             events: 1,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::diff::{Change, Node};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::policy::{Denial, Missing};
 use crate::report::{DryRun, Rehearsed, Report, StepReport};
 
@@ -51,6 +51,11 @@ pub fn report(report: &Report) -> Value {
                 "message": pending.message,
             }),
         );
+    }
+    if let Some(Failure { code, message, pointer, is_of_host, .. }) = &report.failure {
+        let pointer = Some(pointer).filter(|pointer| !pointer.is_empty());
+        let failure = json!({ "code": code, "message": message, "pointer": pointer, "host": is_of_host });
+        out.insert("failure".to_owned(), failure);
     }
     if let Some(rollback) = &report.rollback {
         out.insert("rollback".to_owned(), json!({ "because": rollback.because, "left": rollback.left }));
@@ -233,6 +238,7 @@ mod tests {
             would_deny: Vec::new(),
             pending: None,
             rollback: None,
+            failure: None,
             dry_run: None,
             head: Digest::of(b""),
             events: 7,

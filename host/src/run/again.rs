@@ -56,7 +56,7 @@ impl Steps<'_> {
                 }
                 Err(conflicts) => {
                     let ended = not_again(step, &conflicts, report);
-                    log.note(&Flow::Undone(Undone { changes: Vec::new(), conflicts }).of(step.id))?;
+                    log.note(&Flow::Undone(Undone { conflicts, ..Undone::default() }).of(step.id))?;
                     log.commit()?;
                     return Ok(Some(ended));
                 }
@@ -72,7 +72,7 @@ impl Steps<'_> {
         }
         for Taken { step, changes, .. } in targets.into_iter().skip(known).map(|target| target.taken) {
             so_far.rewritten.extend(changes.iter().map(|change| change.path.clone()));
-            log.note(&Flow::Undone(Undone { changes, conflicts: Vec::new() }).of(&step))?;
+            log.note(&Flow::Undone(Undone { changes, ..Undone::default() }).of(&step))?;
         }
         log.commit()?;
         Ok(None)
@@ -82,7 +82,7 @@ impl Steps<'_> {
         let Some(earlier) = &self.earlier else { return Ok(Ok(Vec::new())) };
         let (mut targets, mut journals) = (Vec::new(), Vec::new());
         for (step, folder) in earlier.built_on(step.id) {
-            if !folder.is_file() {
+            if !transaction::is_there(&folder) {
                 continue;
             }
             let journal = Journal::open(&folder).map_err(Error::from)?;

@@ -151,12 +151,13 @@ impl Ahead {
         self.running.remove(&position);
         match &finished.acted {
             Ok(acted)
-                if matches!(
-                    acted.outcome,
-                    Outcome::Conflict { .. }
-                        | Outcome::Cancelled
-                        | Outcome::LimitExceeded { limit: LimitKind::Trace, .. }
-                ) =>
+                if acted.failure.is_some()
+                    || matches!(
+                        acted.outcome,
+                        Outcome::Conflict { .. }
+                            | Outcome::Cancelled
+                            | Outcome::LimitExceeded { limit: LimitKind::Trace, .. }
+                    ) =>
             {
                 return self.kept.forget(position);
             }

@@ -12,6 +12,7 @@ use crate::canonical;
 use crate::clock;
 use crate::host::Error;
 use crate::id::{Digest, ToolName};
+use crate::limits;
 use crate::notify::{ApprovalNotice, Via, Webhook, redacted};
 use crate::observe::HostEvent;
 use crate::outcome::Outcome;
@@ -182,6 +183,7 @@ impl Steps<'_> {
                         return Ok(Asked::Answered(answer));
                     }
                     if !is_asked {
+                        may_be_asked(question)?;
                         log.note(&asked)?;
                     }
                     self.wait_for(question, !is_asked, log)?;
@@ -293,6 +295,18 @@ impl Asking<'_> {
             "tool": tool,
         })
     }
+}
+
+/// Refuses what is too long to be put where people find it, before anything of it is recorded.
+fn may_be_asked(question: &Asking<'_>) -> Result<(), Error> {
+    let bytes = canonical::to_string(&question.shown()).len();
+    let most = limits::APPROVAL_REQUEST_BYTES_MAX;
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!("somebody has to be asked, and the question has {bytes} bytes of at most {most}"),
+    })
 }
 
 /// The event of an answer.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::log::{Go, StepLog, Turn};
+use super::failure::{left_of, recorded_of};
+use super::log::{Go, Halt, StepLog, Turn};
 use super::micros;
 use super::steps::{SoFar, Steps};
 use super::transaction::Transaction;
@@ -16,7 +17,7 @@ use crate::host::Error;
 use crate::id::{Digest, StepId};
 use crate::limits::StepLimits;
 use crate::observe::HostEvent;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::plan::{Expect, ExpectMode};
 use crate::policy::Grant;
 use crate::report::StepReport;
@@ -24,7 +25,7 @@ use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Delegate, Divergence, Invocation, Links, LogRecord, RunDeadline};
 use crate::store::index::StepFacts;
 use crate::trace::event::{Event, Flow, StepBegin, StepEnd};
-use crate::trace::flow::{Contract, Undone, UndoneChange};
+use crate::trace::flow::{Contract, Failed, Undone};
 use crate::validate::Call;
 
 /// What one attempt is made with.
@@ -54,8 +55,10 @@ pub(super) struct Attempt<'t> {
 pub(super) struct Acted {
     pub(super) outcome: Outcome,
     drift: Option<(Drift, ExpectMode)>,
+    /// Why the host could not go on with it, where that is how it ended.
+    pub(super) failure: Option<Failure>,
     /// What was taken back because it did not complete.
-    undone: Vec<UndoneChange>,
+    undone: Undone,
     /// How many paths it has changed, where it completed.
     pub(super) changed: u64,
     /// What holds its claims, and would have to be taken back if the step were not to count after all.
@@ -71,11 +74,12 @@ pub(super) struct Acted {
 
 impl Acted {
     /// What the host itself did: it makes no calls and uses no fuel, and what it changes is in the journals of other steps.
-    const fn by_host(outcome: Outcome, duration_us: u64) -> Self {
+    fn by_host(outcome: Outcome, duration_us: u64) -> Self {
         Self {
             outcome,
             drift: None,
-            undone: Vec::new(),
+            failure: None,
+            undone: Undone::default(),
             changed: 0,
             transaction: None,
             calls: 0,
@@ -86,6 +90,23 @@ impl Acted {
             stderr: String::new(),
             logs: Vec::new(),
         }
+    }
+
+    /// What the host could not do.
+    fn failed(error: &Error) -> Self {
+        let failure = error.failure();
+        Self { fuel: None, failure: Some(failure.clone()), ..Self::by_host(failure.outcome(), 0) }
+    }
+
+    /// The host cannot go on over what was done: it does not count.
+    fn fail(&mut self, error: &Error) -> Result<(), Error> {
+        let failure = error.failure();
+        (self.outcome, self.fuel, self.drift, self.changed) = (failure.outcome(), None, None, 0);
+        self.failure = Some(failure);
+        if let Some(transaction) = &self.transaction {
+            self.undone = transaction.take_back()?;
+        }
+        Ok(())
     }
 }
 
@@ -120,7 +141,7 @@ impl Steps<'_> {
             Turn::Known(end) => {
                 so_far.spent.add(end.fuel, end.calls);
                 (report.calls, report.fuel) = (end.calls, end.fuel);
-                self.known_end(step, expect, &end, log)?;
+                self.known_end((step, number, compensates), expect, &end, so_far, log)?;
                 if let (Some(claims), Some(journals), true) =
                     (so_far.ahead.claims(), &self.journals, end.outcome.is_completed())
                 {
@@ -133,37 +154,60 @@ impl Steps<'_> {
         };
         self.host.observers.tell(HostEvent::StepBegin { step, tool: &call.tool.name, attempt: number, compensates });
         let is_live = matches!(tape, Tape::Record(_));
-        let ahead =
-            if is_live && number == 1 && !compensates { so_far.ahead.take(attempt.position, &mut tape)? } else { None };
-        let acted = match (ahead, call.tool.of_the_host()) {
+        let ahead = if is_live && number == 1 && !compensates {
+            or_failed(so_far.ahead.take(attempt.position, &mut tape))?
+        } else {
+            None
+        };
+        let mut acted = match (ahead, call.tool.of_the_host()) {
             (Some(acted), _) => acted,
             (None, Some(tool)) => {
                 let started = Stopwatch::start();
-                let outcome = match &tape {
-                    Tape::Record(_) => self.act_as_host(tool, attempt, so_far, log)?,
-                    Tape::Replay { outcome, .. } => outcome.clone(),
+                match &tape {
+                    Tape::Record(_) => {
+                        let made = self.act_as_host(tool, attempt, so_far, log);
+                        let made = made.map(|outcome| Some(Acted::by_host(outcome, micros(started))));
+                        or_failed(made)?.unwrap_or_else(|| Acted::by_host(Outcome::Cancelled, 0))
+                    }
+                    Tape::Replay { outcome, by_host, .. } => {
+                        let acted = Acted::by_host(outcome.clone(), micros(started));
+                        Acted { fuel: acted.fuel.filter(|_| !by_host), ..acted }
+                    }
                     Tape::Lent => {
                         return Err(Error::Damaged { what: "a step began inside of a call".to_owned() }.into());
                     }
-                };
-                Acted::by_host(outcome, micros(started))
+                }
             }
             (None, None) => {
                 // Taking back goes on although the run was cancelled.
                 let cancel = if compensates { CancelToken::new() } else { self.cancel.child() };
                 let tell = cancel.clone();
                 let claims = so_far.ahead.claims();
-                let transaction =
-                    if is_live { Transaction::begin(self, attempt, claims, move || tell.cancel())? } else { None };
-                let (acted, given_back) = self.act(attempt, transaction, tape, &cancel, &self.runtime)?;
-                tape = given_back;
-                acted?
+                let begun = match is_live {
+                    true => Transaction::begin(self, attempt, claims, move || tell.cancel()),
+                    false => Ok(None),
+                };
+                match begun {
+                    Ok(transaction) => {
+                        let (acted, given_back) = self.act(attempt, transaction, tape, &cancel, &self.runtime)?;
+                        tape = given_back;
+                        acted?
+                    }
+                    Err(error) if error.is_of_record() => return Err(error.into()),
+                    // Nothing of it has run.
+                    Err(error) => Acted::failed(&error),
+                }
             }
         };
-        so_far.ahead.check()?;
+        match so_far.ahead.check() {
+            Err(error) if error.is_of_record() => return Err(error.into()),
+            Err(error) => acted.fail(&error)?,
+            Ok(()) => {}
+        }
         let Acted {
             outcome,
             drift,
+            failure,
             undone,
             changed,
             transaction,
@@ -191,8 +235,18 @@ impl Steps<'_> {
         if let Some((drift, mode)) = drift {
             log.note(&contract_event(step, drift, mode, expect))?;
         }
+        let failure = match failure.filter(|failure| failure.is_of_host) {
+            Some(failure) => {
+                log.note(&Flow::Failed(Failed::of(&failure, Some(number))).of(step))?;
+                Some(failure)
+            }
+            None => recorded_of(step, number, log)?,
+        };
+        if !compensates {
+            so_far.failure = failure;
+        }
         if !end.outcome.is_completed() {
-            self.undone_after_failure(step, undone, log)?;
+            self.undone_after_failure(step, undone, so_far, log)?;
             report.stderr = stderr;
         }
         self.settled_by_host((step, call.tool), &end.outcome, so_far, Some(log))?;
@@ -245,7 +299,10 @@ impl Steps<'_> {
             seed: plan.seed,
             start_time: plan.start_time,
         };
-        let program = self.program(&call.tool.name, Links::of(grant))?;
+        let program = match self.program(&call.tool.name, Links::of(grant)) {
+            Ok(program) => program,
+            Err(error) => return Ok((Ok(Acted { transaction, ..Acted::failed(&error) }), tape)),
+        };
         let invoked = match runtime.block_on(self.engine.invoke(program, invocation, tape, cancel)) {
             Ok(invoked) => invoked,
             Err(error) => {
@@ -264,24 +321,37 @@ impl Steps<'_> {
         {
             outcome = self.conflict(lost);
         }
-        let drift = drift(expect, &outcome);
+        let mut failure = invoked.failure;
+        let mut drift = drift(expect, &outcome);
         if let Some((drift, ExpectMode::Strict)) = &drift {
             outcome = Outcome::Failed { error: json!({ "code": "output-drift", "message": drift.message }) };
         }
-        let (mut undone, mut changed) = (Vec::new(), 0);
-        match &transaction {
-            Some(transaction) if outcome.is_completed() => changed = transaction.keep()?,
-            Some(transaction) => undone = transaction.take_back()?,
-            None => {}
+        let (mut undone, mut changed, mut fuel) = (Undone::default(), 0, invoked.fuel);
+        if let Some(transaction) = &transaction {
+            if outcome.is_completed() {
+                match transaction.keep() {
+                    Ok(count) => changed = count,
+                    Err(error) if error.is_of_record() => return Err(error),
+                    // What cannot be told of what it left could not be undone later.
+                    Err(error) => {
+                        outcome = failure.insert(error.failure()).outcome();
+                        (drift, fuel) = (None, None);
+                    }
+                }
+            }
+            if !outcome.is_completed() {
+                undone = transaction.take_back()?;
+            }
         }
         let acted = Acted {
             outcome,
             drift,
+            failure,
             undone,
             changed,
             transaction,
             calls: invoked.calls,
-            fuel: invoked.fuel,
+            fuel,
             memory_bytes: invoked.memory_bytes,
             duration_us: micros(started),
             instantiate: invoked.instantiate,
@@ -297,15 +367,20 @@ impl Steps<'_> {
     }
 
     /// Takes note of what was taken back because a step did not complete: what was, or what is recorded.
-    fn undone_after_failure(&self, step: &StepId, changes: Vec<UndoneChange>, log: &mut dyn StepLog) -> Go<()> {
+    fn undone_after_failure(
+        &self,
+        step: &StepId,
+        mut undone: Undone,
+        so_far: &mut SoFar,
+        log: &mut dyn StepLog,
+    ) -> Go<()> {
         if !log.is_live()? {
-            super::transaction::recorded_undo(step, log)?;
-            return Ok(());
+            undone = super::transaction::recorded_undo(step, log)?.unwrap_or_default();
+        } else if undone != Undone::default() {
+            log.note(&Flow::Undone(undone.clone()).of(step))?;
         }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        log.note(&Flow::Undone(Undone { changes, conflicts: Vec::new() }).of(step))
+        so_far.left.extend(left_of(step, &undone));
+        Ok(())
     }
 
     /// What identifies a call: where it is equal, and the files that it reads are, its result is.
@@ -329,7 +404,14 @@ impl Steps<'_> {
     }
 
     /// What stands behind an end that is known.
-    fn known_end(&self, step: &StepId, expect: Option<&Expect>, end: &StepEnd, log: &mut dyn StepLog) -> Go<()> {
+    fn known_end(
+        &self,
+        (step, attempt, compensates): (&StepId, u32, bool),
+        expect: Option<&Expect>,
+        end: &StepEnd,
+        so_far: &mut SoFar,
+        log: &mut dyn StepLog,
+    ) -> Go<()> {
         let is_drift = |event: &Event| match event {
             Event::Flow(event) if matches!(event.flow, Flow::Contract(_)) => Some(()),
             _ => None,
@@ -339,10 +421,23 @@ impl Steps<'_> {
         {
             log.note(&contract_event(step, drift, mode, expect))?;
         }
+        let failure = recorded_of(step, attempt, log)?;
+        if !compensates {
+            so_far.failure = failure;
+        }
         if !end.outcome.is_completed() {
-            super::transaction::recorded_undo(step, log)?;
+            let undone = super::transaction::recorded_undo(step, log)?.unwrap_or_default();
+            so_far.left.extend(left_of(step, &undone));
         }
         Ok(())
+    }
+}
+
+/// What was done; where the host could not do it, that, as how the step ended.
+fn or_failed(made: Go<Option<Acted>>) -> Go<Option<Acted>> {
+    match made {
+        Err(Halt::Error(error)) if !error.is_of_record() => Ok(Some(Acted::failed(&error))),
+        made => made,
     }
 }
 

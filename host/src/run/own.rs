@@ -114,7 +114,7 @@ impl Steps<'_> {
         let Some(log) = log else { return Ok(()) };
         for Taken { run, step: of, changes } in taken {
             let of = if run.is_some() { step } else { &of };
-            log.note(&Flow::Undone(Undone { changes, conflicts: Vec::new() }).of(of))?;
+            log.note(&Flow::Undone(Undone { changes, ..Undone::default() }).of(of))?;
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Steps<'_> {
             }
             let Some(step) = steps.get(*position).filter(|step| !so_far.taken_back.contains(step.id)) else { continue };
             let mut folder = transaction::journal(&journals.run, step.id, *attempt, false);
-            if !folder.is_file() {
+            if !transaction::is_there(&folder) {
                 if so_far.purpose.is_none() {
                     // What another run did is that run's.
                     continue;
@@ -186,7 +186,7 @@ impl Steps<'_> {
                 let known = so_far.journals.get(position).cloned();
                 folder = known.or_else(|| transaction::taken(&journals.run, step.id)).unwrap_or(folder);
             }
-            if !folder.is_file() {
+            if !transaction::is_there(&folder) {
                 continue;
             }
             let journal = match Journal::open(&folder) {

@@ -38,7 +38,10 @@ impl Restored {
             match event {
                 Event::Flow(FlowEvent { flow: Flow::Rollback(_), .. }) => is_back = true,
                 Event::Flow(FlowEvent { step: Some(step), flow: Flow::Undone(undone) })
-                    if is_back && undone.conflicts.is_empty() && Some(&step) != compensates.as_ref() =>
+                    if is_back
+                        && undone.conflicts.is_empty()
+                        && undone.failed.is_empty()
+                        && Some(&step) != compensates.as_ref() =>
                 {
                     self.files.insert(step, undone.changes);
                 }

@@ -318,7 +318,7 @@ impl Steps<'_> {
             Next::Live => match self.found(step, made, key, so_far, report)? {
                 Some(Found { reused, journal, run }) => {
                     from = Some(run);
-                    if let (Some(journals), true) = (&self.journals, journal.is_file()) {
+                    if let (Some(journals), true) = (&self.journals, transaction::is_there(&journal)) {
                         transaction::keep_taken(&journals.run, step.id, &journal)?;
                     }
                     so_far.journals.insert(so_far.position, journal);

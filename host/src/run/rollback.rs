@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use super::attempt::Attempt;
+use super::failure::left_of;
 use super::log::{Go, Next, StepLog};
 use super::own;
 use super::reuse::Purpose;
 use super::steps::{Done, SoFar, Steps};
-use crate::host::Error;
 use crate::id::StepId;
 use crate::limits;
 use crate::outcome::{Outcome, RunOutcome};
@@ -33,7 +33,7 @@ impl Steps<'_> {
             // Before anything is taken back: from here on nobody goes on with that run.
             earlier.folder().keep_taken_back(ledger.run())?;
         }
-        let mut left = Vec::new();
+        let mut left = std::mem::take(&mut so_far.left);
         let steps: Vec<ValidStep<'_>> = self.checked.plan.steps().collect();
         for (position, attempt) in std::mem::take(&mut so_far.completed).into_iter().rev() {
             let (Some(step), Some(report)) = (steps.get(position), done.steps.get_mut(position)) else { continue };
@@ -46,11 +46,19 @@ impl Steps<'_> {
         }
         let plan = &self.checked.plan;
         for (index, (call, granted)) in plan.compensations().zip(self.authorized.compensations()).enumerate() {
-            let input = plan.resolve_last(index).map_err(|problem| Error::Resolve(Box::new(problem)))?;
-            let outcome = self.compensate(&granted.step, call, granted, &input.unwrap_or_default(), log, so_far)?;
+            let whose = format!("the plan's compensation {index} ({})", call.tool.name);
+            let input = match plan.resolve_last(index) {
+                Ok(input) => input.unwrap_or_default(),
+                Err(problem) => {
+                    left.push(format!("{whose} cannot be made: {}", problem.message));
+                    continue;
+                }
+            };
+            let outcome = self.compensate(&granted.step, call, granted, &input, log, so_far)?;
             if !outcome.is_completed() {
-                left.push(format!("the plan's compensation {index} ({}) ended as {}", call.tool.name, outcome.name()));
+                left.push(format!("{whose} ended as {}", outcome.name()));
             }
+            left.append(&mut so_far.left);
         }
         left.truncate(limits::ROLLBACK_LEFT_MAX);
         if let (Some(earlier), Some(ledger)) = (&self.earlier, log.ledger()) {
@@ -78,8 +86,9 @@ impl Steps<'_> {
             let paths = undone.conflicts.join(", ");
             left.push(format!("step `{}` ({}): somebody else has changed {paths} since", step.id, report.tool));
         }
+        left.extend(left_of(step.id, &undone));
         // What only reads, or cannot reach anything, has done nothing that is not undone.
-        report.undone = undone.conflicts.is_empty();
+        report.undone = undone.conflicts.is_empty() && undone.failed.is_empty();
         if let (Some(call), Some(output)) = (step.call(), so_far.outputs.get(step.id)) {
             let foreign = own::foreign(call.tool, output);
             if foreign > 0 && step.compensation.is_none() {
@@ -91,7 +100,8 @@ impl Steps<'_> {
             }
         }
         // What changed files and could reach nothing else is as it was, or is somebody else's by now: it is not for a compensation.
-        let has_changed = was_undone || !undone.changes.is_empty() || !undone.conflicts.is_empty();
+        let has_changed =
+            was_undone || !undone.changes.is_empty() || !undone.conflicts.is_empty() || !undone.failed.is_empty();
         let is_all = has_changed && authorized.grant.network.is_empty();
         let (Some(call), Some(granted), false) = (step.compensation, &authorized.compensation, is_all) else {
             if step.compensation.is_none() && self.authorized.delegation().may_send_unsafe(&authorized.grant) {
@@ -104,8 +114,17 @@ impl Steps<'_> {
             return Ok(());
         };
         let input = self.checked.plan.resolve_compensation(step, &so_far.outputs);
-        let input = input.map_err(|problem| Error::Resolve(Box::new(problem)))?.unwrap_or_default();
+        let input = match input {
+            Ok(input) => input.unwrap_or_default(),
+            Err(problem) => {
+                report.undone = false;
+                let tool = &call.tool.name;
+                left.push(format!("step `{}`: its compensation {tool} cannot be made: {}", step.id, problem.message));
+                return Ok(());
+            }
+        };
         let outcome = self.compensate(step.id, call, granted, &input, log, so_far)?;
+        left.append(&mut so_far.left);
         if !outcome.is_completed() {
             report.undone = false;
             left.push(format!("step `{}`: its compensation {} ended as {}", step.id, call.tool.name, outcome.name()));

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::ahead::{Ahead, Threads};
 use super::delegation::Callees;
+use super::failure::{leaves, of_problem};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
@@ -21,7 +22,7 @@ use crate::context::RequestContext;
 use crate::host::{Error, SkillHost};
 use crate::id::{Digest, SkillName, StepId, ToolName};
 use crate::observe::HostEvent;
-use crate::outcome::RunOutcome;
+use crate::outcome::{Failure, RunOutcome};
 use crate::plan::OnFailure;
 use crate::policy::{AuthorizedPlan, AuthorizedStep, Denial, Grant, Principal, Spent};
 use crate::report::{CANCELLED, Pending, Report, RollbackReport, StepReport};
@@ -57,6 +58,8 @@ pub(crate) struct Steps<'a> {
     pub(super) journals: Option<Journals>,
     /// What the request says that asked for the run.
     pub(super) request: Arc<RequestContext>,
+    /// Why no further step can run, where that was found before the first.
+    pub(super) unable: Option<Failure>,
 }
 
 /// What the steps before have left behind.
@@ -84,6 +87,10 @@ pub(super) struct SoFar {
     pub(super) purpose: Option<Purpose>,
     /// What steps wrote that ran here although the run continues another one, by guest path.
     pub(super) rewritten: BTreeSet<String>,
+    /// Why the host could not go on, where that is how the run ends.
+    pub(super) failure: Option<Failure>,
+    /// What steps that did not complete have changed and could not be put back.
+    pub(super) left: Vec<String>,
 }
 
 /// Why a run is taken back that somebody wants to be.
@@ -105,6 +112,8 @@ pub(crate) struct Done {
     pub(crate) pending: Option<Pending>,
     /// How what was done was taken back.
     pub(crate) rollback: Option<RollbackReport>,
+    /// Why the host could not go on, where that is how it ended.
+    pub(crate) failure: Option<Failure>,
     /// Where a replay left the record.
     pub(crate) divergence: Option<(Option<StepId>, Divergence)>,
 }
@@ -121,6 +130,7 @@ impl Done {
             would_deny: Vec::new(),
             pending: None,
             rollback: None,
+            failure: None,
             divergence: None,
         }
     }
@@ -154,6 +164,7 @@ impl Done {
             would_deny: self.would_deny,
             pending: self.pending,
             rollback: self.rollback,
+            failure: self.failure,
             dry_run: None,
             head: Digest::from_bytes([0; 32]),
             events: 0,
@@ -239,7 +250,14 @@ impl<'a> Steps<'a> {
             library: None,
             journals: None,
             request: Arc::default(),
+            unable: None,
         })
+    }
+
+    /// No step can run, for this reason, if there is one.
+    pub(crate) fn unable(mut self, why: Option<Failure>) -> Self {
+        self.unable = why;
+        self
     }
 
     /// Notes what steps change.
@@ -280,6 +298,8 @@ impl<'a> Steps<'a> {
             taken_back: BTreeSet::new(),
             purpose: None,
             rewritten: BTreeSet::new(),
+            failure: None,
+            left: Vec::new(),
         };
         let steps = self.checked.plan.steps().map(|step| {
             StepReport::of(step.id.clone(), step.call().map_or_else(ToolName::approve, |call| call.tool.name.clone()))
@@ -292,6 +312,7 @@ impl<'a> Steps<'a> {
         }
         done.would_deny = so_far.would_deny;
         done.begun = so_far.begun;
+        done.failure = so_far.failure;
         match went {
             Ok(()) => Ok(done),
             Err(Halt::Diverged(divergence)) => {
@@ -343,8 +364,17 @@ impl<'a> Steps<'a> {
             so_far.ahead = Ahead::none();
             went.and_then(|because| discarded.map(|()| because))
         });
-        let because = went?;
+        let mut because = self.or_run_fails(went, so_far, log, done)?;
         *at = None;
+        if done.outcome == RunOutcome::Completed && so_far.purpose != Some(Purpose::Rollback) {
+            match self.checked.plan.resolve_output(&so_far.outputs) {
+                Ok(output) => done.output = output,
+                Err(problem) => {
+                    because = self.run_fails(of_problem(&problem), so_far, log, done)?;
+                    because.insert_str(0, "the plan's output: ");
+                }
+            }
+        }
         let has_failed = !matches!(done.outcome, RunOutcome::Completed | RunOutcome::Paused);
         if so_far.purpose == Some(Purpose::Rollback) {
             // One that was cancelled before it knew all that is to be taken back takes back nothing.
@@ -353,10 +383,8 @@ impl<'a> Steps<'a> {
             }
         } else if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
-        }
-        if done.outcome == RunOutcome::Completed {
-            let output = self.checked.plan.resolve_output(&so_far.outputs);
-            done.output = output.map_err(|problem| Error::Resolve(Box::new(problem)))?;
+        } else {
+            leaves(because, so_far, done);
         }
         Ok(())
     }
@@ -415,6 +443,9 @@ impl<'a> Steps<'a> {
         for (position, step) in steps.iter().enumerate() {
             *at = Some(step.id.clone());
             so_far.position = position;
+            if let Some(because) = self.is_unable(so_far, log, done)? {
+                return Ok(because);
+            }
             if self.is_cancelled_here(log)? {
                 done.outcome = RunOutcome::Cancelled;
                 return Ok(CANCELLED.to_owned());

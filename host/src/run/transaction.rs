@@ -13,7 +13,7 @@ use crate::durability::Durability;
 use crate::host::Error;
 use crate::id::StepId;
 use crate::journal::claims::{Access, Claims};
-use crate::journal::{CLAIMED, ChangeKind, Journal, PathChange, Root, Spares, adopt};
+use crate::journal::{CLAIMED, ChangeKind, Journal, JournalError, PathChange, Root, Spares, adopt};
 use crate::policy::Grant;
 use crate::sandbox::Undo;
 pub(crate) use crate::store::JOURNALS;
@@ -133,9 +133,9 @@ impl Transaction {
         Ok(changed)
     }
 
-    /// The attempt did not complete: everything is as it was before it. What it touched stays claimed until [`Self::release`]: how it ended
-    /// depends on that.
-    pub(super) fn take_back(&self) -> Result<Vec<UndoneChange>, Error> {
+    /// The attempt did not complete: everything is as it was before it, but for what is told. What it touched stays claimed until
+    /// [`Self::release`]: how it ended depends on that.
+    pub(super) fn take_back(&self) -> Result<Undone, Error> {
         self.undo.with(take_back)
     }
 
@@ -155,11 +155,19 @@ impl Transaction {
     }
 }
 
-/// Puts everything back. Gives what was changed, by guest path.
-pub(super) fn take_back(journal: &mut Journal) -> Result<Vec<UndoneChange>, Error> {
-    let changes = changes(journal)?;
-    journal.undo(None)?;
-    Ok(changes)
+/// Puts everything back, but for what the system does not let it. Gives what was changed and what could not be put back, by guest path.
+///
+/// # Errors
+///
+/// Where it cannot be noted how far that has come.
+pub(super) fn take_back(journal: &mut Journal) -> Result<Undone, Error> {
+    // What cannot be read may be put back all the same.
+    let changes = changes(journal).or_else(|_| changes(journal)).unwrap_or_default();
+    match journal.undo(None) {
+        Ok(_) => Ok(Undone { changes, ..Undone::default() }),
+        Err(error @ JournalError::Io { .. }) => Err(error.into()),
+        Err(error) => Ok(Undone { changes, failed: vec![error.failure().message], ..Undone::default() }),
+    }
 }
 
 /// What a step changed, by guest path.
@@ -184,6 +192,16 @@ fn undone(change: &PathChange) -> UndoneChange {
 pub(crate) fn journal(run: &Path, step: &StepId, attempt: u32, compensates: bool) -> PathBuf {
     let attempt = if compensates { 0 } else { attempt };
     run.join(JOURNALS).join(format!("{step}.{attempt}"))
+}
+
+/// Whether there is a journal. Where that cannot be told there is one: whoever opens it says what is wrong with it.
+pub(super) fn is_there(journal: &Path) -> bool {
+    let look = || match std::fs::metadata(journal) {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    !journal.as_os_str().is_empty() && look().or_else(|_| look()).unwrap_or(true)
 }
 
 /// The journal of a step whose result a run has taken from another one, as far as that is known.
@@ -251,14 +269,19 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let mut open = Vec::new();
+    let mut unsettled = BTreeMap::new();
     for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let Some(attempt) = entry.file_name().to_str().and_then(attempt_of) else { continue };
-        if !settled.contains(&attempt) {
-            let path = entry.path();
-            open.push((Journal::number(&path).map_err(failed)?, attempt, path));
+        let name = entry.map_err(failed)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        // What is saved is there before the journal that it is saved for.
+        let name = Journal::name_of(name).unwrap_or(name);
+        if let Some(attempt) = attempt_of(name).filter(|attempt| !settled.contains(attempt)) {
+            unsettled.insert(attempt, journals.join(name));
         }
+    }
+    let mut open = Vec::new();
+    for (attempt, path) in unsettled {
+        open.push((Journal::number(&path).map_err(failed)?, attempt, path));
     }
     // Attempts that were under way beside each other share no path; of those that followed each other the later is undone first.
     open.sort();
@@ -267,6 +290,17 @@ pub(super) fn put_in_order(run: &RunDir, settled: &BTreeSet<(StepId, u32)>) -> R
             journal.undo(None)?;
         }
         Journal::remove_all(&path).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Puts back what attempts have changed that did not complete and of which something could not be put back then.
+pub(super) fn put_back_rest(run: &RunDir, failed: &BTreeSet<(StepId, u32)>) -> Result<(), Error> {
+    for (step, attempt) in failed.iter().rev() {
+        let path = journal(run.path(), step, *attempt, *attempt == 0);
+        if let Some(mut journal) = Journal::open_if_begun(&path)?.filter(|journal| !journal.is_undone()) {
+            journal.undo(None)?;
+        }
     }
     Ok(())
 }
@@ -280,6 +314,17 @@ pub(super) fn changed(journal: &Path) -> Option<StepFacts> {
     }
     let changed = Some(opened.changes().ok()?.len() as u64);
     Some(StepFacts { step: step.to_string(), attempt: Some(attempt), changed, ..StepFacts::default() })
+}
+
+/// A journal with the paths that somebody else has changed since its step completed.
+fn conflicts_in(path: &Path) -> Result<(Journal, Vec<String>), JournalError> {
+    let look = || {
+        let journal = Journal::open(path)?;
+        // What was begun to be undone is no conflict with itself.
+        let conflicts = if journal.is_undone_in_part() { Vec::new() } else { journal.conflicts()? };
+        Ok((journal, conflicts.into_iter().map(|conflict| conflict.path).collect()))
+    };
+    look().or_else(|_: JournalError| look())
 }
 
 fn attempt_of(name: &str) -> Option<(StepId, u32)> {
@@ -308,7 +353,7 @@ impl Steps<'_> {
         }
         if let Some(changes) = self.earlier.as_ref().and_then(|earlier| earlier.restored.changes(step.id)) {
             // A rollback before this one has done it; a replay of this one learns it from here.
-            let undone = Undone { changes: changes.clone(), conflicts: Vec::new() };
+            let undone = Undone { changes: changes.clone(), ..Undone::default() };
             log.note(&Flow::Undone(undone.clone()).of(step.id))?;
             log.commit()?;
             return Ok(undone);
@@ -316,21 +361,19 @@ impl Steps<'_> {
         let Some(journals) = &self.journals else { return Ok(Undone::default()) };
         let own = journal(&journals.run, step.id, attempt, false);
         // A run that goes on knows of a result that it had taken before by what it has noted.
-        let at = elsewhere.or_else(|| if own.is_file() { Some(own) } else { taken(&journals.run, step.id) });
-        let Some(at) = at.filter(|at| at.is_file()) else { return Ok(Undone::default()) };
-        let mut journal = Journal::open(&at).map_err(Error::from)?;
-        let mut conflicts: Vec<String> = Vec::new();
-        // What was begun to be undone is no conflict with itself.
-        if !journal.is_undone_in_part() {
-            conflicts = journal.conflicts().map_err(Error::from)?.into_iter().map(|conflict| conflict.path).collect();
-        }
-        let changes = if conflicts.is_empty() { take_back(&mut journal)? } else { Vec::new() };
-        let undone = Undone { changes, conflicts };
-        if !undone.changes.is_empty() || !undone.conflicts.is_empty() {
+        let at = elsewhere.or_else(|| if is_there(&own) { Some(own) } else { taken(&journals.run, step.id) });
+        let Some(at) = at.filter(|at| is_there(at)) else { return Ok(Undone::default()) };
+        let undone = match conflicts_in(&at) {
+            Ok((mut journal, conflicts)) if conflicts.is_empty() => take_back(&mut journal)?,
+            Ok((_, conflicts)) => Undone { conflicts, ..Undone::default() },
+            Err(error) => Undone { failed: vec![error.failure().message], ..Undone::default() },
+        };
+        let is_wholly = undone.conflicts.is_empty() && undone.failed.is_empty();
+        if !undone.changes.is_empty() || !is_wholly {
             log.note(&Flow::Undone(undone.clone()).of(step.id))?;
             log.commit()?;
         }
-        if let (true, Some(ledger)) = (undone.conflicts.is_empty(), log.ledger()) {
+        if let (true, Some(ledger)) = (is_wholly, log.ledger()) {
             // In the run that did it: `runs/<run>/journal/<step>.<attempt>`.
             let run = at.ancestors().nth(2).and_then(Path::file_name).map(|run| run.to_string_lossy().into_owned());
             ledger.undone(run.unwrap_or_default(), step.id.to_string())?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::attempt::Attempt;
-use super::log::{Go, Next, StepLog};
+use super::log::{Go, Halt, Next, StepLog};
 use super::reuse::Purpose;
 use super::steps::{SoFar, Steps};
 use crate::flow::{backoff, condition};
@@ -49,8 +49,27 @@ impl Turned {
 }
 
 impl Steps<'_> {
-    /// Gives a step its turn.
+    /// Gives a step its turn. What the host cannot do in it is how the step ends.
     pub(super) fn turn(
+        &self,
+        step: &ValidStep<'_>,
+        authorized: Option<&AuthorizedStep>,
+        so_far: &mut SoFar,
+        log: &mut dyn StepLog,
+        report: &mut StepReport,
+    ) -> Go<Turned> {
+        if let Some(ended) = self.known_to_fail(step.id, so_far, log, report)? {
+            return Ok(ended);
+        }
+        match self.take_turn(step, authorized, so_far, log, report) {
+            Err(Halt::Error(error)) if !error.is_of_record() => {
+                self.fails(step.id, error.failure(), so_far, log, report)
+            }
+            went => went,
+        }
+    }
+
+    fn take_turn(
         &self,
         step: &ValidStep<'_>,
         authorized: Option<&AuthorizedStep>,
@@ -116,6 +135,9 @@ impl Steps<'_> {
             if number == 1
                 && let Some(ended) = self.clear(step, so_far, log, report)?
             {
+                return Ok(ended);
+            }
+            if let Some(ended) = self.known_to_fail(step.id, so_far, log, report)? {
                 return Ok(ended);
             }
             let attempt = Attempt {

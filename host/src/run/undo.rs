@@ -76,7 +76,8 @@ pub(crate) fn undo(host: &SkillHost, count: usize, force: bool) -> Result<Vec<Un
     let by = format!("undo {}", clock::utc_now());
     let mut undone = Vec::new();
     for (UndoStep { run, step, .. }, mut journal) in journals {
-        let changes = transaction::take_back(&mut journal)?;
+        let changes = transaction::changes(&journal)?;
+        journal.undo(None)?;
         index.mark_undone(&run, &step, &by)?;
         undone.push(UndoneStep { run, step, changes });
     }
@@ -97,5 +98,5 @@ pub(super) fn journal_of(run: &std::path::Path, step: &UndoStep) -> Result<PathB
     let wrong = |_| Error::Damaged { what: format!("`{}` is no step", step.step) };
     let id = step.step.parse().map_err(wrong)?;
     let own = transaction::journal(run, &id, step.attempt, false);
-    Ok(if own.is_file() { own } else { transaction::taken(run, &id).unwrap_or(own) })
+    Ok(if transaction::is_there(&own) { own } else { transaction::taken(run, &id).unwrap_or(own) })
 }

@@ -18,7 +18,7 @@ use crate::context::RequestContext;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
 use crate::limits::{self, LimitKind, StepLimits};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::policy::{Clocks, EnvValue, Grant, Random};
 use crate::problem::Problem;
 use crate::sandbox::cancel::CancelToken;
@@ -94,6 +94,8 @@ pub struct RunDeadline {
 pub struct Invoked {
     /// How the step ended, or where a replay diverged.
     pub end: Result<Outcome, Divergence>,
+    /// Why the host could not go on with it, where that is how it ended.
+    pub failure: Option<Failure>,
     /// Host calls.
     pub calls: u64,
     /// Fuel; `None` where the end was not deterministic.
@@ -109,6 +111,23 @@ pub struct Invoked {
     pub logs: Vec<LogRecord>,
     /// The tape, for the next step.
     pub tape: Tape,
+}
+
+impl Invoked {
+    /// Of a call that was not made.
+    pub(crate) fn failed(failure: Failure, tape: Tape) -> Self {
+        Self {
+            end: Ok(failure.outcome()),
+            failure: Some(failure),
+            calls: 0,
+            fuel: None,
+            memory_bytes: 0,
+            instantiate: Duration::ZERO,
+            stderr: String::new(),
+            logs: Vec::new(),
+            tape,
+        }
+    }
 }
 
 /// Where a replay left the record.
@@ -194,6 +213,21 @@ pub enum SandboxError {
     Journal(#[from] JournalError),
 }
 
+/// An error with what caused it, on one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // Some messages hold their cause already.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl SandboxError {
     /// What to do about it, where that can be said.
     #[must_use]
@@ -214,6 +248,25 @@ impl SandboxError {
             Self::Journal(error) => error.hint(),
             Self::Engine { .. } | Self::Link { .. } | Self::Input { .. } => None,
         }
+    }
+
+    /// How a step ends that could not be run.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (code, message) = match self {
+            Self::Engine { message } => ("engine", format!("the WebAssembly engine cannot start: {message}")),
+            Self::Unreadable { .. } | Self::Load { .. } => ("skill", "a skill cannot be loaded".to_owned()),
+            Self::Link { .. } | Self::NotGranted { .. } => ("skill", self.to_string()),
+            // It is looked at before, and found again by whoever runs the same again.
+            Self::Input { .. } => return Failure::of_plan("input", self.to_string(), ""),
+            Self::Directory { source, .. } => ("directory", format!("a granted directory cannot be opened: {source}")),
+            Self::Exhausted { message } => {
+                ("exhausted", format!("the sandbox has no room for one more step: {message}"))
+            }
+            Self::Trace(_) => ("trace", "the trace cannot be written".to_owned()),
+            Self::Journal(error) => return error.failure(),
+        };
+        Failure { detail: Some(causes(self)), hint: self.hint(), ..Failure::of_host(code, message) }
     }
 
     /// What is wrong with a skill, as problems of the plan that uses it; `pointer` is where the plan names it.
@@ -251,16 +304,20 @@ impl SandboxEngine {
         cancel: &CancelToken,
     ) -> Result<Invoked, SandboxError> {
         let limits = invocation.limits;
-        let call = Prepared::new(program, &invocation)?;
+        let call = match Prepared::new(program, &invocation) {
+            Ok(call) => call,
+            Err(error) => return Ok(Invoked::failed(error.failure(), tape)),
+        };
         // A replay ends where the record ends. Only where that is no place in the record does wall time still end it, and after the last
         // recorded call soon.
-        let recorded = match &tape {
-            Tape::Record(_) | Tape::Lent => None,
-            Tape::Replay { outcome, .. } => Some(outcome.clone()),
+        let (recorded, by_host) = match &tape {
+            Tape::Record(_) | Tape::Lent => (None, false),
+            Tape::Replay { outcome, by_host, .. } => (Some(outcome.clone()), *by_host),
         };
-        let deadline_applies = recorded.as_ref().is_none_or(is_untimed_end);
+        let is_untimed = |outcome: &Outcome| by_host || is_untimed_end(outcome);
+        let deadline_applies = recorded.as_ref().is_none_or(is_untimed);
         let is_replay = recorded.is_some();
-        let tail_is_bounded = recorded.as_ref().is_some_and(is_untimed_end);
+        let tail_is_bounded = recorded.as_ref().is_some_and(is_untimed);
         let live = match &tape {
             Tape::Record(_) => Some(Box::new(live(&invocation, &call, ""))),
             Tape::Replay { .. } | Tape::Lent => None,
@@ -299,6 +356,8 @@ impl SandboxEngine {
         gate.recover();
         let calls = gate.calls();
         let mut fuel = Some(limits.fuel.saturating_sub(fuel_left));
+        let mut failure = None;
+        let mut failed = |error: SandboxError| Ok(failure.insert(error.failure()).outcome());
         let end = match ended {
             Ended::Deadline => Ok(deadline_hit.outcome(Vec::new())),
             Ended::Cancelled => Ok(Outcome::Cancelled),
@@ -309,22 +368,23 @@ impl SandboxEngine {
                 Stop::RecordedEnd => Ok(recorded.clone().unwrap_or(Outcome::Cancelled)),
                 Stop::Diverged(Diverged { seq, what }) => Err(Divergence { seq, what }),
                 Stop::Trace(error) => return Err(error.into()),
-                Stop::Journal(error) => return Err(error.into()),
-                Stop::PoolIsFull(message) => return Err(SandboxError::Exhausted { message }),
+                Stop::Journal(error @ JournalError::Io { .. }) => return Err(error.into()),
+                Stop::Journal(error) => failed(error.into()),
+                Stop::PoolIsFull(message) => failed(SandboxError::Exhausted { message }),
             },
         };
         // An end by the clock comes at no certain place: the record then stands for it wherever the replayed guest is.
         let end = match (end, recorded) {
-            (Ok(_), Some(recorded)) if is_untimed_end(&recorded) => Ok(recorded),
+            (Ok(_), Some(recorded)) if is_untimed(&recorded) => Ok(recorded),
             (end, _) => end,
         };
-        if end.as_ref().is_ok_and(is_untimed_end) {
+        if failure.is_some() || end.as_ref().is_ok_and(is_untimed) {
             fuel = None;
         }
         let end = end.map(|outcome| within(outcome, &limits));
         let stderr = stderr.map(|stderr| stderr.tail(limits::REPORT_STDERR_BYTES_MAX)).unwrap_or_default();
         let (logs, tape) = (logs.into_records(), gate.into_tape());
-        Ok(Invoked { end, calls, fuel, memory_bytes, instantiate, stderr, logs, tape })
+        Ok(Invoked { end, failure, calls, fuel, memory_bytes, instantiate, stderr, logs, tape })
     }
 
     /// A store in which one tool runs.

@@ -28,6 +28,8 @@ pub enum Tape {
         /// How the recorded step ended. Where that was from outside of the guest (a limit, a cancellation), the replayed one ends where
         /// the calls end; otherwise a call beyond the record is a divergence.
         outcome: Outcome,
+        /// Whether the host could not go on with the recorded step, which is such an end as well.
+        by_host: bool,
         /// How many calls the recorded step made.
         calls: u64,
         /// Skills whose components are not those that were recorded: of these neither digest nor fuel is compared.
@@ -195,8 +197,8 @@ impl Gate {
 
     /// The recorded answer of the call whose arguments were noted last.
     fn next(&mut self, function: &str) -> wasmtime::Result<Value> {
-        let Tape::Replay { source, outcome, calls, .. } = &mut self.tape else { return Err(lent()) };
-        let answer = compare(source.as_mut(), is_from_outside(outcome), function, &self.params)?;
+        let Tape::Replay { source, outcome, by_host, calls, .. } = &mut self.tape else { return Err(lent()) };
+        let answer = compare(source.as_mut(), *by_host || is_from_outside(outcome), function, &self.params)?;
         self.calls += 1;
         self.answered.store(self.calls, Ordering::Relaxed);
         if self.calls >= *calls {
@@ -240,8 +242,8 @@ impl Gate {
     pub(super) fn delegate(&mut self, made: &Event) -> wasmtime::Result<()> {
         match &mut self.tape {
             Tape::Record(sink) => sink.delegated(made).map_err(|error| TraceFailed(error).into()),
-            Tape::Replay { source, outcome, replaced, .. } => {
-                compare_delegated(source.as_mut(), is_from_outside(outcome), replaced, made)
+            Tape::Replay { source, outcome, by_host, replaced, .. } => {
+                compare_delegated(source.as_mut(), *by_host || is_from_outside(outcome), replaced, made)
             }
             Tape::Lent => Err(lent()),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::TraceError;
-use super::event::{Event, Header, Kind};
+use super::event::{Event, Flow, FlowEvent, Header, Kind};
 use super::reader::Reader;
 use crate::id::{Digest, StepId};
 
@@ -21,6 +21,8 @@ pub struct Committed {
     pub head: Digest,
     /// The attempts at steps that they settle: step and attempt; compensations are attempt 0.
     pub settled: BTreeSet<(StepId, u32)>,
+    /// Those of them that did not complete.
+    pub failed: BTreeSet<(StepId, u32)>,
     /// The step that began behind them and did not end.
     pub under_way: Option<StepId>,
     /// Whether they end with the end of the run.
@@ -38,7 +40,7 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
     let mut reader = Reader::open(path)?;
     let mut committed: Option<Committed> = None;
     let mut begun: Option<(StepId, u32)> = None;
-    let mut ended = None;
+    let (mut ended, mut has_failed) = (None, false);
     loop {
         let (kind, event) = match reader.next_line() {
             Ok(None) | Err(TraceError::Torn { .. }) => break,
@@ -49,10 +51,11 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
         match event {
             Event::Header(header) => {
                 let (events, head) = reader.head();
-                let settled = BTreeSet::new();
+                let (settled, failed) = (BTreeSet::new(), BTreeSet::new());
                 let bytes = reader.bytes();
                 let (under_way, has_ended, is_asking) = (None, false, false);
-                committed = Some(Committed { header, bytes, events, head, settled, under_way, has_ended, is_asking });
+                committed =
+                    Some(Committed { header, bytes, events, head, settled, failed, under_way, has_ended, is_asking });
                 continue;
             }
             Event::StepBegin(begin) => {
@@ -63,15 +66,20 @@ pub fn committed(path: &Path) -> Result<Option<Committed>, TraceError> {
             Event::StepEnd(end) => {
                 ended = begun.take();
                 if !end.outcome.is_completed() {
+                    has_failed = true;
                     continue;
                 }
+                has_failed = false;
             }
             _ if kind == Kind::Contract => continue,
+            // Of the attempt that has ended: what was restored is still to come.
+            Event::Flow(FlowEvent { flow: Flow::Failed(_), .. }) if ended.is_some() => continue,
             _ => {}
         }
         if let Some(committed) = &mut committed {
             (committed.events, committed.head) = reader.head();
             committed.bytes = reader.bytes();
+            committed.failed.extend(ended.clone().filter(|_| has_failed));
             committed.settled.extend(ended.take());
             committed.has_ended = kind == Kind::RunEnd;
             committed.is_asking = kind == Kind::ApprovalRequest;

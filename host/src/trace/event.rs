@@ -110,13 +110,15 @@ pub enum Kind {
     ApprovalRequest,
     /// [`Flow::Rollback`].
     Rollback,
+    /// [`Flow::Failed`].
+    Failed,
     /// [`Event::RunEnd`].
     RunEnd,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Header,
         Self::Refused,
         Self::Denied,
@@ -135,6 +137,7 @@ impl Kind {
         Self::Undone,
         Self::ApprovalRequest,
         Self::Rollback,
+        Self::Failed,
         Self::RunEnd,
     ];
 
@@ -160,6 +163,7 @@ impl Kind {
             Self::Undone => "undone",
             Self::ApprovalRequest => "approval-request",
             Self::Rollback => "rollback",
+            Self::Failed => "failed",
             Self::RunEnd => "run-end",
         }
     }

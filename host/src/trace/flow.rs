@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::event::Kind;
 use crate::id::{Digest, StepId, ToolName};
+use crate::outcome::Failure;
 
 /// Something that the host did.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,8 @@ pub enum Flow {
     ApprovalRequest(ApprovalRequested),
     /// The steps that completed are taken back from here on, the last one first.
     Rollback(Rollback),
+    /// The host could not go on with the step, or with the run: nothing that a guest did.
+    Failed(Failed),
 }
 
 /// See [`Flow::Continues`].
@@ -120,6 +123,9 @@ pub struct Undone {
     /// What somebody else has changed since, and was left as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
+    /// What could not be put back, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 /// A path that is as it was.
@@ -159,6 +165,46 @@ pub struct Rollback {
     pub because: String,
 }
 
+/// See [`Flow::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// The attempt that ended with it, right behind its end; absent where the step, or the run, did not come to its next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The kind of failure.
+    pub code: String,
+    /// What happened: lower case, no final period, nothing of the machine's folders.
+    pub message: String,
+    /// The place in the plan, as a JSON pointer, where there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pointer: String,
+    /// Whether it came from the surroundings and not from what the plan says: a replay takes it from here, and finds the others itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub host: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde wants it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Failed {
+    /// The event of a failure.
+    #[must_use]
+    pub fn of(failure: &Failure, attempt: Option<u32>) -> Self {
+        let Failure { code, message, pointer, is_of_host: host, .. } = failure.clone();
+        Self { attempt, code, message, pointer, host }
+    }
+
+    /// The failure that was recorded.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let Self { code, message, pointer, host, .. } = self.clone();
+        Failure { code, message, pointer, is_of_host: host, detail: None, hint: None }
+    }
+}
+
 impl Flow {
     /// The event's kind.
     #[must_use]
@@ -172,6 +218,7 @@ impl Flow {
             Self::Undone(_) => Kind::Undone,
             Self::ApprovalRequest(_) => Kind::ApprovalRequest,
             Self::Rollback(_) => Kind::Rollback,
+            Self::Failed(_) => Kind::Failed,
         }
     }
 

@@ -64,6 +64,7 @@ const UNDONE: Shape = Shape::of(&[
     )
     .required(),
     Key::new("conflicts", SOME_TEXTS, "What somebody else has changed since, and was left as it is."),
+    Key::new("failed", SOME_TEXTS, "What could not be put back, and why."),
 ]);
 const APPROVAL_REQUEST: Shape = Shape::of(&[
     Key::new("tool", TOOL, "The step's tool; absent for a step that only asks."),
@@ -73,6 +74,17 @@ const APPROVAL_REQUEST: Shape = Shape::of(&[
     Key::new("context", SOME_MEMBERS, "What the plan shows to whoever is asked."),
 ]);
 const ROLLBACK: Shape = Shape::of(&[Key::new("because", TEXT, "Why.").required()]);
+const FAILED: Shape = Shape::of(&[
+    Key::new(
+        "attempt",
+        ATTEMPT,
+        "The attempt that ended with it; absent where the step, or the run, did not come to its next attempt.",
+    ),
+    Key::new("code", TEXT, "The kind of failure.").required(),
+    Key::new("message", TEXT, "What happened.").required(),
+    Key::new("pointer", SAID, "The place in the plan."),
+    Key::new("host", Form::True, "Present where it came from the surroundings and not from what the plan says."),
+]);
 
 const TRAPPED: Shape = Shape::of(&[
     Key::new("message", TEXT, "What happened.").required(),
@@ -157,6 +169,7 @@ fn what(kind: Kind) -> Value {
         Kind::Undone => &UNDONE,
         Kind::ApprovalRequest => &APPROVAL_REQUEST,
         Kind::Rollback => &ROLLBACK,
+        Kind::Failed => &FAILED,
         _ => return json!({}),
     };
     shape.schema()

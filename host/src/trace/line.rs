@@ -173,8 +173,8 @@ pub(super) const fn members_of(kind: Kind) -> (&'static [Member], &'static [Memb
         }
         Kind::StepEnd => (&[M::Calls, M::Hash, M::Kind, M::Outcome, M::Prev, M::Seq, M::Step], &[M::Fuel]),
         Kind::Continues | Kind::Rollback => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[]),
-        // What takes back a step of a plan and what takes back the whole of it differ in whether a step is named.
-        Kind::Undone => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[M::Step]),
+        // What is about a step of a plan and what is about the whole of it differ in whether a step is named.
+        Kind::Undone | Kind::Failed => (&[M::Hash, M::Kind, M::Prev, M::Seq, M::What], &[M::Step]),
         Kind::Skipped | Kind::Reused | Kind::Retry | Kind::Contract | Kind::ApprovalRequest => {
             (&[M::Hash, M::Kind, M::Prev, M::Seq, M::Step, M::What], &[])
         }
@@ -461,7 +461,8 @@ impl<'a> Line<'a> {
             | Kind::Contract
             | Kind::Undone
             | Kind::ApprovalRequest
-            | Kind::Rollback => Event::Flow(FlowEvent {
+            | Kind::Rollback
+            | Kind::Failed => Event::Flow(FlowEvent {
                 step: self.raw(Member::Step).map(|_| self.parsed(Member::Step)).transpose()?,
                 flow: Flow::read(self.kind(), &self.json(Member::What)?)
                     .map_err(|error| self.wrong(format!("`what`: {error}")))?,

@@ -6,7 +6,7 @@ use super::event::{
     ApprovalEvent, CallEvent, DelegateBegin, DelegateEnd, DeniedEvent, Event, Header, StepBegin, StepEnd,
 };
 use super::flow::{
-    ApprovalRequested, Continues, Contract, Flow, Retry, Reused, Rollback, Skipped, Undone, UndoneChange,
+    ApprovalRequested, Continues, Contract, Failed, Flow, Retry, Reused, Rollback, Skipped, Undone, UndoneChange,
 };
 use super::recorder::{MemoryOutput, Recorder};
 use crate::id::{Digest, SnapshotId};
@@ -229,7 +229,20 @@ pub(crate) fn flow() -> Vec<Event> {
         Flow::Reused(reused).of(&step()),
         Flow::Retry(Retry { attempt: 2, wait_ms: 100, because: "failed".to_owned() }).of(&step()),
         Flow::Contract(contract).of(&step()),
-        Flow::Undone(Undone { changes: vec![change], conflicts: vec!["/b".to_owned()] }).of(&step()),
+        Flow::Undone(Undone {
+            changes: vec![change],
+            conflicts: vec!["/b".to_owned()],
+            failed: vec!["`/c` cannot be put back".to_owned()],
+        })
+        .of(&step()),
+        Flow::Failed(Failed {
+            attempt: Some(1),
+            code: "journal".to_owned(),
+            message: "no room".to_owned(),
+            pointer: "/steps/0".to_owned(),
+            host: true,
+        })
+        .of(&step()),
         Flow::Undone(Undone::default()).of_run(),
         Flow::ApprovalRequest(request).of(&step()),
         match begin("two", json!({})) {
@@ -241,6 +254,14 @@ pub(crate) fn flow() -> Vec<Event> {
             other => other,
         },
         end("two", Outcome::Completed { output: json!(1) }, 0),
+        Flow::Failed(Failed {
+            attempt: None,
+            code: "unknown-reference".to_owned(),
+            message: "no such field".to_owned(),
+            pointer: String::new(),
+            host: false,
+        })
+        .of_run(),
         Flow::Rollback(Rollback { because: "one failed".to_owned() }).of_run(),
         run_end(RunOutcome::RolledBack, 0),
     ]

@@ -273,16 +273,20 @@ impl Renderer {
             Flow::Undone(undone) => {
                 let changes = undone.changes.iter().map(|change| format!("{} {}", change.change, change.path));
                 write!(out, "undone: {}", self.cut(changes.collect::<Vec<_>>().join(", "), LINE_CHARS_MAX))?;
-                if undone.conflicts.is_empty() {
-                    return Ok(());
+                if !undone.conflicts.is_empty() {
+                    write!(out, "; left as somebody else changed it: {}", undone.conflicts.join(", "))?;
                 }
-                write!(out, "; left as somebody else changed it: {}", undone.conflicts.join(", "))
+                if undone.failed.is_empty() { Ok(()) } else { write!(out, "; {}", undone.failed.join("; ")) }
             }
             Flow::ApprovalRequest(request) => {
                 write!(out, "waits for approval (needed: {})", with_places(&request.needs_approval.join(", ")))?;
                 if request.message.is_empty() { Ok(()) } else { write!(out, ": {}", request.message) }
             }
             Flow::Rollback(rollback) => write!(out, "rolling back: {}", rollback.because),
+            Flow::Failed(failed) => {
+                write!(out, "failed ({}): {}", failed.code, failed.message)?;
+                if failed.pointer.is_empty() { Ok(()) } else { write!(out, "  at {}", failed.pointer) }
+            }
         }
     }
 

@@ -131,6 +131,8 @@ struct Grammar {
     log_only: bool,
     /// Whether steps are taken back from here on.
     rolls_back: bool,
+    /// Whether something could not be put back.
+    is_stuck: bool,
     steps: u64,
     calls: u64,
 }
@@ -145,7 +147,11 @@ impl Grammar {
     fn may_stand(&mut self, line: &Line<'_>, flow: &Flow) -> bool {
         match flow {
             Flow::Continues(_) => line.seq() == 1,
-            Flow::Undone(_) => true,
+            Flow::Undone(undone) => {
+                self.is_stuck |= !undone.failed.is_empty();
+                true
+            }
+            Flow::Failed(failed) => failed.attempt.is_none() || self.steps > 0,
             Flow::Contract(_) | Flow::Retry(_) => self.steps > 0,
             Flow::Rollback(_) => !std::mem::replace(&mut self.rolls_back, true),
             Flow::Skipped(_) | Flow::Reused(_) | Flow::ApprovalRequest(_) => !self.rolls_back,
@@ -250,6 +256,7 @@ impl Grammar {
             ) => {
                 let taken_back = matches!(outcome, RunOutcome::RolledBack | RunOutcome::RollbackIncomplete);
                 let fits = match state {
+                    _ if self.is_stuck && *outcome == RunOutcome::RollbackIncomplete => true,
                     _ if self.rolls_back || taken_back => self.rolls_back && taken_back,
                     State::Refused => *outcome == RunOutcome::Refused,
                     State::Denied | State::DeniedLate => *outcome == RunOutcome::Denied,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Call, Outputs, ValidPlan, ValidStep, Work, places};
 use crate::canonical;
+use crate::limits;
 use crate::plan::template::{Lookup, Reference, Root, Scope, Template};
 use crate::plan::{Action, ApproveStep, Condition, ToolCall};
 use crate::problem::{Problem, Problems};
@@ -55,6 +56,9 @@ impl ValidPlan {
             other => canonical::to_string(&other),
         };
         let context = approve.context.as_ref().map(|context| context.resolve_with(&lookup)).transpose()?;
+        if let (Some(template), Some(context)) = (&approve.context, &context) {
+            shallow(context, template.pointer())?;
+        }
         let context = match context {
             Some(Value::Object(context)) => context,
             _ => Map::new(),
@@ -142,10 +146,12 @@ impl ValidPlan {
     pub fn resolve_output(&self, outputs: &Outputs) -> Result<Value, Problem> {
         let Some(output) = &self.plan.output else { return Ok(Value::Null) };
         let lookup = self.lookup(outputs);
-        output.resolve_with(&|reference| match &reference.root {
+        let resolved = output.resolve_with(&|reference| match &reference.root {
             Root::Step(id) if !outputs.contains_key(id) => Ok(Cow::Owned(Value::Null)),
             _ => lookup(reference),
-        })
+        })?;
+        shallow(&resolved, output.pointer())?;
+        Ok(resolved)
     }
 
     /// Looks references up as [`Scope`] does, and finds null where a record leaves out a field that is an option.
@@ -170,6 +176,22 @@ impl ValidPlan {
                 && type_at(ty, &reference.path).is_ok_and(Ty::is_nullable)
         }) && parent_is_there()
     }
+}
+
+/// Refuses what is nested deeper than a trace holds.
+fn shallow(value: &Value, pointer: &str) -> Result<(), Problem> {
+    fn fits(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(items) => left > 0 && items.iter().all(|item| fits(item, left - 1)),
+            Value::Object(members) => left > 0 && members.values().all(|member| fits(member, left - 1)),
+            _ => true,
+        }
+    }
+    if fits(value, limits::RESOLVED_DEPTH_MAX) {
+        return Ok(());
+    }
+    let message = format!("with its references resolved it is nested deeper than {}", limits::RESOLVED_DEPTH_MAX);
+    Err(Problem::new("too-deep", pointer, message))
 }
 
 /// Whether a value cannot be known before steps have run.

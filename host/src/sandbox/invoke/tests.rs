@@ -132,7 +132,8 @@ impl Bench {
         let live = self.invoke(tool, input, Tape::Record(Box::new(memory.clone())));
         let outcome = live.end.unwrap();
         let source = Box::new(Playback(memory.clone(), 0));
-        let replayed = Tape::Replay { source, outcome: outcome.clone(), calls: live.calls, replaced: vec![] };
+        let replayed =
+            Tape::Replay { source, outcome: outcome.clone(), by_host: false, calls: live.calls, replaced: vec![] };
         let replayed = self.invoke(tool, input, replayed);
         assert_eq!(replayed.end.as_ref(), Ok(&outcome));
         assert_eq!((replayed.calls, replayed.fuel), (live.calls, live.fuel));
@@ -169,7 +170,7 @@ fn a_file_is_written_read_and_listed_and_each_replays_without_the_folder() {
 }
 
 #[test]
-fn a_full_pool_is_an_error_of_the_host() {
+fn a_full_pool_is_the_hosts_failure() {
     let bench = bench("files", FILES);
     let engine = &bench.sandbox.engine;
     // A component of no code takes a place in the pool all the same.
@@ -178,8 +179,8 @@ fn a_full_pool_is_an_error_of_the_host() {
     let mut store = Store::new(engine, ());
     while linker.instantiate(&mut store, &component).is_ok() {}
     let invoke = || bench.try_invoke("list", &json!({"path": "/workspace"}), Tape::Record(Box::new(Memory::default())));
-    let ended = invoke();
-    assert!(matches!(ended, Err(SandboxError::Exhausted { .. })), "{ended:?}");
+    let failure = invoke().unwrap().failure.unwrap();
+    assert_eq!((failure.code.as_str(), failure.is_of_host), ("exhausted", true));
     drop(store);
     assert!(invoke().unwrap().end.unwrap().is_completed());
 }
@@ -203,7 +204,7 @@ fn a_replay_does_not_spin_until_the_deadline_again() {
         let replayed = bench.invoke(
             "go",
             &json!({}),
-            Tape::Replay { source, outcome: outcome.clone(), calls: 0, replaced: vec![] },
+            Tape::Replay { source, outcome: outcome.clone(), by_host: false, calls: 0, replaced: vec![] },
         );
         assert_eq!((replayed.end, replayed.fuel), (Ok(outcome), None));
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", watch.elapsed());
@@ -300,7 +301,7 @@ fn a_socket_that_only_a_forged_record_gives_is_of_no_use() {
         let forged = Memory::default();
         forged.0.lock().unwrap().0.push((name.clone(), params.clone(), b"{\"ok\":7}".to_vec()));
         let (source, outcome) = (Box::new(Playback(forged, 0)), Outcome::Completed { output: json!(0) });
-        let tape = Tape::Replay { source, outcome, calls: 1, replaced: vec![] };
+        let tape = Tape::Replay { source, outcome, by_host: false, calls: 1, replaced: vec![] };
         let ended = bench.invoke(tool, &json!({}), tape).end.unwrap();
         let Outcome::Trapped { message, .. } = &ended else { panic!("{tool}: {ended:?}") };
         assert_eq!(message, "unreachable: no socket exists", "{tool}");

@@ -8,6 +8,7 @@ use crate::id::Digest;
 use crate::limits;
 use crate::outcome::{Outcome, RunOutcome};
 use crate::trace::event::{Event, Flow, FlowEvent};
+use crate::trace::flow::Failed;
 use crate::trace::{TraceError, spelled};
 
 /// One part of a commit.
@@ -178,6 +179,9 @@ fn change(event: &Event) -> Change {
         Event::Flow(FlowEvent { flow: Flow::Reused(reused), .. }) => {
             Change::Settled(StepStatus::Reused, Some(reused.fingerprint))
         }
+        Event::Flow(FlowEvent { step: Some(_), flow: Flow::Failed(Failed { attempt: None, .. }) }) => {
+            Change::Settled(StepStatus::Failed, None)
+        }
         Event::StepEnd(ended) => Change::End { status: (&ended.outcome).into(), fuel: ended.fuel, calls: ended.calls },
         Event::Denied(_) => Change::Denied,
         Event::RunEnd { outcome, .. } => Change::RunEnd { outcome: *outcome },
@@ -202,6 +206,9 @@ fn said(event: &Event) -> (Option<&'static str>, Option<String>) {
             (Some(answer.name()), Some(if why.is_empty() { format!("by {who}") } else { format!("by {who}: {why}") }))
         }
         Event::StepEnd(ended) => (Some(ended.outcome.name()), why(&ended.outcome)),
+        Event::Flow(FlowEvent { flow: Flow::Failed(failed), .. }) => {
+            (Some("failed"), Some(format!("{}: {}", failed.code, failed.message)))
+        }
         Event::DelegateEnd(ended) => (Some(ended.outcome.name()), why(&ended.outcome)),
         Event::RunEnd { outcome, .. } => (Some(outcome.name()), None),
         _ => (None, None),

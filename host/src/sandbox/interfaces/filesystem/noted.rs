@@ -1,7 +1,7 @@
 //! What the undo journal is told before a filesystem function changes something, and after it.
 //!
-//! Decides nothing: a call that WASI refuses is refused as without a journal. Only where the journal cannot note a change, the call ends the
-//! step instead of making it.
+//! Decides nothing: a call that WASI refuses is refused as without a journal. What cannot be saved is refused before it is changed, by the
+//! error that saving it has met; where the journal itself cannot be written, the call ends the step instead of making the change.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,6 +23,8 @@ type Noted = Option<Ticket>;
 fn failed(error: JournalError) -> FsError {
     match error {
         JournalError::Full { allowed, .. } => FsError::trap(LimitHit::new(LimitKind::Journal, allowed)),
+        // What cannot be saved is not changed, and whoever wanted to is told so: it is no more than a file that it may not change.
+        JournalError::Unsaved { source, .. } => source.into(),
         error => FsError::trap(JournalFailed(error)),
     }
 }
