@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use crate::document;
 use crate::id::{Digest, SkillName, SnapshotId};
 use crate::problem::Position;
-use crate::skills::SkillBytes;
 use crate::skills::pins::Pins;
+use crate::skills::{SkillBytes, builtin};
 pub use compare::Difference;
 pub use create::create;
 pub use error::BundleError;
@@ -91,7 +91,11 @@ impl Bundle {
 
     /// The bundle's skills as a host takes them.
     pub fn skill_bytes(&self) -> impl Iterator<Item = (SkillName, SkillBytes)> {
-        self.skills.iter().map(|(name, path)| (name.clone(), SkillBytes::File(path.clone())))
+        // Under a built-in name there is a copy of that skill or nothing.
+        let bytes = |name: &SkillName, path: &PathBuf| {
+            builtin::find(name.as_str()).unwrap_or_else(|| SkillBytes::File(path.clone()))
+        };
+        self.skills.iter().map(move |(name, path)| (name.clone(), bytes(name, path)))
     }
 
     /// The export of that kind and name.

@@ -28,6 +28,7 @@ mod plan_source;
 mod policy;
 mod policy_init;
 mod policy_lab;
+mod policy_source;
 mod progress;
 mod recover;
 mod replay;
@@ -38,8 +39,10 @@ mod runs;
 mod schema;
 mod session;
 mod skill;
+mod skill_tests;
 mod skills;
 mod trace;
+mod trust;
 mod undo;
 
 use std::borrow::Cow;

@@ -23,33 +23,39 @@ pub fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
 /// As [`read_limited`].
 pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     let name = shown(&path.display().to_string());
-    let failed = |error: &std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Problem::new("no-such-file", "", format!("there is no file `{name}`"))
-            .with_hint("check the path and the current folder"),
-        ErrorKind::PermissionDenied => Problem::new("unreadable-file", "", format!("no permission to read `{name}`"))
-            .with_hint("check the file's owner and mode"),
-        ErrorKind::IsADirectory => not_a_file(&name),
-        _ if regular::is_wrong(error) => not_a_file(&name),
-        _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
-    };
+    let failed = |error: &std::io::Error| unreadable(&name, error);
     let file = regular::open_named(path).map_err(|error| failed(&error))?;
     let metadata = file.metadata().map_err(|error| failed(&error))?;
-    let too_large = || {
-        let message = format!("`{name}` is larger than {bytes_max} bytes");
-        Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
-    };
     if metadata.len() > bytes_max {
-        return Err(too_large());
+        return Err(too_large(&name, bytes_max));
     }
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(too_large());
+        return Err(too_large(&name, bytes_max));
     }
     Ok(bytes)
 }
 
-fn not_a_file(name: &str) -> Problem {
+/// Why a file cannot be read.
+pub(crate) fn unreadable(name: &str, error: &std::io::Error) -> Problem {
+    match error.kind() {
+        ErrorKind::NotFound => Problem::new("no-such-file", "", format!("there is no file `{name}`"))
+            .with_hint("check the path and the current folder"),
+        ErrorKind::PermissionDenied => Problem::new("unreadable-file", "", format!("no permission to read `{name}`"))
+            .with_hint("check the file's owner and mode"),
+        ErrorKind::IsADirectory => not_a_file(name),
+        _ if regular::is_wrong(error) => not_a_file(name),
+        _ => Problem::new("unreadable-file", "", format!("cannot read `{name}`: {error}")),
+    }
+}
+
+pub(crate) fn too_large(name: &str, bytes_max: u64) -> Problem {
+    let message = format!("`{name}` is larger than {bytes_max} bytes");
+    Problem::new("document-too-large", "", message).with_hint("large data belongs into files that steps read")
+}
+
+pub(crate) fn not_a_file(name: &str) -> Problem {
     Problem::new("not-a-file", "", format!("`{name}` is not a file")).with_hint("give the path of a document")
 }
 

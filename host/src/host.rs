@@ -1,5 +1,7 @@
 //! The facade: configuration in, reports out.
 
+mod policy_document;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::context::{RequestContext, RequestKey};
-use crate::document;
 use crate::durability::Durability;
 use crate::id::{SkillName, StepId};
 use crate::journal::JournalError;
@@ -15,7 +16,7 @@ use crate::notify::Operator;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
 use crate::policy::explain::Explanation;
-use crate::policy::{Approve, Policy, Principal};
+use crate::policy::{Approve, DecidedBy, Policy, PolicyOrigin, PolicySource, Principal};
 use crate::problem::{Problem, shown};
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
@@ -29,7 +30,8 @@ use crate::skills::warm::{Stamp, Warm};
 use crate::skills::{LoadedSkill, SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
-use crate::{limits, replay, run};
+use crate::{replay, run};
+pub use policy_document::PolicyDocument;
 
 /// Runs plans.
 ///
@@ -43,7 +45,7 @@ pub struct SkillHost {
     /// Whether a run waits where somebody has to approve and nobody is there.
     pub(crate) pauses: bool,
     pub(crate) durability: Durability,
-    pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) policy_origin: PolicyOrigin,
     pub(crate) operator: Operator,
     pub(crate) workspace: PathBuf,
     pub(crate) store: RunStore,
@@ -79,77 +81,6 @@ impl std::ops::Deref for Approver {
     }
 }
 
-/// A policy with the bytes that it was read from, which every run keeps.
-#[derive(Debug, Clone)]
-pub struct PolicyDocument {
-    /// The policy.
-    pub policy: Policy,
-    /// Its text; empty where nothing was given and so nothing is granted.
-    pub text: String,
-}
-
-impl PolicyDocument {
-    /// Reads a policy.
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with the document. One that names `rules` is refused: see [`Self::parse_with_rules`].
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse(text)?, text: text.to_owned() })
-    }
-
-    /// Reads a policy and its rules.
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with either.
-    pub fn parse_with_rules(text: &str, rules: &str) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse_with_rules(text, rules)?, text: text.to_owned() })
-    }
-
-    /// Reads a policy. Where it names `rules`, `load` gives their text: see [`Policy::parse_with`].
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with either, and what `load` says.
-    pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
-    }
-
-    /// Reads the policy of a file, with the rules beside it that it names.
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with either.
-    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
-        let bytes = document::read_limited(path).map_err(|problem| vec![problem])?;
-        let not_utf8 = |file: &Path, pointer: &str| {
-            Problem::new("not-utf8", pointer, format!("`{}` is not UTF-8", file.display()))
-        };
-        let text = String::from_utf8(bytes).map_err(|_| vec![not_utf8(path, "")])?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse_with(&text, |rules| {
-            let file = folder.join(rules);
-            let hint = "the rules of a policy lie beside it, where its `rules` says";
-            let bytes = document::read_bounded(&file, limits::RULES_BYTES_MAX as u64);
-            let bytes = bytes.map_err(|problem| Problem { pointer: "/rules".to_owned(), ..problem }.with_hint(hint))?;
-            String::from_utf8(bytes).map_err(|_| not_utf8(&file, "/rules"))
-        })
-    }
-
-    /// The text of the policy's rules, where it has any.
-    #[must_use]
-    pub fn rules(&self) -> Option<&str> {
-        self.policy.rules.as_ref().map(|rules| rules.text())
-    }
-
-    /// The policy that grants nothing.
-    #[must_use]
-    pub fn deny_all() -> Self {
-        Self { policy: Policy::deny_all(), text: String::new() }
-    }
-}
-
 /// Configures a [`SkillHost`]. Where nothing is said:
 ///
 /// - the policy grants nothing: every plan is denied;
@@ -167,7 +98,7 @@ pub struct SkillHostBuilder {
     approver: Option<Approver>,
     pauses: bool,
     durability: Durability,
-    policy_file: Option<PathBuf>,
+    policy_origin: Option<PolicyOrigin>,
     operator: Operator,
     workspace: PathBuf,
     state: PathBuf,
@@ -188,7 +119,7 @@ impl Default for SkillHostBuilder {
             approver: None,
             pauses: false,
             durability: Durability::Full,
-            policy_file: None,
+            policy_origin: None,
             operator: Operator::default(),
             workspace: PathBuf::from("workspace"),
             state: PathBuf::from(".skillhost"),
@@ -247,10 +178,11 @@ impl SkillHostBuilder {
         self
     }
 
-    /// The file that the policy was read from. It is kept beside each run, so that whoever goes on with one finds the policy of today.
+    /// Where the policy is from: every report says it. It is kept beside each run, so that whoever goes on with one finds the policy of today
+    /// and knows how far its word goes. Default: given by this program.
     #[must_use]
-    pub fn policy_file(mut self, path: Option<PathBuf>) -> Self {
-        self.policy_file = path;
+    pub fn policy_origin(mut self, origin: PolicyOrigin) -> Self {
+        self.policy_origin = Some(origin);
         self
     }
 
@@ -325,12 +257,15 @@ impl SkillHostBuilder {
     pub fn build(self) -> SkillHost {
         let cache = if self.cache { ComponentCache::at(self.state.join("cache")) } else { ComponentCache::none() };
         SkillHost {
+            policy_origin: self.policy_origin.unwrap_or_else(|| PolicyOrigin {
+                source: if self.policy.policy.has_document() { PolicySource::Given } else { PolicySource::None },
+                ..PolicyOrigin::default()
+            }),
             policy: self.policy,
             principal: self.principal,
             approver: self.approver,
             pauses: self.pauses,
             durability: self.durability,
-            policy_file: self.policy_file,
             operator: self.operator,
             workspace: self.workspace,
             store: RunStore::at(self.state),
@@ -496,7 +431,12 @@ impl SkillHost {
     ///
     /// As for [`SkillHost::check`].
     pub fn explain(&self, plan: &PlanDocument) -> Result<Result<Vec<Explanation>, Vec<Problem>>, Error> {
-        Ok(self.check(plan)?.map(|checked| checked.explain(&self.policy.policy, &self.principal)))
+        Ok(self.check(plan)?.map(|checked| self.explain_checked(&checked)))
+    }
+
+    /// The same of a plan that was checked.
+    pub(crate) fn explain_checked(&self, checked: &run::Checked) -> Vec<Explanation> {
+        checked.explain(&self.policy.policy, &self.principal)
     }
 
     /// What is known of a skill. Runs no guest code.
@@ -557,6 +497,14 @@ impl SkillHost {
         &self.workspace
     }
 
+    /// The policy that decides about this host's runs.
+    #[must_use]
+    pub fn decided_by(&self) -> DecidedBy {
+        let Policy { digest, ceiling, .. } = &self.policy.policy;
+        let ceiling = ceiling.as_ref().map(|ceiling| ceiling.policy.digest);
+        DecidedBy { origin: self.policy_origin.clone(), digest: *digest, ceiling }
+    }
+
     /// Refuses a bundle that is not what it was when the host got it.
     pub(crate) fn check_bundle(&self) -> Result<(), Error> {
         self.bundle.as_ref().map_or(Ok(()), |bundle| bundle.check_unchanged().map_err(Error::from))
@@ -575,7 +523,7 @@ impl SkillHost {
             approver: self.approver.clone(),
             pauses: self.pauses,
             durability: self.durability,
-            policy_file: self.policy_file.clone(),
+            policy_origin: self.policy_origin.clone(),
             operator: self.operator.clone(),
             workspace: self.workspace.clone(),
             store: RunStore::at(state),

@@ -34,6 +34,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+mod owned_file;
 pub mod problem;
 mod regular;
 mod toml_text;

@@ -23,6 +23,8 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const STEPS_MAX: usize = 100_000;
 /// Problems in one report: enough to mend a plan in one go, few enough to read.
 pub const PROBLEMS_MAX: usize = 100;
+/// Policies that an operator trusts although he names them nowhere: each was read by a person, and the list is read whenever one of them counts.
+pub const TRUSTED_MAX: usize = 1_000;
 /// Grants in a policy.
 pub const GRANTS_MAX: usize = 10_000;
 /// Rules of one imported document. Each is compared with all before it, and what was written by hand has far fewer.
@@ -472,6 +474,20 @@ impl StepLimits {
             ("host_calls", self.host_calls),
             ("trace_bytes", self.trace_bytes),
         ]
+    }
+
+    /// The lower of both, limit by limit.
+    #[must_use]
+    pub fn lower_of(self, other: &Self) -> Self {
+        Self {
+            fuel: self.fuel.min(other.fuel),
+            deadline_ms: self.deadline_ms.min(other.deadline_ms),
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+            output_bytes: self.output_bytes.min(other.output_bytes),
+            stdio_bytes: self.stdio_bytes.min(other.stdio_bytes),
+            host_calls: self.host_calls.min(other.host_calls),
+            trace_bytes: self.trace_bytes.min(other.trace_bytes),
+        }
     }
 
     /// These limits with each one lowered to what `asked` says where that is lower.

@@ -6,7 +6,9 @@
 pub mod annotations;
 pub mod approval;
 pub mod audit;
+pub mod bounds;
 pub mod budget;
+pub mod ceiling;
 pub mod decide;
 pub mod delegation;
 pub mod denial;
@@ -14,6 +16,7 @@ pub mod document;
 pub mod explain;
 pub mod needs;
 pub mod network;
+pub mod origin;
 pub mod place;
 pub mod presets;
 pub mod principal;
@@ -32,12 +35,13 @@ use serde_json::{Value, json};
 
 use crate::id::Digest;
 use crate::limits::StepLimits;
-use crate::skill::Need;
+use crate::skill::{Need, SkillOrigin};
 
 pub use annotations::Hints;
 pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal};
 pub use audit::{AuditLevel, AuditSettings};
 pub use budget::{Exhausted, RunBudget, Spent};
+pub use ceiling::Ceiling;
 pub use decide::{
     AuthorizedPlan, AuthorizedStep, CallRequest, Caller, Decision, Demands, DenyReason, Permission, StepRequest,
     authorize, authorize_logged, decide,
@@ -47,6 +51,7 @@ pub use denial::{Denial, Why};
 pub use explain::{Allowed, Explanation, Verdict, explain, verdict};
 pub use needs::{Missing, missing};
 pub use network::{NetworkRule, NetworkSettings};
+pub use origin::{DecidedBy, PolicyOrigin, PolicySource, Standing};
 pub use principal::{Principal, PrincipalKind};
 pub use proposal::grant_for;
 pub use rules::{Rule, RuleSet};
@@ -81,6 +86,8 @@ pub struct Policy {
     pub rules: Option<Arc<RuleSet>>,
     /// `[roles]`: the roles of each principal, for the rules.
     pub roles: BTreeMap<Principal, Vec<String>>,
+    /// The operator's policy above this one, where there is one: see [`Policy::under`].
+    pub ceiling: Option<Arc<Ceiling>>,
     /// The digest of the document's bytes; of no bytes where there is no document.
     pub digest: Digest,
 }
@@ -92,6 +99,10 @@ pub struct Grant {
     pub skills: Vec<Pattern>,
     /// `tools`: names inside the skill, `prefix*`, or `*`.
     pub tools: Vec<Pattern>,
+    /// `origin`: where the skill has to be from.
+    pub origin: Option<SkillOrigin>,
+    /// `sha256`: the component that it has to be.
+    pub sha256: Option<Digest>,
     /// `filesystem`.
     pub filesystem: Vec<Preopen>,
     /// `clocks`.
@@ -121,6 +132,8 @@ impl Grant {
         Self {
             skills: Vec::new(),
             tools: Vec::new(),
+            origin: None,
+            sha256: None,
             filesystem: Vec::new(),
             clocks: Clocks::Virtual,
             random: Random::Seeded,

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::outcome::RunOutcome;
 use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
-use crate::policy::{Policy, Why};
+use crate::policy::{Ceiling, Policy, Why};
 use crate::problem::Problem;
 use crate::run::{
     Done, Given, Go, Halt, Next, Prepared, Stage, StepLog, Steps, Turn, difference, header, prepare_with,
@@ -64,6 +64,11 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         None if text.is_empty() => Ok(Policy::deny_all()),
         None => Policy::parse(&text),
     };
+    let policy = policy.and_then(|policy| match recorded.ceiling_text() {
+        Ok(Some((above, rules))) => policy.under(ceiling_of(&above, rules.as_deref())?, &text),
+        Ok(None) => Ok(policy),
+        Err(error) => Err(vec![Problem::new("unreadable-file", "", error.to_string())]),
+    });
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
@@ -95,6 +100,12 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
     };
     let divergence = divergence.map(|(step, Divergence { seq, what })| Diverged { step, seq, what });
     Ok(ReplayReport { steps: log.steps, calls: log.calls, divergence })
+}
+
+/// The operator's policy that a run has kept.
+fn ceiling_of(text: &str, rules: Option<&str>) -> Result<std::sync::Arc<Ceiling>, Vec<Problem>> {
+    let policy = rules.map_or_else(|| Policy::parse(text), |rules| Policy::parse_with_rules(text, rules))?;
+    Ok(std::sync::Arc::new(Ceiling { policy, text: text.to_owned() }))
 }
 
 type Found = Option<(Option<String>, Divergence)>;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::diff::Changes;
-use crate::id::{Digest, SnapshotId, StepId, ToolName};
+use crate::id::{Digest, SkillName, SnapshotId, StepId, ToolName};
 use crate::outcome::{Failure, Outcome, RunOutcome};
-use crate::policy::Denial;
+use crate::policy::{DecidedBy, Denial};
 use crate::problem::Problem;
 use crate::sandbox::LogRecord;
+use crate::skill::SkillOrigin;
 
 /// What happened in a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,10 @@ pub struct Report {
     pub plan: String,
     /// The bundle that its skills are from, where there is one.
     pub snapshot: Option<SnapshotId>,
+    /// The skills it used, with where each is from and its digest.
+    pub skills: Vec<(SkillName, SkillOrigin, Digest)>,
+    /// The policy that decided; `None` where that is not known.
+    pub policy: Option<DecidedBy>,
     /// Its labels.
     pub tags: Vec<String>,
     /// How the run ended.

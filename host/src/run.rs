@@ -159,6 +159,9 @@ fn begin(
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     folder.keep_plan(document.format().extension(), document.bytes())?;
     folder.keep_policy(&host.policy.text, host.policy.rules())?;
+    if let Some(ceiling) = &host.policy.policy.ceiling {
+        folder.keep_ceiling(&ceiling.text, ceiling.policy.rules.as_ref().map(|rules| rules.text()))?;
+    }
     folder.keep_place(&Place::of(host, document, earlier.as_ref(), options))?;
     phases.done("store");
 
@@ -348,6 +351,7 @@ impl Run<'_> {
         let mut report = Report {
             run: self.folder.id().to_owned(),
             folder: self.folder.path().to_owned(),
+            policy: Some(self.host.decided_by()),
             head,
             events,
             phases: self.phases.list(),

@@ -4,6 +4,7 @@
 pub mod docs;
 pub mod metadata;
 pub mod needs;
+pub mod origin;
 pub mod own;
 pub mod sections;
 pub mod templates;
@@ -16,6 +17,7 @@ use crate::problem::Problem;
 use crate::types::Ty;
 pub use metadata::{Annotations, Metadata, OutputKind, Risk, SideEffects};
 pub use needs::{FolderNeed, Needs};
+pub use origin::{SkillOrigin, SkillOrigins};
 pub use own::HostTool;
 
 /// A skill: a component with what it exports as tools.

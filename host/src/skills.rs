@@ -2,6 +2,7 @@
 
 pub mod builtin;
 mod callees;
+pub(crate) mod origins;
 pub mod pack;
 pub(crate) mod pins;
 pub(crate) mod warm;
@@ -24,7 +25,7 @@ use crate::problem::{Problem, Problems, pointer_to};
 use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
 use crate::sandbox::engine::SandboxEngine;
 use crate::sandbox::{Links, PerLinks, Program, SandboxError};
-use crate::skill::{Catalog, Skill, own, unprovided_imports};
+use crate::skill::{Catalog, Skill, SkillOrigin, SkillOrigins, own, unprovided_imports};
 use crate::skills::pins::{Pins, UNPINNED};
 use crate::skills::warm::{Stamp, Warm};
 use crate::store::RunDir;
@@ -82,6 +83,8 @@ impl LoadedSkill {
 pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
     pub(crate) skills: BTreeMap<SkillName, Arc<LoadedSkill>>,
+    /// Where they are from.
+    pub(crate) origins: SkillOrigins,
     /// Why skills cannot be used.
     pub(crate) problems: Vec<Problem>,
     /// Skills that could not be loaded or are not those that the plan was written for: what their tools are like is not known.
@@ -129,11 +132,13 @@ pub(crate) struct SkillLoader<'a> {
     known: Option<&'a Arc<LoadedSkill>>,
     /// Which components there may be.
     pins: Option<Pins<'a>>,
+    /// Which of the given skills came with a bundle; `None` where all of them are those that a run has kept.
+    bundled: Option<&'a BTreeMap<SkillName, PathBuf>>,
 }
 
 impl<'a> SkillLoader<'a> {
     pub(crate) const fn new(engine: Arc<SandboxEngine>, cache: &'a ComponentCache) -> Self {
-        Self { engine, cache, warm: None, known: None, pins: None }
+        Self { engine, cache, warm: None, known: None, pins: None, bundled: None }
     }
 
     /// Takes what was loaded before, as long as it is the same.
@@ -151,6 +156,12 @@ impl<'a> SkillLoader<'a> {
     /// Takes for a plan no other components than these.
     pub(crate) const fn pinned(mut self, pins: Option<Pins<'a>>) -> Self {
         self.pins = pins;
+        self
+    }
+
+    /// Loads for a plan that begins now: where each skill is from is held against the policy. What a run has kept was, when it began.
+    pub(crate) const fn beginning(mut self, bundled: &'a BTreeMap<SkillName, PathBuf>) -> Self {
+        self.bundled = Some(bundled);
         self
     }
 
@@ -213,7 +224,43 @@ impl<'a> SkillLoader<'a> {
     ) -> Loaded {
         let mut loaded = self.for_plan(plan, base, given);
         self.add_callees(&mut loaded, plan, (base, given), policy);
+        if self.bundled.is_some() {
+            for policy in std::iter::once(policy).chain(policy.ceiling.as_ref().map(|above| &above.policy)) {
+                origins::hold_against(&mut loaded, plan, policy);
+            }
+        }
         loaded
+    }
+
+    /// Where a skill of a plan comes from, in the order that counts.
+    fn source<'s>(
+        &self,
+        name: &SkillName,
+        (plan, base, given): (&Outline<'_>, &Path, &'s BTreeMap<SkillName, SkillBytes>),
+    ) -> Option<(Cow<'s, SkillBytes>, SkillOrigin)> {
+        if let Some(source) = given.get(name) {
+            let origin = match self.bundled {
+                None => SkillOrigin::Kept,
+                Some(bundled) if !bundled.contains_key(name) => SkillOrigin::Given,
+                // A bundle has a built-in name for a copy of that skill alone.
+                Some(_) if builtin::is_one(name) => SkillOrigin::BuiltIn,
+                Some(_) => SkillOrigin::Bundle,
+            };
+            return Some((Cow::Borrowed(source), origin));
+        }
+        if let Some(source) = plan.skills.get(name) {
+            return Some((Cow::Owned(SkillBytes::File(base.join(&source.path))), SkillOrigin::Plan));
+        }
+        Some((Cow::Owned(builtin::find(name.as_str())?), SkillOrigin::BuiltIn))
+    }
+
+    /// Where a skill is from that was loaded: what a run has kept is as built in as the component that this program has under its name.
+    fn known_origin(origin: SkillOrigin, skill: &Skill) -> SkillOrigin {
+        let is_ours = || match builtin::find(skill.name.as_str()) {
+            Some(SkillBytes::Memory { component, .. }) => Digest::of(&component) == skill.digest,
+            _ => false,
+        };
+        if origin == SkillOrigin::Kept && is_ours() { SkillOrigin::BuiltIn } else { origin }
     }
 
     /// Loads what the plan uses and what it names. A skill that nobody knows is left out: validation says so with a suggestion.
@@ -228,19 +275,19 @@ impl<'a> SkillLoader<'a> {
                 if plan.skills.contains_key(&name) {
                     problems.push(own::reserved(pointer));
                 }
+                loaded.origins.insert(name.clone(), SkillOrigin::Host);
                 loaded.catalog.insert(name, Arc::clone(own::sys()));
                 continue;
             }
-            let source = match (given.get(&name), plan.skills.get(&name)) {
-                (Some(given), _) => Cow::Borrowed(given),
-                (None, Some(source)) => Cow::Owned(SkillBytes::File(base.join(&source.path))),
-                (None, None) => match builtin::find(name.as_str()) {
-                    Some(builtin) => Cow::Owned(builtin),
-                    None => continue,
-                },
-            };
+            let Some((source, origin)) = self.source(&name, (plan, base, given)) else { continue };
+            if origin == SkillOrigin::Plan && builtin::is_one(&name) {
+                problems.push(origins::taken(&name, pointer));
+                loaded.unusable.insert(name);
+                continue;
+            }
             match self.load(&name, &source) {
                 Ok(skill) => {
+                    loaded.origins.insert(name.clone(), Self::known_origin(origin, &skill.skill));
                     for mut problem in self.refused(&skill.skill) {
                         problem.pointer.clone_from(&pointer);
                         problems.push(problem);
@@ -283,7 +330,7 @@ fn named(plan: &Outline<'_>) -> BTreeMap<SkillName, String> {
 /// The skills that recorded `problems` say to be unusable: see [`Loaded::unusable`].
 pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<SkillName> {
     // These say nothing of the skill that the place names.
-    let unlike = ["import-not-provided", UNPINNED, callees::UNKNOWN_CALLEE];
+    let unlike = ["import-not-provided", UNPINNED, callees::UNKNOWN_CALLEE, origins::ANOTHER_SKILL];
     let is_at = |pointer: &str| {
         let said =
             problems.iter().filter(|problem| is_load_problem(problem) && !unlike.contains(&problem.code.as_str()));
@@ -294,8 +341,14 @@ pub(crate) fn unusable(plan: &Outline<'_>, problems: &[Problem]) -> BTreeSet<Ski
 
 /// Whether a problem is that a skill cannot be loaded, which does not follow from the plan alone: a replay takes it from the record.
 pub(crate) fn is_load_problem(problem: &Problem) -> bool {
-    const OTHERS: [&str; 5] =
-        ["import-not-provided", "reserved-skill", "skill-unreadable", UNPINNED, callees::UNKNOWN_CALLEE];
+    const OTHERS: [&str; 6] = [
+        "import-not-provided",
+        "reserved-skill",
+        "skill-unreadable",
+        UNPINNED,
+        callees::UNKNOWN_CALLEE,
+        origins::ANOTHER_SKILL,
+    ];
     problem.code.starts_with("component-")
         || problem.code == "skill-metadata"
         || OTHERS.contains(&problem.code.as_str())

@@ -75,6 +75,25 @@ pub(crate) fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, Vec<Problem>> {
     Err(reader.finish())
 }
 
+/// Where the value at a JSON pointer stands in a text that is TOML; `None` where there is none.
+pub(crate) fn position_of(text: &str, pointer: &str) -> Option<Position> {
+    let table = parse(text).ok()?;
+    let reader = Reader::new(text);
+    let mut node: Option<Node<'_, '_>> = None;
+    for part in pointer.strip_prefix('/')?.split('/') {
+        let key = part.replace("~1", "/").replace("~0", "~");
+        let value = match node.as_ref().map(|node| node.value) {
+            None => table.get_ref().get(key.as_str())?,
+            Some(DeValue::Table(table)) => table.get(key.as_str())?,
+            Some(DeValue::Array(items)) => items.get(key.parse::<usize>().ok()?)?,
+            Some(_) => return None,
+        };
+        let place = Place { pointer: String::new(), span: value.span() };
+        node = Some(Node { place, value: value.get_ref() });
+    }
+    node.map(|node| reader.position_of(&node.place))
+}
+
 impl<'d, 't> Fields<'d, 't> {
     /// The value of `key`, where it is given.
     pub(crate) fn get(&self, key: &str) -> Option<Node<'d, 't>> {

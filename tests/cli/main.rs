@@ -21,3 +21,4 @@ mod signals;
 mod skill;
 mod store;
 mod transactions;
+mod trust;

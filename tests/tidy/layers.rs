@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 5] = [
         "regular",
         "document",
         "file_stamp",
+        "owned_file",
         "context",
         "durability",
         "outcome",

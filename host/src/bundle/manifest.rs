@@ -12,6 +12,7 @@ use crate::id::{Digest, NAME_FORM, SkillName, ToolName, is_name};
 use crate::plan::OutputSchema;
 use crate::problem::{Position, Problem, suggestion};
 use crate::skill::{OWN_PACKAGE, OWN_VERSION, Risk, is_own_version, own};
+use crate::skills::{SkillBytes, builtin};
 use crate::toml_text::{self, Fields, Node, Reader};
 use crate::{document, json, limits};
 
@@ -129,6 +130,11 @@ impl<'t> Manifest<'t> {
                     let hint = "`sys` is the host itself: name the component otherwise".to_owned();
                     self.reader.report(&start, "bad-name", format!("no skill can be called `{name}`"), Some(hint));
                 }
+                Ok(name) if builtin::is_one(&name) && !self.is_copy_of_builtin(&name, &path) => {
+                    let message = format!("`{path}` takes the name of a built-in skill and is another component");
+                    let hint = "name it otherwise: what a policy grants to a built-in name is not for it".to_owned();
+                    self.reader.report(&start, "reserved-skill", message, Some(hint));
+                }
                 Ok(name) => drop(self.skills.insert(name, self.root.join(&path))),
                 Err(_) => {
                     let message = format!("the component `{path}` cannot be a skill: its name is no skill's name");
@@ -137,6 +143,16 @@ impl<'t> Manifest<'t> {
                 }
             }
         }
+    }
+
+    /// Whether component and metadata under a built-in name are those that are built in.
+    fn is_copy_of_builtin(&self, name: &SkillName, path: &str) -> bool {
+        let Some(SkillBytes::Memory { component, manifest }) = builtin::find(name.as_str()) else { return false };
+        let is = |path: &str, bytes: &[u8]| {
+            self.snapshot.entries.get(path).is_none_or(|entry| entry.digest == Digest::of(bytes))
+        };
+        let about = format!("{SKILLS}/{name}.toml");
+        is(path, &component) && manifest.is_none_or(|manifest| is(&about, manifest.as_bytes()))
     }
 
     fn is_file(&self, path: &str) -> bool {

@@ -37,8 +37,8 @@ fn open(rest: &str) -> (TempDir, Result<Bundle, BundleError>) {
 fn open_text(manifest: &str) -> (TempDir, Result<Bundle, BundleError>) {
     let folder = folder(&[
         (MANIFEST, manifest.as_bytes()),
-        ("skills/csv.wasm", b"csv"),
-        ("skills/text.wasm", b"text"),
+        ("skills/tab.wasm", b"csv"),
+        ("skills/word.wasm", b"text"),
         ("plans/p.json", b"{}"),
         ("schemas/out.json", b"{\"type\": \"object\"}"),
         ("schemas/bad.json", b"{\"type\": 1}"),
@@ -49,24 +49,24 @@ fn open_text(manifest: &str) -> (TempDir, Result<Bundle, BundleError>) {
 
 #[test]
 fn every_key_is_read() {
-    let text = "description = \"d\"\npolicy = \"plans/p.json\"\nhandler = \"text.main\"\n\
-        [[export]]\nkind = \"tool\"\nname = \"join\"\ntool = \"csv.join\"\ndescription = \"j\"\nversion = \"2\"\ntags = [\"a\", \"b\"]\n\
+    let text = "description = \"d\"\npolicy = \"plans/p.json\"\nhandler = \"word.main\"\n\
+        [[export]]\nkind = \"tool\"\nname = \"join\"\ntool = \"tab.join\"\ndescription = \"j\"\nversion = \"2\"\ntags = [\"a\", \"b\"]\n\
         output_schema = \"schemas/out.json\"\nallowed_actions = [\"invoke\"]\ndomain = \"tables\"\ncapabilities = [\"write\", \"read\"]\n\
         operation = \"write\"\nrisk = \"critical\"\nreversible = false\npermissions = [\"p\"]\nexamples = [\"e\"]\n\
         file_extensions = [\".csv\"]\ndeprecated = true\n\
         [[export]]\nkind = \"flow\"\nname = \"join\"\nplan = \"plans/p.json\"\ncompensation = \"join\"\n\
-        [[export]]\nkind = \"http\"\nname = \"orders\"\nroute = \"POST /orders\"\ntool = \"csv.join\"\n\
+        [[export]]\nkind = \"http\"\nname = \"orders\"\nroute = \"POST /orders\"\ntool = \"tab.join\"\n\
         [[export]]\nkind = \"mcp\"\nname = \"server\"\ntools = [\"join\"]\n\
-        [[export]]\nkind = \"agent\"\nname = \"a\"\ntool = \"text.x.y\"\n\
+        [[export]]\nkind = \"agent\"\nname = \"a\"\ntool = \"word.x.y\"\n\
         [[export]]\nkind = \"router\"\nname = \"r\"\nplan = \"plans/p.json\"\n";
     let (folder, bundle) = open(text);
     let bundle = bundle.unwrap();
     assert_eq!((bundle.name.as_str(), bundle.version.as_str()), ("demo", "1.0.0"));
     assert_eq!(bundle.policy, Some(folder.path().join("plans/p.json")));
-    assert_eq!(bundle.handler.as_deref(), Some("text.main"));
-    assert_eq!(bundle.skills.keys().map(SkillName::as_str).collect::<Vec<_>>(), ["csv", "text"]);
+    assert_eq!(bundle.handler.as_deref(), Some("word.main"));
+    assert_eq!(bundle.skills.keys().map(SkillName::as_str).collect::<Vec<_>>(), ["tab", "word"]);
     let tool = bundle.export(Kind::Tool, "join").unwrap();
-    assert_eq!(tool.target, Target::Tool("csv.join".parse().unwrap()));
+    assert_eq!(tool.target, Target::Tool("tab.join".parse().unwrap()));
     let json = tool.to_json();
     for (key, value) in [
         ("kind", "\"tool\""),
@@ -94,11 +94,11 @@ fn every_key_is_read() {
 fn the_example_of_the_documentation_is_a_manifest() {
     let docs = include_str!("../../../docs/bundle-format.md");
     let example = docs.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let digest = Digest::of(b"text").to_string();
-    let example = example.replace("…", &digest);
+    let Some(SkillBytes::Memory { component, .. }) = builtin::find("text") else { panic!("it is built in") };
+    let example = example.replace("…", &Digest::of(&component).to_string());
     let folder = folder(&[
         (MANIFEST, example.as_bytes()),
-        ("skills/text.wasm", b"text"),
+        ("skills/text.wasm", &component),
         ("plans/report.json", b"{}"),
         ("schemas/matches.json", b"{}"),
         ("policy.toml", b""),
@@ -108,21 +108,21 @@ fn the_example_of_the_documentation_is_a_manifest() {
 
 #[test]
 fn all_mistakes_are_reported_with_their_lines() {
-    let text = "autor = \"x\"\npolicy = \"../p.toml\"\nhandler = \"cvs.x\"\n\
+    let text = "autor = \"x\"\npolicy = \"../p.toml\"\nhandler = \"tba.x\"\n\
         [[export]]\nkind = \"tol\"\nname = \"a\"\n\
-        [[export]]\nkind = \"tool\"\nname = \"a b\"\ntool = \"csv\"\n\
-        [[export]]\nkind = \"tool\"\nname = \"b\"\ntool = \"csv.b\"\nroute = \"GET /\"\n\
-        [[export]]\nkind = \"http\"\nname = \"c\"\ntool = \"csv.b\"\n\
-        [[export]]\nkind = \"http\"\nname = \"d\"\ntool = \"csv.b\"\nroute = \"get d\"\n\
-        [[export]]\nkind = \"flow\"\nname = \"e\"\ntool = \"csv.b\"\n\
-        [[export]]\nkind = \"agent\"\nname = \"f\"\ntool = \"csv.b\"\nplan = \"plans/p.json\"\n\
+        [[export]]\nkind = \"tool\"\nname = \"a b\"\ntool = \"tab\"\n\
+        [[export]]\nkind = \"tool\"\nname = \"b\"\ntool = \"tab.b\"\nroute = \"GET /\"\n\
+        [[export]]\nkind = \"http\"\nname = \"c\"\ntool = \"tab.b\"\n\
+        [[export]]\nkind = \"http\"\nname = \"d\"\ntool = \"tab.b\"\nroute = \"get d\"\n\
+        [[export]]\nkind = \"flow\"\nname = \"e\"\ntool = \"tab.b\"\n\
+        [[export]]\nkind = \"agent\"\nname = \"f\"\ntool = \"tab.b\"\nplan = \"plans/p.json\"\n\
         [[export]]\nkind = \"mcp\"\nname = \"g\"\n\
-        [[export]]\nkind = \"tool\"\nname = \"h\"\ntool = \"csv.b\"\noutput_schema = \"schemas/bad.json\"\n";
+        [[export]]\nkind = \"tool\"\nname = \"h\"\ntool = \"tab.b\"\noutput_schema = \"schemas/bad.json\"\n";
     let found = problems(text);
     let expected = [
         "/autor (line 5, column 1): there is no key `autor`",
         "/policy (line 6, column 10): the bundle has no file `../p.toml`",
-        "/handler (line 7, column 11): the bundle has no skill `cvs`",
+        "/handler (line 7, column 11): the bundle has no skill `tba`",
         "/export/0/kind (line 9, column 8): `tol` is no value of `kind`",
         "/export/1/name (line 13, column 8): `a b` is not a name",
         "/export/2/route (line 19, column 9): an export of the kind `tool` has no `route`",
@@ -142,7 +142,7 @@ fn all_mistakes_are_reported_with_their_lines() {
 #[test]
 fn names_and_routes_are_exported_once() {
     let export = |kind: &str, name: &str, rest: &str| {
-        format!("[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\ntool = \"csv.b\"\n{rest}\n")
+        format!("[[export]]\nkind = \"{kind}\"\nname = \"{name}\"\ntool = \"tab.b\"\n{rest}\n")
     };
     let twice = export("tool", "a", "") + &export("agent", "a", "") + &export("tool", "a", "");
     assert_eq!(problems(&twice), ["/export/2 (line 15, column 1): the tool `a` is exported twice"]);
@@ -155,7 +155,7 @@ fn names_and_routes_are_exported_once() {
 
 #[test]
 fn the_risk_follows_from_what_is_done() {
-    let export = |claims: &str| format!("[[export]]\nkind = \"tool\"\nname = \"a\"\ntool = \"csv.b\"\n{claims}\n");
+    let export = |claims: &str| format!("[[export]]\nkind = \"tool\"\nname = \"a\"\ntool = \"tab.b\"\n{claims}\n");
     for (claims, rules) in [
         ("risk = \"medium\"\nreversible = false\ncompensation = \"a\"", vec!["rule 1"]),
         ("risk = \"low\"\noperation = \"delete\"", vec!["rule 2"]),
@@ -194,26 +194,26 @@ fn a_bundle_for_another_host_is_refused_with_both_versions() {
 #[test]
 fn only_the_components_that_are_required_may_be_there() {
     let (csv, text, other) = (Digest::of(b"csv"), Digest::of(b"text"), Digest::of(b"other"));
-    open(&format!("[requires]\ncsv = \"{csv}\"\ntext = \"{text}\"\n")).1.unwrap();
-    let unpinned = problems(&format!("[requires]\ncsv = \"{csv}\"\n"));
-    assert_eq!(unpinned, ["/requires (line 5, column 1): the component `text` is not among those that are required"]);
-    let other = problems(&format!("[requires]\ncsv = \"{csv}\"\ntext = \"{other}\"\n"));
+    open(&format!("[requires]\ntab = \"{csv}\"\nword = \"{text}\"\n")).1.unwrap();
+    let unpinned = problems(&format!("[requires]\ntab = \"{csv}\"\n"));
+    assert_eq!(unpinned, ["/requires (line 5, column 1): the component `word` is not among those that are required"]);
+    let other = problems(&format!("[requires]\ntab = \"{csv}\"\nword = \"{other}\"\n"));
     let wrong = format!(
-        "/requires/text (line 7, column 8): `skills/text.wasm` is not what is required: it has the sha256 {text}"
+        "/requires/word (line 7, column 8): `skills/word.wasm` is not what is required: it has the sha256 {text}"
     );
     assert_eq!(other, [wrong]);
     assert!(
-        problems(&format!("[requires]\ncsv = \"{csv}\"\ntext = \"{text}\"\nx = \"{text}\"\n"))[0]
+        problems(&format!("[requires]\ntab = \"{csv}\"\nword = \"{text}\"\nx = \"{text}\"\n"))[0]
             .contains("no skill `x`")
     );
-    let bad = problems("[requires]\ncsv = \"1\"\n");
+    let bad = problems("[requires]\ntab = \"1\"\n");
     assert!(bad.iter().any(|problem| problem.contains("is not a sha256 digest")), "{bad:?}");
 }
 
 #[test]
 fn lists_and_exports_are_bounded() {
     let many = "\"a\", ".repeat(limits::BUNDLE_LIST_MAX + 1);
-    let export = |rest: &str| format!("[[export]]\nkind = \"agent\"\nname = \"a\"\ntool = \"csv.b\"\n{rest}");
+    let export = |rest: &str| format!("[[export]]\nkind = \"agent\"\nname = \"a\"\ntool = \"tab.b\"\n{rest}");
     let found = problems(&export(&format!("tags = [{many}]\n")));
     assert!(found[0].ends_with("`tags` has 101 entries; at most 100 are read"), "{found:?}");
     let exports: String =

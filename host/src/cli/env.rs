@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
@@ -37,6 +38,8 @@ pub struct Env {
     pub auto_ctx: Option<bool>,
     /// `HOST_GRACE_MS`: for how long after a signal a run may still come to its end.
     pub grace_ms: Option<OsString>,
+    /// Where what is needed for a moment is put.
+    pub temporary: PathBuf,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Whether stdin is a terminal.
@@ -70,6 +73,7 @@ impl Env {
             pretty_json: flag(&["HOST_PRETTY_JSON", "AIEL_PRETTY_JSON"]),
             auto_ctx: flag(&["HOST_AUTO_CTX", "AIEL_AUTO_CTX"]),
             grace_ms: var("HOST_GRACE_MS"),
+            temporary: std::env::temp_dir(),
             no_color: var("NO_COLOR").is_some() || dumb,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),

@@ -410,6 +410,7 @@ fn of_cli(error: &Error) -> Failure {
         }
         Exit::SkillLoad => Detail::SkillInvalid,
         Exit::Internal => Detail::StateError,
+        Exit::Denied => Detail::PolicyDenied,
         _ => Detail::PolicyInvalid,
     };
     let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);

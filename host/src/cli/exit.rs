@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::report::Report;
 use crate::report::human::Append as _;
 use crate::skills::is_load_problem;
+use crate::skills::origins::ANOTHER_SKILL;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +174,7 @@ impl Exit {
         match code {
             "unknown-tool" => Self::ToolNotFound,
             "bad-template" => Self::Request,
+            ANOTHER_SKILL => Self::Denied,
             _ if is_load_problem(problem) || SKILL.contains(&code) => Self::SkillLoad,
             _ if in_input || code == "unknown-input" => Self::Input,
             _ => Self::Request,

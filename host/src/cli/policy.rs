@@ -10,10 +10,12 @@ use crate::cli::plan::said;
 use crate::cli::plan_source::read_plan;
 use crate::cli::reply::{Form, Reply};
 use crate::cli::session::{HostArgs, Session, read_policy};
-use crate::cli::{policy_init, policy_lab};
-use crate::id::SkillName;
+use crate::cli::{policy_init, policy_lab, trust};
+use crate::id::{Digest, SkillName};
+use crate::policy::bounds::overreach;
 use crate::policy::{Explanation, Verdict, rbac, wassette};
-use crate::report::human::{Append as _, counted, harmless};
+use crate::report::human::{self, Append as _, counted, harmless};
+use crate::skill::SkillOrigin;
 use crate::{document, json};
 
 /// Looks into policies
@@ -25,6 +27,8 @@ pub(crate) enum Policy {
     Init(policy_init::Init),
     Replay(policy_lab::Replay),
     Suggest(policy_lab::Suggest),
+    Trust(trust::Trust),
+    Distrust(trust::Distrust),
 }
 
 /// Shows what the policy grants to each step of a plan, and why; runs nothing
@@ -58,11 +62,13 @@ impl Policy {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         match self {
             Self::Explain(explain) => explain.execute(session),
-            Self::Check(check) => check.execute(),
+            Self::Check(check) => check.execute(session),
             Self::Import(import) => import.execute(session),
             Self::Init(init) => init.execute(),
             Self::Replay(replay) => replay.execute(session),
             Self::Suggest(suggest) => suggest.execute(session),
+            Self::Trust(trust) => trust.execute(session),
+            Self::Distrust(distrust) => distrust.execute(session),
         }
     }
 }
@@ -71,8 +77,17 @@ impl Explain {
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let plan = read_plan(&self.plan)?;
         let host = session.granting_builder(&self.host)?.build();
-        let explanations = host.explain(&plan)?.map_err(Error::refused)?;
+        let checked = host.check(&plan)?.map_err(Error::refused)?;
+        let explanations = host.explain_checked(&checked);
+        let skills = checked.skills.iter().filter_map(|(name, origin)| Some((name, *origin, checked.digest_of(name)?)));
+        let skills: Vec<(&SkillName, SkillOrigin, Digest)> = skills.collect();
+        let decided = host.decided_by();
         let text: Vec<String> = explanations.iter().map(ToString::to_string).collect();
+        let names: Vec<String> =
+            skills.iter().map(|(name, origin, digest)| human::skill(name, *origin, digest)).collect();
+        let (policy, names) = (harmless(&decided.to_string()), names.join(", "));
+        let text = format!("policy {policy}\nskills {names}\n\n{}", text.join("\n"));
+        let skills: Vec<Value> = skills.iter().map(|(name, origin, digest)| serde_json::json!({ "name": name, "origin": origin.name(), "sha256": digest.to_string() })).collect();
         let denied = explanations.iter().filter(|one| matches!(one.verdict, Verdict::Denied { .. })).count();
         let result: Vec<Value> = explanations.iter().map(Explanation::to_json).collect();
         let failure = (denied > 0).then(|| {
@@ -82,17 +97,21 @@ impl Explain {
                 format!("{steps} of {} would be denied: nothing of the plan would run", explanations.len()),
             )
         });
-        Ok(Reply::new(text.join("\n"), serde_json::json!({ "steps": result, "denied": denied })).failure(failure))
+        let result =
+            serde_json::json!({ "policy": decided.to_json(), "skills": skills, "steps": result, "denied": denied });
+        Ok(Reply::new(text, result).failure(failure))
     }
 }
 
 impl Check {
-    fn execute(&self) -> Result<Reply, Error> {
+    fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let document = read_policy(&self.file)?;
         let policy = document.policy;
         let grants = policy.grants.len();
         let mut text = format!("ok: {}, {}", harmless(&self.file.to_string_lossy()), counted(grants as u64, "grant"));
-        let mut result = serde_json::json!({ "grants": grants, "digest": policy.digest.to_string() });
+        let beyond = overreach(&policy, &document.text);
+        let mut result =
+            serde_json::json!({ "grants": grants, "digest": policy.digest.to_string(), "beyond_untrusted": beyond });
         if let Some(rules) = &policy.rules {
             let count = rules.rules().len();
             text.add(format_args!(", {}", counted(count as u64, "rule")));
@@ -102,6 +121,9 @@ impl Check {
             }
         }
         text.push('\n');
+        for problem in &beyond {
+            session.note(&format!("where nobody names it, it has to be trusted for {problem}"));
+        }
         Ok(Reply::new(text, result))
     }
 }

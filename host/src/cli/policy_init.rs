@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::policy_lab::write_new;
+use crate::cli::policy_source::DEFAULT_POLICY;
 use crate::cli::reply::Reply;
-use crate::cli::session::DEFAULT_POLICY;
 use crate::policy::presets::{PRESETS, preset};
 use crate::report::human::harmless;
 

@@ -12,6 +12,7 @@ use crate::cli::interactive;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::places::{OLD_STATE, Places};
+use crate::cli::policy_source::InForce;
 use crate::cli::reply::Reply;
 use crate::cli::runs::whole_index;
 use crate::clock::Stopwatch;
@@ -23,9 +24,6 @@ use crate::skills::SkillBytes;
 use crate::store::index::{AccessAction, NewAccess};
 use crate::store::{Index, RunDir, RunStore, StoreError};
 use crate::{Bundle, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
-
-/// The policy that is taken where none is named.
-pub(crate) const DEFAULT_POLICY: &str = "policies/default.toml";
 
 /// What `{workspace}` means where nothing is said.
 const DEFAULT_WORKSPACE: &str = "workspace";
@@ -61,7 +59,8 @@ pub(crate) struct BundleArgs {
 /// Options of the commands that run something.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HostArgs {
-    /// What tools may touch [env: HOST_POLICY] [default: policies/default.toml if it exists, else nothing is granted]
+    /// What tools may touch [env: HOST_POLICY] [default: the bundle's policy, else policies/default.toml, both within bounds until they are
+    /// trusted; else the user's own; else nothing is granted]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// In whose name it runs, for the policy's rules: `agent:NAME` or `user:NAME`
@@ -282,9 +281,9 @@ impl Session {
     /// A host with policy and workspace, which may say what is granted.
     pub(crate) fn granting_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
         let bundle = self.bundle(&args.bundle)?;
-        let (_, policy) = self.policy(args.policy.as_deref(), bundle.as_deref())?;
-        let builder = self.with_bundle(&args.skills, bundle.as_ref())?;
-        Ok(builder.policy(policy).principal(args.principal.clone()).workspace(&args.workspace))
+        let InForce { document, origin } = self.policy(args.policy.as_deref(), bundle.as_deref())?;
+        let builder = self.with_bundle(&args.skills, bundle.as_ref())?.policy(document).policy_origin(origin);
+        Ok(builder.principal(args.principal.clone()).workspace(&args.workspace))
     }
 
     /// A host that asks on the terminal where a step needs approval, if that is wanted and there is one.
@@ -302,57 +301,41 @@ impl Session {
     /// The same with the values of the policy's secrets, which may run what is granted.
     pub(crate) fn running_builder(&self, args: &HostArgs) -> Result<SkillHostBuilder, Error> {
         let bundle = self.bundle(&args.bundle)?;
-        let (name, policy) = self.policy(args.policy.as_deref(), bundle.as_deref())?;
+        let policy = self.policy(args.policy.as_deref(), bundle.as_deref())?;
         let builder = self.with_bundle(&args.skills, bundle.as_ref())?;
         let builder = builder.principal(args.principal.clone()).workspace(&args.workspace);
-        self.acting(builder, &name, policy)
+        self.acting(builder, policy)
     }
 
     /// A host that goes on with a run: its policy as it is today, its workspace.
     pub(crate) fn continuing_builder(&self, run: &RunDir, args: &GoOnArgs) -> Result<SkillHostBuilder, Error> {
         let place = run.place()?;
-        let file = args.policy.clone().or_else(|| place.as_ref().and_then(|place| place.policy.clone()));
-        let (name, policy) = self.policy(file.as_deref(), None)?;
+        let policy = self.policy_of(place.as_ref(), args.policy.as_deref())?;
         let workspace = args.workspace.clone().or_else(|| place.map(|place| place.workspace));
         let workspace = workspace.unwrap_or_else(|| PathBuf::from(DEFAULT_WORKSPACE));
-        self.acting(self.builder(&SkillArgs::default()).workspace(workspace), &name, policy)
+        self.acting(self.builder(&SkillArgs::default()).workspace(workspace), policy)
     }
 
     /// A host that may run what its policy grants.
-    fn acting(&self, builder: SkillHostBuilder, name: &str, policy: PolicyDocument) -> Result<SkillHostBuilder, Error> {
-        let secrets = Secrets::read(&policy.policy, |variable| self.env.secret(variable));
-        let secrets = secrets.map_err(|problems| Error::document(name, problems))?;
+    fn acting(&self, builder: SkillHostBuilder, policy: InForce) -> Result<SkillHostBuilder, Error> {
+        let InForce { document, origin } = policy;
+        let secrets = Secrets::read(&document.policy, |variable| self.env.secret(variable));
+        let name = origin.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
+        let secrets = secrets.map_err(|problems| Error::document(&name, problems))?;
         let operator = self.env.operator().map_err(|problem| Error::problems(Exit::Request, vec![problem]))?;
-        let file = (!policy.text.is_empty()).then(|| PathBuf::from(name));
         let durability = self.global.durability.into();
         Ok(builder
-            .policy(policy)
-            .policy_file(file)
+            .policy(document)
+            .policy_origin(origin)
             .secrets(secrets)
             .operator(operator)
             .durability(durability)
             .pauses(true))
     }
 
-    /// The policy that applies, with its name: what the caller says, then the environment, then the bundle that was named.
-    fn policy(&self, given: Option<&Path>, bundle: Option<&Bundle>) -> Result<(String, PolicyDocument), Error> {
-        let named = given.map(Path::to_owned).or_else(|| self.env.policy.as_ref().map(PathBuf::from));
-        let named = named.or_else(|| bundle.and_then(|bundle| bundle.policy.clone()));
-        let path = match named {
-            Some(path) => path,
-            None if Path::new(DEFAULT_POLICY).is_file() => PathBuf::from(DEFAULT_POLICY),
-            None => {
-                self.note(
-                    "no policy was found, so nothing is granted; name one with `--policy FILE` or HOST_POLICY, or write \
-                     `policies/default.toml`",
-                );
-                return Ok((String::new(), PolicyDocument::deny_all()));
-            }
-        };
-        if self.output.look.verbose {
-            self.note(&format!("the policy is `{}`", path.display()));
-        }
-        Ok((path.display().to_string(), read_policy(&path)?))
+    /// The folder of what the user has configured; `None` where there is no place for it.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        self.places.config.clone()
     }
 }
 

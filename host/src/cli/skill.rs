@@ -9,15 +9,14 @@ use serde_json::{Value, json};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::inspect::{name_of, to_json, to_text};
-use crate::cli::plan_source::read_json;
 use crate::cli::reply::Reply;
-use crate::cli::session::{Session, SkillArgs, read_policy};
+use crate::cli::session::{Session, SkillArgs};
+use crate::cli::skill_tests::{self, Tested};
+use crate::document;
 use crate::host;
 use crate::id::SkillName;
 use crate::limits;
-use crate::outcome::RunOutcome;
 use crate::policy::grant_for;
-use crate::problem::shown;
 use crate::report::human::{Append as _, harmless, thousands};
 use crate::report::json as report_json;
 use crate::sandbox::SandboxError;
@@ -26,7 +25,6 @@ use crate::scaffold::{self, NewFile};
 use crate::skill::templates::{self, Language, Template};
 use crate::skill::{Metadata, Skill, own, unprovided_imports};
 use crate::skills::{SkillBytes, manifest_beside, manifest_file, pack};
-use crate::{PlanDocument, PolicyDocument, Report, RunOptions, canonical, document};
 
 /// Makes, checks and packs skills
 #[derive(Debug, Subcommand)]
@@ -49,12 +47,16 @@ pub(crate) struct New {
     dir: Option<PathBuf>,
 }
 
-/// Checks a skill: what it exports and imports, what it says of itself, what it needs granted; of a folder also its tests, which it runs
+/// Checks a skill: what it exports and imports, what it says of itself, what it needs granted; of a folder also its tests, which it runs on copies of their workspace
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// A component file, or a folder with one, and with plans in `tests`, their outputs in `tests/expected` and a `policy.toml` where it has them
     #[arg(value_name = "FILE|DIR")]
     skill: PathBuf,
+    /// What its tests may touch at the most [env: HOST_POLICY] [default: the user's own policy, if there is one]; its own `policy.toml` is within
+    /// bounds until it is trusted
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Writes a component that carries its `skill.toml` and the comments of its WIT
@@ -108,14 +110,6 @@ impl New {
     }
 }
 
-/// A test of a skill that was run.
-struct Tested {
-    plan: String,
-    report: Report,
-    /// How its output is not what was expected.
-    drift: Option<String>,
-}
-
 impl Check {
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let file = component_of(&self.skill)?;
@@ -145,7 +139,11 @@ impl Check {
             text += "\nadvice\n";
             advice.iter().for_each(|line| text.add(format_args!("  {}\n", harmless(line))));
         }
-        let tests = if problems.is_empty() { self.tests(session, &name, &source, &grant)? } else { Vec::new() };
+        let tests = if problems.is_empty() {
+            skill_tests::run(session, &self.skill, (&name, &source), (&grant, self.policy.as_deref()))?
+        } else {
+            Vec::new()
+        };
         let mut failure = (!problems.is_empty()).then(|| Error::problems(Exit::SkillLoad, problems.clone()));
         if !tests.is_empty() {
             text += "\ntests\n";
@@ -174,53 +172,6 @@ impl Check {
             "tests": list,
         });
         Ok(Reply::new(text, result).failure(failure))
-    }
-
-    /// Runs the plans in `tests` of a folder, under its own policy where it has one.
-    fn tests(
-        &self,
-        session: &Session,
-        name: &SkillName,
-        source: &SkillBytes,
-        grant: &str,
-    ) -> Result<Vec<Tested>, Error> {
-        if !self.skill.is_dir() {
-            return Ok(Vec::new());
-        }
-        let tests = self.skill.join("tests");
-        let policy = self.skill.join("policy.toml");
-        let policy = if policy.is_file() {
-            read_policy(&policy)?
-        } else {
-            PolicyDocument::parse(grant).map_err(|problems| Error::problems(Exit::Internal, problems))?
-        };
-        let host = session
-            .builder(&SkillArgs::default())
-            .skill(name.clone(), source.clone())
-            .policy(policy)
-            .durability(session.durability())
-            .workspace(tests.join("workspace"))
-            .build();
-        let mut done = Vec::new();
-        for plan in files_in(&tests, &["json", "yaml", "yml"])? {
-            let document = PlanDocument::read(&plan);
-            let document = document.map_err(|problem| Error::document(&plan.display().to_string(), vec![problem]))?;
-            let report = host.run(&document, &RunOptions::default())?;
-            session.warn(&report);
-            let expected = tests.join("expected").join(file_name(&plan)).with_extension("json");
-            let drift = if expected.is_file() && report.outcome == RunOutcome::Completed {
-                let expected = read_json(&expected)?;
-                let differs = canonical::to_string(&expected) != canonical::to_string(&report.output);
-                differs.then(|| {
-                    let (expected, found) = (canonical::to_string(&expected), canonical::to_string(&report.output));
-                    format!("the output is {}, and {} was expected", shown(&found), shown(&expected))
-                })
-            } else {
-                None
-            };
-            done.push(Tested { plan: harmless(&file_name(&plan)), report, drift });
-        }
-        Ok(done)
     }
 }
 
@@ -262,7 +213,7 @@ fn component_of(path: &Path) -> Result<PathBuf, Error> {
 }
 
 /// The files of a folder with one of these endings, sorted; none where there is no such folder.
-fn files_in(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn files_in(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, Error> {
     let failed =
         |error: &std::io::Error| Error::new(Exit::Request, format!("cannot read `{}`: {error}", folder.display()));
     if !folder.is_dir() {
@@ -280,7 +231,7 @@ fn files_in(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 

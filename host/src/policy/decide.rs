@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::id::{Digest, StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
 use crate::policy::approval::needed_by;
+use crate::policy::ceiling::Bench;
 use crate::policy::denial::Refusal;
 use crate::policy::needs;
 use crate::policy::rules::court::{Call, Court, Verdict};
@@ -127,7 +128,7 @@ pub struct AuthorizedPlan {
     compensations: Vec<AuthorizedStep>,
     budget: RunBudget,
     is_log_only: bool,
-    court: Option<Arc<Court>>,
+    court: Option<Arc<Bench>>,
     has_approver: bool,
     delegation: Arc<Delegation>,
 }
@@ -331,7 +332,7 @@ pub fn authorize<'a>(
 ///
 /// # Errors
 ///
-/// The denials that are never lifted: those of a budget, and that of a component that imports a network or sockets and has none, since
+/// The denials that are never lifted: those of a budget, those of the operator's policy above this one, and that of a component that imports a network or sockets and has none, since
 /// without them there is nothing to link it with.
 pub fn authorize_logged<'a>(
     policy: &Policy,
@@ -359,8 +360,9 @@ pub fn authorize_logged<'a>(
         }
     }
     let cannot_link = |denial: &Denial| unlinkable.contains(&(&denial.step, &denial.tool));
-    let (kept, lifted): (Vec<Denial>, Vec<Denial>) =
-        denials.into_iter().partition(|denial| denial.why == Why::Budget || cannot_link(denial));
+    let (kept, lifted): (Vec<Denial>, Vec<Denial>) = denials
+        .into_iter()
+        .partition(|denial| matches!(denial.why, Why::Budget | Why::AboveCeiling) || cannot_link(denial));
     if kept.is_empty() { Ok((plan, lifted)) } else { Err(kept) }
 }
 
@@ -372,7 +374,7 @@ fn judge(
     is_log_only: bool,
 ) -> (AuthorizedPlan, Vec<Denial>) {
     let delegation = Delegation::new(policy, caller.catalog, called(caller, steps).map(|(tool, _)| tool));
-    let court = court(policy, caller, steps, &delegation).map(|court| court.map(Arc::new));
+    let court = bench(policy, caller, steps, &delegation).map(|court| court.map(Arc::new));
     let delegation = delegation.judged_by(court.as_ref().ok().cloned().flatten());
     let mut judge = Judge { policy, caller, court, delegation, denials: Vec::new() };
     let mut authorized: Vec<AuthorizedStep> = Vec::with_capacity(steps.len());
@@ -409,7 +411,7 @@ fn judge(
 struct Judge<'a> {
     policy: &'a Policy,
     caller: &'a Caller<'a>,
-    court: Result<Option<Arc<Court>>, Refusal>,
+    court: Result<Option<Arc<Bench>>, Refusal>,
     delegation: Delegation,
     denials: Vec<Denial>,
 }
@@ -422,8 +424,8 @@ impl Judge<'_> {
             let court = self.court.as_ref().map_err(|refusal| refusal.clone().of_step(request.step, request.tool))?;
             let own = || (self.caller.input)(request.step);
             let permission =
-                settle_with(court.as_deref(), self.caller, request, (index, grant), input.unwrap_or(&own))?;
-            Ok((index, Arc::clone(grant), permission))
+                settle_with(court.as_deref(), self.caller, request, (index, &grant), input.unwrap_or(&own))?;
+            Ok((index, grant, permission))
         });
         let (index, grant, permission) = match allowed {
             Ok(allowed) => allowed,
@@ -482,14 +484,14 @@ pub(super) fn demands_met(
 }
 
 /// The grant under which a step may run, as far as grants go.
-pub(super) fn granted<'p>(
-    policy: &'p Policy,
-    request: &StepRequest<'_>,
-) -> Result<(usize, &'p Arc<Grant>), Box<Denial>> {
+pub(super) fn granted(policy: &Policy, request: &StepRequest<'_>) -> Result<(usize, Arc<Grant>), Box<Denial>> {
     let tool = request.tool;
     match decide(policy, tool) {
         Decision::Allow { index, grant } => match needs::missing(grant, tool, request.skill) {
-            missing if missing.is_empty() => Ok((index, grant)),
+            missing if missing.is_empty() => {
+                let limited = policy.below_ceiling(tool, index, grant);
+                limited.map(|grant| (index, grant)).map_err(|refusal| refusal.of_step(request.step, tool))
+            }
             missing => Err(Refusal::incomplete(index, tool, missing).of_step(request.step, tool)),
         },
         Decision::Deny { reason } => {
@@ -498,8 +500,23 @@ pub(super) fn granted<'p>(
     }
 }
 
-/// The policy's rules, ready for the tools of a plan; `None` where it has none.
-pub(super) fn court(
+/// The policy's rules and the operator's policy above it, ready for the tools of a plan; `None` where there is neither.
+pub(super) fn bench(
+    policy: &Policy,
+    caller: &Caller<'_>,
+    steps: &[StepRequest<'_>],
+    delegation: &Delegation,
+) -> Result<Option<Bench>, Refusal> {
+    let own = court(policy, caller, steps, delegation)?;
+    let above = match &policy.ceiling {
+        None => None,
+        Some(ceiling) => Some((Arc::clone(ceiling), court(&ceiling.policy, caller, steps, delegation)?)),
+    };
+    Ok((own.is_some() || above.is_some()).then_some(Bench { own, above }))
+}
+
+/// A policy's rules, ready for the tools of a plan; `None` where it has none.
+fn court(
     policy: &Policy,
     caller: &Caller<'_>,
     steps: &[StepRequest<'_>],
@@ -528,7 +545,7 @@ pub(super) fn called<'a>(
 
 /// What permits a call before anything ran; `None` where that cannot be said yet. Its input is asked for only where rules read it.
 pub(super) fn settle_with(
-    court: Option<&Court>,
+    court: Option<&Bench>,
     caller: &Caller<'_>,
     request: &StepRequest<'_>,
     (index, grant): (usize, &Grant),
@@ -545,12 +562,13 @@ pub(super) fn settle_with(
 /// The one decision on a call under a grant, whoever makes it and whenever: what permits it, or why it may not be made. `None` where rules
 /// read an input that is not known yet.
 pub(super) fn permit(
-    court: Option<&Court>,
+    court: Option<&Bench>,
     grant_index: usize,
     call: &Call<'_>,
     has_approver: bool,
 ) -> Result<Option<Permission>, Refusal> {
-    let permitting = match court.map(|court| court.decide(call)) {
+    let above = court.map_or_else(|| Ok(Some(Permission::default())), |bench| bench.above(call))?;
+    let permitting = match court.and_then(|bench| bench.own.as_ref()).map(|court| court.decide(call)) {
         None => None,
         Some(Verdict::Permitted(rules)) => Some(rules),
         Some(Verdict::Denied(refusal)) => return Err(refusal),
@@ -558,7 +576,9 @@ pub(super) fn permit(
     };
     let approvals: Option<Vec<(&str, Option<Approval>)>> =
         permitting.as_ref().map(|rules| rules.iter().map(|rule| (rule.id.as_str(), rule.approval)).collect());
-    let needs_approval = needed_by(grant_index, call.grant, approvals.as_deref(), call.tool.annotations.risk);
+    let Some(above) = above else { return Ok(None) };
+    let mut needs_approval = needed_by(grant_index, call.grant, approvals.as_deref(), call.tool.annotations.risk);
+    needs_approval.extend(above.needs_approval);
     let rules = permitting.unwrap_or_default();
     let permission = Permission {
         rules: rules.iter().map(|rule| rule.id.clone()).collect(),

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::id::{SkillName, StepId, ToolName};
+use crate::policy::ceiling::Bench;
 use crate::policy::decide::{decide, permit};
 use crate::policy::denial::Refusal;
 use crate::policy::needs;
-use crate::policy::rules::court::{Call, Court};
+use crate::policy::rules::court::Call;
 use crate::policy::{Decision, Grant, Pattern, Policy};
 use crate::skill::{Catalog, Skill};
 
@@ -59,7 +60,7 @@ pub struct Callee {
 pub struct Delegation {
     callees: BTreeMap<ToolName, Callee>,
     /// `None` where rules cannot be asked: see `is_ruled`.
-    court: Option<Arc<Court>>,
+    court: Option<Arc<Bench>>,
     is_ruled: bool,
     depth_max: u64,
 }
@@ -117,11 +118,16 @@ impl Delegation {
                 }
             }
         }
-        Self { callees, court: None, is_ruled: policy.rules.is_some(), depth_max: policy.call_depth }
+        Self {
+            callees,
+            court: None,
+            is_ruled: policy.rules.is_some() || policy.ceiling.is_some(),
+            depth_max: policy.call_depth,
+        }
     }
 
     /// The same with what decides on each call.
-    pub(super) fn judged_by(self, court: Option<Arc<Court>>) -> Self {
+    pub(super) fn judged_by(self, court: Option<Arc<Bench>>) -> Self {
         Self { court, ..self }
     }
 
@@ -233,7 +239,10 @@ impl Callee {
         let granted = match decide(policy, tool) {
             Decision::Deny { reason } => Err(reason.text(policy, tool)),
             Decision::Allow { index, grant } => match needs::missing(grant, tool, skill) {
-                missing if missing.is_empty() => Ok((index, Arc::clone(grant))),
+                missing if missing.is_empty() => {
+                    let limited = policy.below_ceiling(tool, index, grant);
+                    limited.map(|grant| (index, grant)).map_err(|refusal| refusal.reason)
+                }
                 missing => Err(needs::reason(index, tool, &missing)),
             },
         };

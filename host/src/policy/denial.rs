@@ -25,11 +25,13 @@ pub enum Why {
     Budget,
     /// The run shall be rolled back where it fails, and nothing would undo what the step may send.
     Irreversible,
+    /// The operator's policy, which is above the one that decides, does not give what that one gives.
+    AboveCeiling,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotGranted,
         Self::NeedsMissing,
         Self::Forbidden,
@@ -39,6 +41,7 @@ impl Why {
         Self::Rejected,
         Self::Budget,
         Self::Irreversible,
+        Self::AboveCeiling,
     ];
 
     /// Its name in traces and reports.
@@ -54,6 +57,7 @@ impl Why {
             Self::Rejected => "rejected",
             Self::Budget => "budget",
             Self::Irreversible => "irreversible",
+            Self::AboveCeiling => "above-ceiling",
         }
     }
 

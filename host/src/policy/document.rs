@@ -21,7 +21,7 @@ use crate::policy::{
     Principal, Random, RuleSet, RunBudget, SCHEMA, Sockets, WORKSPACE,
 };
 use crate::problem::Problem;
-use crate::skill::own;
+use crate::skill::{SkillOrigin, own};
 use crate::toml_text::{self, Fields, Node, Place, Reader};
 
 impl Policy {
@@ -113,7 +113,20 @@ impl Policy {
         if problems.is_empty() {
             let grants = grants.unwrap_or_default();
             let digest = Digest::of(text.as_bytes());
-            Ok(Self { limits, call_depth, run, grants, rules, roles, secrets, network, approval, audit, digest })
+            Ok(Self {
+                limits,
+                call_depth,
+                run,
+                grants,
+                rules,
+                roles,
+                secrets,
+                network,
+                approval,
+                audit,
+                ceiling: None,
+                digest,
+            })
         } else {
             Err(problems)
         }
@@ -133,6 +146,7 @@ impl Policy {
             audit: AuditSettings::default(),
             rules: None,
             roles: BTreeMap::new(),
+            ceiling: None,
             digest: Digest::of(b""),
         }
     }
@@ -307,6 +321,9 @@ fn read_grant<'t>(
     let fields = reader.shaped(node, &keys::GRANT)?;
     let skills = read_patterns(reader, &fields, "skills", 0);
     let tools = read_patterns(reader, &fields, "tools", 1);
+    let origins = SkillOrigin::GRANTED.map(|origin| (origin.name(), origin));
+    let origin = fields.get("origin").and_then(|node| reader.one_of(&node, &origins));
+    let sha256 = fields.get("sha256").and_then(|node| read_digest(reader, &node));
     let filesystem = fields.get("filesystem").map(|node| read_filesystem(reader, &node)).unwrap_or_default();
     let clocks = fields.get("clocks");
     let clocks = clocks.and_then(|node| reader.one_of(&node, &[("virtual", Clocks::Virtual), ("real", Clocks::Real)]));
@@ -324,6 +341,8 @@ fn read_grant<'t>(
     Some(Grant {
         skills: skills?,
         tools: tools?,
+        origin,
+        sha256,
         filesystem,
         network,
         sockets,
@@ -335,6 +354,14 @@ fn read_grant<'t>(
         approval,
         limits: ceilings.tightened(&own.unwrap_or_default()),
     })
+}
+
+/// Reads `sha256`.
+fn read_digest<'t>(reader: &mut Reader<'t>, node: &Node<'_, 't>) -> Option<Digest> {
+    let text = reader.string(node)?;
+    let digest = text.parse::<Digest>();
+    let hint = || Some("`host inspect FILE` and `sha256sum` print it".to_owned());
+    digest.map_err(|error| reader.report(&node.place, "bad-digest", error.to_string(), hint())).ok()
 }
 
 /// Reads `sockets`, whose hint is for whoever wants open ones.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::id::{StepId, ToolName};
 use crate::limits::{LimitsDocument, StepLimits};
-use crate::policy::decide::{called, court, demands_met, settle_with};
+use crate::policy::decide::{bench, called, demands_met, settle_with};
 use crate::policy::denial::Refusal;
 use crate::policy::needs::{Missing, missing};
 use crate::policy::place::{self, with_places};
@@ -90,7 +90,7 @@ pub fn explain<'a>(
     let steps: Vec<_> = steps.into_iter().collect();
     let requests: Vec<StepRequest<'a>> = steps.iter().filter_map(ExplainedStep::request).collect();
     let delegation = Delegation::new(policy, caller.catalog, called(caller, &requests).map(|(tool, _)| tool));
-    let court = court(policy, caller, &requests, &delegation);
+    let court = bench(policy, caller, &requests, &delegation);
     let settled = |request: &StepRequest<'_>, input: &dyn Fn() -> Option<Value>, verdict: &mut Verdict| {
         let Verdict::Allowed(allowed) = &mut *verdict else { return };
         let Some(grant) = policy.grants.get(allowed.grant_index).map(|grant| (allowed.grant_index, &**grant)) else {
@@ -176,7 +176,10 @@ pub fn verdict(policy: &Policy, tool: &ToolName, limits: &LimitsDocument, skill:
     };
     let missing = skill.map(|skill| missing(grant, tool, skill)).unwrap_or_default();
     if missing.is_empty() {
-        return Verdict::Allowed(Box::new(allowed(index, grant, limits, tool, skill)));
+        return match policy.below_ceiling(tool, index, grant) {
+            Ok(grant) => Verdict::Allowed(Box::new(allowed(index, &grant, limits, tool, skill))),
+            Err(refusal) => refusal.into(),
+        };
     }
     Refusal::incomplete(index, tool, missing).into()
 }

@@ -6,10 +6,12 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+use crate::id::{Digest, SkillName};
 use crate::outcome::{Outcome, RunOutcome};
 use crate::policy::Denial;
 use crate::policy::place::with_places;
 use crate::report::{Report, StepReport};
+use crate::skill::SkillOrigin;
 
 #[cfg(feature = "cli")]
 pub(crate) use dry::changes;
@@ -116,6 +118,14 @@ pub fn report(report: &Report, look: &Look) -> String {
     } else {
         out.push('\n');
     }
+    let shown = report.skills.iter().filter(|(_, origin, _)| look.verbose || !is_ours(*origin));
+    let skills: Vec<String> = shown.map(|(name, origin, digest)| skill(name, *origin, digest)).collect();
+    if !skills.is_empty() {
+        out.add(format_args!("skills {}\n", skills.join(", ")));
+    }
+    if let Some(policy) = &report.policy {
+        out.add(format_args!("policy {}\n", harmless(&policy.to_string())));
+    }
     if let Some(dry_run) = &report.dry_run {
         out += &dry::changes(&dry_run.changes, look);
         return out;
@@ -128,6 +138,17 @@ pub fn report(report: &Report, look: &Look) -> String {
     ));
     out.add(format_args!("head   {}\n", report.head));
     out
+}
+
+/// Whether a skill is what its name says on every machine.
+const fn is_ours(origin: SkillOrigin) -> bool {
+    matches!(origin, SkillOrigin::BuiltIn | SkillOrigin::Host)
+}
+
+/// A skill with where it is from and how its digest begins.
+pub(crate) fn skill(name: &SkillName, origin: SkillOrigin, digest: &Digest) -> String {
+    let digest: String = digest.to_string().chars().take(12).collect();
+    format!("{name} ({}) {digest}", origin.name())
 }
 
 /// That the policy was not enforced, and what it would have denied. Said before everything else.
@@ -413,6 +434,8 @@ mod tests {
             folder: "state/runs/r1".into(),
             plan: "p".to_owned(),
             snapshot: None,
+            skills: Vec::new(),
+            policy: None,
             tags: Vec::new(),
             outcome,
             output: if outcome == RunOutcome::Completed { json!({"total": 3}) } else { Value::Null },

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::diff::{Change, Node};
+use crate::id::{Digest, SkillName};
 use crate::outcome::{Failure, Outcome};
 use crate::policy::{Denial, Missing};
 use crate::report::{DryRun, Rehearsed, Report, StepReport};
+use crate::skill::SkillOrigin;
 
 /// The report of a run. Members that say nothing (`problems` of a plan that was not refused) are left out.
 #[must_use]
@@ -17,6 +19,11 @@ pub fn report(report: &Report) -> Value {
     out.insert("plan".to_owned(), json!(report.plan));
     if let Some(snapshot) = report.snapshot {
         out.insert("snapshot_id".to_owned(), json!(snapshot));
+    }
+    let skill = |(name, origin, digest): &(SkillName, SkillOrigin, Digest)| json!({ "name": name, "origin": origin.name(), "sha256": digest.to_string() });
+    out.insert("skills".to_owned(), report.skills.iter().map(skill).collect());
+    if let Some(policy) = &report.policy {
+        out.insert("policy".to_owned(), policy.to_json());
     }
     if !report.tags.is_empty() {
         out.insert("tags".to_owned(), json!(report.tags));
@@ -228,6 +235,8 @@ mod tests {
             folder: "runs/r".into(),
             plan: "p".to_owned(),
             snapshot: None,
+            skills: Vec::new(),
+            policy: None,
             tags: vec!["soc2".to_owned()],
             outcome: RunOutcome::Failed,
             output: Value::Null,

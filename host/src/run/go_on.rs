@@ -32,6 +32,13 @@ pub(crate) fn may_go_on(host: &SkillHost, folder: &RunDir) -> Result<Committed, 
     {
         return Err(Error::PolicyChanged { run: run() });
     }
+    let above = policy
+        .ceiling
+        .as_ref()
+        .map(|above| (above.text.clone(), above.policy.rules.as_ref().map(|rules| rules.text().to_owned())));
+    if folder.ceiling_text()? != above {
+        return Err(Error::PolicyChanged { run: run() });
+    }
     Ok(settled)
 }
 

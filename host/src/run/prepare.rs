@@ -18,7 +18,7 @@ use crate::problem::{Problem, Problems};
 use crate::run::request::Asked;
 use crate::sandbox::Reach;
 use crate::sandbox::engine::{self, SandboxEngine};
-use crate::skill::Catalog;
+use crate::skill::{Catalog, SkillOrigin, SkillOrigins};
 use crate::skills::{Loaded, LoadedSkill, SkillLoader};
 use crate::store::Place;
 use crate::trace::event::Header;
@@ -55,11 +55,19 @@ pub(crate) enum Stage {
 pub struct Checked {
     /// The plan.
     pub plan: ValidPlan,
+    /// Where its skills are from.
+    pub skills: SkillOrigins,
     /// The skills at hand.
     pub(crate) catalog: Catalog,
 }
 
 impl Checked {
+    /// The digest of one of its skills.
+    #[must_use]
+    pub fn digest_of(&self, skill: &SkillName) -> Option<Digest> {
+        self.catalog.get(skill).map(|skill| skill.digest)
+    }
+
     pub(crate) fn explain(&self, policy: &Policy, principal: &Principal) -> Vec<Explanation> {
         let asked = Asked::of(&self.plan);
         let (input, compensations) = (|step: &StepId| asked.known_input(step), asked.compensations());
@@ -104,6 +112,13 @@ impl Prepared {
         self.read.as_ref().map_or("", |read| read.name.as_str())
     }
 
+    /// The skills that were loaded, with where each is from and its digest.
+    pub(crate) fn skills(&self) -> Vec<(SkillName, SkillOrigin, Digest)> {
+        let Loaded { origins, catalog, .. } = &self.loaded;
+        let skills = catalog.iter().filter_map(|(name, skill)| Some((name.clone(), *origins.get(name)?, skill.digest)));
+        skills.collect()
+    }
+
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.loaded.skills.values().filter_map(|loaded| loaded.warning.clone()).collect()
     }
@@ -123,6 +138,8 @@ pub(crate) fn prepare(
         .warm(host.warm.as_deref())
         .known(known)
         .pinned(host.bundle.as_deref().and_then(Bundle::pins));
+    let no_bundle = BTreeMap::new();
+    let loader = loader.beginning(host.bundle.as_ref().map_or(&no_bundle, |bundle| &bundle.skills));
     let given = Given {
         inputs: &options.inputs,
         policy: &host.policy.policy,
@@ -228,10 +245,12 @@ pub(crate) fn prepare_with(
             authorize(policy, &caller, requests).map(|authorized| (authorized, Vec::new()))
         }
     };
-    let catalog = loaded.catalog.clone();
+    let (catalog, skills) = (loaded.catalog.clone(), loaded.origins.clone());
     let stage = match authorized {
-        Ok((authorized, would_deny)) => Stage::Ready { checked: Checked { plan, catalog }, authorized, would_deny },
-        Err(denials) => Stage::Denied { checked: Checked { plan, catalog }, denials },
+        Ok((authorized, would_deny)) => {
+            Stage::Ready { checked: Checked { plan, skills, catalog }, authorized, would_deny }
+        }
+        Err(denials) => Stage::Denied { checked: Checked { plan, skills, catalog }, denials },
     };
     Ok(prepared(engine, loaded, (Some(read), tags), stage))
 }
@@ -323,7 +342,8 @@ impl Place {
             workspace: absolute(&host.workspace),
             base: absolute(document.base()),
             continues: earlier.map(|earlier| (earlier.run.clone(), earlier.purpose.name().to_owned())),
-            policy: host.policy_file.as_deref().map(absolute),
+            policy: host.policy_origin.file.as_deref().map(absolute),
+            decided: Some(host.policy_origin.clone()),
             request: options.request.as_deref().cloned(),
             bundle: host.bundle.as_ref().map(|bundle| absolute(&bundle.root)),
             key: options.key.clone(),

@@ -154,6 +154,8 @@ impl Done {
             folder: PathBuf::new(),
             plan: prepared.plan_name().to_owned(),
             snapshot: prepared.snapshot,
+            skills: prepared.skills(),
+            policy: None,
             tags: prepared.tags.clone(),
             outcome: self.outcome,
             output: self.output,

@@ -64,7 +64,8 @@ pub(super) fn run(
     let (events, head) = log.recorder()?.head();
     host.observers.tell(HostEvent::RunEnd { outcome: done.outcome });
     let warnings = prepared.warnings();
-    let report = Report { problems, events, head, phases: phases.list(), warnings, ..done.report(&prepared) };
+    let (policy, phases) = (Some(host.decided_by()), phases.list());
+    let report = Report { policy, problems, events, head, phases, warnings, ..done.report(&prepared) };
     Ok(Some(report))
 }
 

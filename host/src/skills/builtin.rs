@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::id::SkillName;
 use crate::skills::SkillBytes;
 
 macro_rules! builtins {
@@ -19,6 +20,12 @@ builtins!("csv", "files", "http", "json", "text");
 /// The names, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     BUILTINS.iter().map(|(name, _, _)| *name)
+}
+
+/// Whether a built-in skill has this name: no plan and no bundle can put another one in its place.
+#[must_use]
+pub fn is_one(name: &SkillName) -> bool {
+    names().any(|known| known == name.as_str())
 }
 
 /// The built-in skill of that name.

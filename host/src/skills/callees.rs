@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Loaded, SkillBytes, SkillLoader, builtin};
+use super::{Loaded, SkillBytes, SkillLoader};
 use crate::id::{SkillName, ToolName};
 use crate::plan::draft::Outline;
 use crate::policy::{CallPattern, Decision, Pattern, Policy, decide};
@@ -70,9 +70,7 @@ impl SkillLoader<'_> {
         problems: &mut Problems,
     ) {
         let name = &pattern.skill;
-        let declared = || plan.skills.get(name).map(|source| SkillBytes::File(base.join(&source.path)));
-        let source = given.get(name).cloned().or_else(declared).or_else(|| builtin::find(name.as_str()));
-        let Some(source) = source else {
+        let Some((source, origin)) = self.source(name, (plan, base, given)) else {
             let problem = Problem::new(UNKNOWN_CALLEE, place, format!("{who}, but there is no skill `{name}`"));
             problems.push(problem.with_hint(format!(
                 "declare it in the plan's `skills`, give it with `--skill {name}=FILE`, or take it out of the policy"
@@ -82,6 +80,7 @@ impl SkillLoader<'_> {
         };
         match self.load(name, &source) {
             Ok(skill) => {
+                loaded.origins.insert(name.clone(), Self::known_origin(origin, &skill.skill));
                 for mut problem in self.refused(&skill.skill) {
                     place.clone_into(&mut problem.pointer);
                     problem.message = format!("{who}: {}", problem.message);

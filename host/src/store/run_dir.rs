@@ -4,6 +4,7 @@
 //! trace.jsonl    the chained events          plan.json|plan.yaml   the document as it was given
 //! timing.jsonl   what the wall clock says    policy.toml           the policy as it was given
 //! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
+//! ceiling.toml   the operator's policy above     ceiling.cedar     its rules
 //! components/    each component and its skill.toml, by digest
 //! place.json     where the run took place: for whoever goes on with it on this machine
 //! lock           locked by whoever acts in the run
@@ -21,12 +22,15 @@ use crate::context::{RequestContext, RequestKey};
 use crate::id::Digest;
 use crate::limits;
 use crate::plan::{PlanDocument, PlanFormat};
+use crate::policy::PolicyOrigin;
 use crate::regular;
 use crate::trace::{BLOBS_FOLDER, TRACE_FILE};
 
 const PLANS: [(&str, PlanFormat); 2] = [("plan.json", PlanFormat::Json), ("plan.yaml", PlanFormat::Yaml)];
 const POLICY: &str = "policy.toml";
 const RULES: &str = "access.cedar";
+const CEILING: &str = "ceiling.toml";
+const CEILING_RULES: &str = "ceiling.cedar";
 const TIMING: &str = "timing.jsonl";
 const PLACE: &str = "place.json";
 /// The run that has taken this one back.
@@ -65,6 +69,9 @@ pub struct Place {
     /// The file that the policy was read from, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// Where that policy is from, and how far its word went; what it may is judged again by whoever goes on. Older versions did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<PolicyOrigin>,
     /// What the request says that asked for the run: a step that is made again is told the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestContext>,
@@ -230,6 +237,32 @@ impl RunDir {
     pub fn keep_policy(&self, text: &str, rules: Option<&str>) -> Result<(), StoreError> {
         self.keep(&self.path.join(POLICY), text.as_bytes())?;
         rules.map_or(Ok(()), |rules| self.keep(&self.path.join(RULES), rules.as_bytes()))
+    }
+
+    /// Keeps the operator's policy above that one, where there is one, as [`Self::keep_policy`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_ceiling(&self, text: &str, rules: Option<&str>) -> Result<(), StoreError> {
+        self.keep(&self.path.join(CEILING), text.as_bytes())?;
+        rules.map_or(Ok(()), |rules| self.keep(&self.path.join(CEILING_RULES), rules.as_bytes()))
+    }
+
+    /// The operator's policy above the one that applied, and its rules; `None` where there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read.
+    pub fn ceiling_text(&self) -> Result<Option<(String, Option<String>)>, StoreError> {
+        let text = |name: &str| {
+            let path = self.path.join(name);
+            if path.is_file() { self.text(&path).map(Some) } else { Ok(None) }
+        };
+        Ok(match text(CEILING)? {
+            Some(policy) => Some((policy, text(CEILING_RULES)?)),
+            None => None,
+        })
     }
 
     /// Keeps a component and its manifest: once for all runs, and as a hard link in the run's folder. Where linking is not possible the

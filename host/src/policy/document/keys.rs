@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{CEILINGS, Form, Key, LIMITS, NAME, Rule, Shape, TAGS, TEXT};
+use crate::form::{CEILINGS, DIGEST, Form, Key, LIMITS, NAME, Rule, Shape, TAGS, TEXT};
 use crate::limits;
 use crate::policy::SCHEMA;
 
@@ -145,6 +145,8 @@ pub(super) const GRANT: Shape = Shape::of(&[
         "Names of tools without their skill, or beginnings with a star.",
     )
     .required(),
+    Key::new("origin", Form::Word(&["built-in", "given", "plan", "bundle"]), "Where the skill has to be from."),
+    Key::new("sha256", DIGEST, "The component that the skill has to be."),
     Key::new(
         "filesystem",
         Form::List { of: &Form::Object(&PREOPEN), min: 0, max: usize::MAX, unique: false },

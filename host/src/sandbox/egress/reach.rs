@@ -8,8 +8,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::document;
 use crate::limits;
+use crate::owned_file;
 use crate::policy::network::{NetworkSettings, Roots};
 use crate::problem::{Problem, shown};
 use crate::sandbox::egress::resolve::{DnsServer, Resolve, System};
@@ -67,7 +67,7 @@ impl Reach {
 
 fn read_roots(path: &Path) -> Result<RootCertStore, Problem> {
     let at = |problem: Problem| Problem { pointer: "/network/roots".to_owned(), ..problem };
-    let bytes = document::read_bounded(path, limits::ROOTS_BYTES_MAX).map_err(at)?;
+    let bytes = owned_file::read(path, limits::ROOTS_BYTES_MAX).map_err(at)?;
     let name = shown(&path.display().to_string());
     let bad = |what: String| {
         Problem::new("bad-roots", "/network/roots", format!("`{name}` {what}"))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::document;
 use crate::limits;
+use crate::owned_file;
 use crate::policy::Policy;
 use crate::policy::secrets::{SecretDeclaration, SecretSource};
 use crate::problem::Problem;
@@ -141,7 +141,7 @@ fn read(
 
 fn read_file(name: &str, declaration: &SecretDeclaration, path: &Path) -> Result<Vec<u8>, Problem> {
     // One more than a value may have, for the newline; what is longer is refused for its length.
-    match document::read_bounded(path, limits::SECRET_BYTES_MAX + 2) {
+    match owned_file::read(path, limits::SECRET_BYTES_MAX + 2) {
         Ok(mut bytes) => {
             if bytes.last() == Some(&b'\n') {
                 bytes.pop();

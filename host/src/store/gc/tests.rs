@@ -183,6 +183,7 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
         base: PathBuf::from("/"),
         continues: Some((continues.id().to_owned(), "resume".to_owned())),
         policy: None,
+        decided: None,
         request: None,
         bundle: None,
     };
