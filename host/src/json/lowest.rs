@@ -22,11 +22,11 @@ pub(super) fn spelled(text: &str) -> Cow<'_, str> {
             false => from.find(|c| !is_number(c)).unwrap_or(from.len()),
         };
         let (token, after) = from.split_at(end);
-        match is_lowest(token) && token.len() > LOWEST.len() {
-            true => {
-                out.extend(["-", LOWEST].into_iter().chain(std::iter::repeat_n(" ", token.len() - LOWEST.len() - 1)))
-            }
-            false => out.push_str(token),
+        if is_lowest(token) && token.len() > LOWEST.len() {
+            let blanks = token.len() - LOWEST.len() - 1;
+            out.extend(["-", LOWEST].into_iter().chain(std::iter::repeat_n(" ", blanks)));
+        } else {
+            out.push_str(token);
         }
         rest = after;
     }

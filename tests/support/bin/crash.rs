@@ -173,8 +173,16 @@ fn programs(options: &Options, cache: &std::path::Path) -> Vec<Program> {
 fn cache() -> PathBuf {
     let program = std::env::current_exe().expect("this program has a path");
     let target = program.ancestors().nth(2).expect("it is below target/");
-    let cache = target.join("tmp/crash-cache");
-    std::fs::create_dir_all(&cache).expect("a cache folder");
+    let mut cache = target.join("tmp/crash-cache");
+    let is_ours = |cache: &std::path::Path| {
+        let probe = cache.join("probe");
+        std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&probe, "")).is_ok()
+            && std::fs::remove_file(probe).is_ok()
+    };
+    if !is_ours(&cache) {
+        // The build is somebody else's: this is another user.
+        cache = tempfile::tempdir().expect("a folder").keep();
+    }
     std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).expect("for the user alone");
     cache
 }

@@ -72,14 +72,22 @@ impl Scenario {
         fs::set_permissions(workspace.join("empty"), fs::Permissions::from_mode(0o750)).expect("its mode");
     }
 
-    /// The skills that are not built in; `folder` gets those that are made here.
+    /// The skills of its plan that are not built in; `folder` gets those that are made here.
     #[must_use]
     pub fn skills(&self, folder: &Path) -> Vec<(&'static str, PathBuf)> {
-        let path = folder.join("flaky.wasm");
-        if !path.is_file() {
-            fs::write(&path, flaky()).expect("written");
+        let plan = self.plan.to_string();
+        let mut skills = Vec::new();
+        if plan.contains("\"probe.") {
+            skills.push(("probe", repo::component_path("probe")));
         }
-        vec![("probe", repo::component_path("probe")), ("flaky", path)]
+        if plan.contains("\"flaky.") {
+            let path = folder.join("flaky.wasm");
+            if !path.is_file() {
+                fs::write(&path, flaky()).expect("written");
+            }
+            skills.push(("flaky", path));
+        }
+        skills
     }
 }
 
