@@ -53,8 +53,20 @@ impl Content {
 /// [`limits::DIFF_OUTPUT_BYTES_MAX`] with a line that says how many lines are left out.
 #[must_use]
 pub fn unified(path: &str, old: Option<&Content>, new: Option<&Content>) -> String {
+    unified_within(path, old, new, &mut usize::MAX.clone())
+}
+
+/// The same where several share a `room` of bytes: the diff takes what it is long, and for the work of finding it more.
+pub(crate) fn unified_within(path: &str, old: Option<&Content>, new: Option<&Content>, room: &mut usize) -> String {
+    let (diff, work) = found(path, old, new);
+    *room = room.saturating_sub(diff.len()).saturating_sub(work / limits::DIFF_WORK_PER_BYTE);
+    diff
+}
+
+/// The diff, and what finding it took.
+fn found(path: &str, old: Option<&Content>, new: Option<&Content>) -> (String, usize) {
     if old == new {
-        return String::new();
+        return (String::new(), 0);
     }
     // It stands on a line of its own.
     let path: &str = &harmless::line(path);
@@ -64,13 +76,14 @@ pub fn unified(path: &str, old: Option<&Content>, new: Option<&Content>) -> Stri
     };
     let (Some(was), Some(is)) = (text(old), text(new)) else {
         let (was, is) = (Content::described(old), Content::described(new));
-        return format!("contents of {path} are not compared: {was} -> {is}\n");
+        return (format!("contents of {path} are not compared: {was} -> {is}\n"), 0);
     };
     let (was, is) = (lines(&was), lines(&is));
     let mut out = Cut::default();
     out.push("--- ", if old.is_some() { path } else { NOTHING });
     out.push("+++ ", if new.is_some() { path } else { NOTHING });
-    for hunk in group_diff_ops(operations(&was, &is), CONTEXT_LINES) {
+    let (operations, work) = operations(&was, &is);
+    for hunk in group_diff_ops(operations, CONTEXT_LINES) {
         let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { continue };
         let place = |from: usize, to: usize| match to - from {
             // A place between lines is named by the one before it.
@@ -91,7 +104,7 @@ pub fn unified(path: &str, old: Option<&Content>, new: Option<&Content>) -> Stri
             }
         }
     }
-    out.finish()
+    (out.finish(), work)
 }
 
 /// The lines of a text, each with its line feed.
@@ -101,22 +114,23 @@ fn lines(text: &str) -> Vec<&str> {
 
 /// What is equal and what is not. Finding the smallest difference takes the product of both lengths at the worst: where that would be too
 /// much, everything between the equal beginning and the equal end is one change.
-fn operations(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
+fn operations(old: &[&str], new: &[&str]) -> (Vec<DiffOp>, usize) {
     let before = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_rest, new_rest) = (old.get(before..).unwrap_or_default(), new.get(before..).unwrap_or_default());
     let after = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(a, b)| a == b).count();
     let (old_len, new_len) = (old_rest.len() - after, new_rest.len() - after);
-    if old_len.saturating_mul(new_len) <= limits::DIFF_WORK_MAX {
-        return capture_diff_slices(Algorithm::Myers, old, new);
+    let work = old_len.saturating_mul(new_len);
+    if work <= limits::DIFF_WORK_MAX {
+        return (capture_diff_slices(Algorithm::Myers, old, new), work);
     }
-    vec![
+    let whole = [
         DiffOp::Equal { old_index: 0, new_index: 0, len: before },
         DiffOp::Replace { old_index: before, old_len, new_index: before, new_len },
         DiffOp::Equal { old_index: before + old_len, new_index: before + new_len, len: after },
     ]
     .into_iter()
-    .filter(|operation| !operation.old_range().is_empty() || !operation.new_range().is_empty())
-    .collect()
+    .filter(|operation| !operation.old_range().is_empty() || !operation.new_range().is_empty());
+    (whole.collect(), 0)
 }
 
 /// Lines until there are too many.

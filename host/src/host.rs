@@ -682,6 +682,24 @@ pub enum Error {
     /// An undo journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The folder of a run was removed while it went on.
+    #[error(
+        "the folder `{path}` was removed while its run went on: what the run did can neither be replayed nor taken back"
+    )]
+    Gone {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A replay would need more than it is given.
+    #[error("step `{step}` takes more than this replay gives it: {limit} {allowed}")]
+    Ceiling {
+        /// The step.
+        step: String,
+        /// The limit's name.
+        limit: &'static str,
+        /// What the replay gives.
+        allowed: u64,
+    },
     /// The workspace cannot be made.
     #[error("cannot create the workspace `{path}`")]
     Workspace {

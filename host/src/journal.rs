@@ -33,6 +33,7 @@ use crate::regular;
 
 pub(crate) use before::{At, Change, Ticket};
 use place::Inode;
+pub(crate) use place::hint_at_names;
 pub(crate) use place::{Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
@@ -138,7 +139,8 @@ impl JournalError {
                 Some("nothing was changed without being saved first; see whether the disk is full".to_owned())
             }
             Self::Root { .. } | Self::Unrestored { .. } => {
-                Some("mend what the error says and undo again: it goes on where it stopped".to_owned())
+                let what = Some("mend what the error says and undo again: it goes on where it stopped".to_owned());
+                hint_at_names().or(what)
             }
             Self::Full { .. } | Self::Unknown { .. } | Self::Unread { .. } => None,
         }

@@ -53,6 +53,8 @@ pub const RULE_BYTES_MAX: usize = 4 << 10;
 pub const RULE_DEPTH_MAX: usize = 32;
 /// Values of an input that are put before rules: those that rules read, with all that is in them.
 pub const RULE_INPUT_PARTS_MAX: usize = 100_000;
+/// Characters of an input that rules read, times the longest text that each of them looks for in one place after another: two or three seconds.
+pub const RULE_WORK_MAX: u64 = 2_000_000_000;
 /// Roles in a policy, counted for each principal that has one.
 pub const ROLES_MAX: usize = 10_000;
 /// The reason of a rule, and who answers a request for approval and why: each is in the trace.
@@ -97,6 +99,13 @@ pub const SCHEMAS_BYTES_MAX: usize = 4 << 20;
 pub const SCHEMA_PARTS_MAX: usize = 2_000;
 /// A regular expression of a schema, compiled.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The regular expressions of a schema together, compiled.
+pub const SCHEMA_PATTERNS_BYTES_MAX: usize = 8 << 20;
+/// Steps of holding one output against its schema: a keyword that is looked at for a value, a state of a pattern that is looked at for a byte. Two or three
+/// seconds; a table of 100 000 rows against a schema of twenty fields takes four millions.
+pub const CONTRACT_WORK_MAX: u64 = 300_000_000;
+/// Steps of which it is known at a glance that they are no more: they are made at once, without a thread that could be left behind.
+pub const CONTRACT_FREE: u64 = 2_000_000;
 /// Characters of an output that did not meet its contract which are shown and recorded.
 pub const DRIFT_EXCERPT_CHARS_MAX: usize = 200;
 /// Findings of one output that may be held at a time: parts of its schema times its values. Of a larger one it is only known that the
@@ -148,6 +157,8 @@ pub const DIFF_INPUT_BYTES_MAX: usize = 1 << 20;
 /// Lines that differ on one side times those on the other: finding the smallest difference takes as many steps at the worst, here about a
 /// second. Of more, all of them are one change.
 pub const DIFF_WORK_MAX: usize = 100_000_000;
+/// Steps of finding a diff that weigh as much as a byte of it, of [`DIFFS_BYTES_MAX`]: eight diffs as hard to find as one may be are all that a report has.
+pub const DIFF_WORK_PER_BYTE: usize = DIFF_WORK_MAX / (DIFFS_BYTES_MAX / 8);
 /// The diff of one file: some thousand lines, more than anybody reads.
 pub const DIFF_OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// The diffs of one report together. Of what changed besides, the paths are told.
@@ -270,6 +281,8 @@ pub const JOURNAL_FRAME_BYTES_MAX: u64 = 16 << 20;
 pub const JOURNAL_LOOKED_BYTES_MAX: u64 = 15 << 20;
 /// Bytes of each side of a conflict that are compared line by line; of larger files it is only said that they differ.
 pub const CONFLICT_TEXT_BYTES_MAX: u64 = 256 << 10;
+/// Lines of one side times those of the other, over all conflicts of one undo: about a second. What is in conflict besides is told without a difference.
+pub const CONFLICT_WORK_MAX: usize = 100_000_000;
 /// Bytes of one conflict's difference: enough to see what it is about.
 pub const CONFLICT_DIFF_BYTES_MAX: usize = 16 << 10;
 /// Paths that a step's record of what it read holds. A step that read more cannot be answered from another run.
@@ -490,6 +503,22 @@ impl StepLimits {
         }
     }
 
+    /// These limits with one of another value, by its name; `None` where none is called so.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Option<Self> {
+        *match name {
+            "fuel" => &mut self.fuel,
+            "deadline_ms" => &mut self.deadline_ms,
+            "memory_bytes" => &mut self.memory_bytes,
+            "output_bytes" => &mut self.output_bytes,
+            "stdio_bytes" => &mut self.stdio_bytes,
+            "host_calls" => &mut self.host_calls,
+            "trace_bytes" => &mut self.trace_bytes,
+            _ => return None,
+        } = value;
+        Some(self)
+    }
+
     /// These limits with each one lowered to what `asked` says where that is lower.
     #[must_use]
     pub fn tightened(self, asked: &LimitsDocument) -> Self {
@@ -591,11 +620,13 @@ pub enum LimitKind {
     HttpUnsent,
     /// [`JOURNAL_RECORDS_MAX`] and [`JOURNAL_BYTES_MAX`].
     Journal,
+    /// [`CONTRACT_WORK_MAX`].
+    Contract,
 }
 
 impl LimitKind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Fuel,
         Self::Deadline,
         Self::RunDeadline,
@@ -617,6 +648,7 @@ impl LimitKind {
         Self::HttpFields,
         Self::HttpUnsent,
         Self::Journal,
+        Self::Contract,
     ];
 
     /// The limit's name: its key in a policy's `limits` where [`Self::is_policy_key`].
@@ -644,6 +676,7 @@ impl LimitKind {
             Self::HttpFields => "http_fields",
             Self::HttpUnsent => "http_unsent_bytes",
             Self::Journal => "journal",
+            Self::Contract => "contract_work",
         }
     }
 

@@ -92,6 +92,18 @@ pub struct Policy {
     pub digest: Digest,
 }
 
+impl Policy {
+    /// The same with no limit above these.
+    pub(crate) fn capped(mut self, ceiling: &StepLimits) -> Self {
+        self.limits = self.limits.lower_of(ceiling);
+        for grant in &mut self.grants {
+            let limits = grant.limits.lower_of(ceiling);
+            Arc::make_mut(grant).limits = limits;
+        }
+        self
+    }
+}
+
 /// One `[[grant]]`.
 #[derive(Debug, Clone)]
 pub struct Grant {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::host::{Error, SkillHost};
 use crate::id::SkillName;
-use crate::limits;
-use crate::outcome::RunOutcome;
+use crate::limits::{self, StepLimits};
+use crate::outcome::{Outcome, RunOutcome};
 use crate::plan::PlanDocument;
 use crate::plan::draft::Outline;
 use crate::policy::{Ceiling, Policy, Why};
@@ -30,6 +30,8 @@ pub struct ReplayOptions {
     /// Components to take instead of the recorded ones: does a changed component still behave the same on recorded answers? Of these
     /// neither digest nor fuel is compared.
     pub skills: BTreeMap<SkillName, SkillBytes>,
+    /// The most that a step may use, whatever the record's policy gave it: for folders of somebody else. `None` is what the policy gave.
+    pub ceiling: Option<StepLimits>,
 }
 
 /// What a replay found.
@@ -70,6 +72,10 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         Err(error) => Err(vec![Problem::new("unreadable-file", "", error.to_string())]),
     });
     let policy = policy.map_err(|problems| damaged("its policy", &problems))?;
+    let policy = match &options.ceiling {
+        Some(ceiling) => policy.capped(ceiling),
+        None => policy,
+    };
     let engine = host.engine()?;
     let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
     let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, (&overview, &policy), options);
@@ -90,6 +96,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         reader: Some(Box::new(ReplayReader::open(recorded.path())?)),
         ends: overview.ends,
         replaced,
+        ceiling: options.ceiling,
         step_is_replaced: false,
         steps: 0,
         calls: 0,
@@ -266,6 +273,8 @@ struct Replaying {
     reader: Option<Box<ReplayReader>>,
     ends: VecDeque<(StepEnd, bool)>,
     replaced: Vec<SkillName>,
+    /// See [`ReplayOptions::ceiling`].
+    ceiling: Option<StepLimits>,
     /// Whether the step that runs has a component that was not recorded.
     step_is_replaced: bool,
     steps: u64,
@@ -295,6 +304,13 @@ impl Replaying {
             }
             (made, _) => made.clone(),
         }
+    }
+
+    /// The limit of this replay that a step has come to.
+    fn hits_ceiling(&self, outcome: &Outcome) -> Option<(&'static str, u64)> {
+        let Outcome::LimitExceeded { limit, allowed, .. } = outcome else { return None };
+        let mut ceilings = self.ceiling?.entries().into_iter();
+        ceilings.find(|(name, ceiling)| *name == limit.name() && ceiling == allowed)
     }
 
     /// The record must have no more.
@@ -330,6 +346,9 @@ impl StepLog for Replaying {
                 if replaced {
                     recorded.skill = begin.skill;
                 }
+                if self.ceiling.is_some_and(|ceiling| recorded.limits.lower_of(&ceiling) == begin.limits) {
+                    recorded.limits = begin.limits;
+                }
                 // What it may call is a part of it.
                 if !self.replaced.is_empty() {
                     recorded.key = begin.key;
@@ -361,6 +380,11 @@ impl StepLog for Replaying {
         let has_delegated = self.reader()?.take_has_delegated();
         // What was called may have been another component.
         self.step_is_replaced |= has_delegated && !self.replaced.is_empty();
+        if let (Some(recorded), Some((limit, allowed))) = (self.ends.front(), self.hits_ceiling(&end.outcome))
+            && recorded.0.outcome != end.outcome
+        {
+            return Err(Error::Ceiling { step: end.step.to_string(), limit, allowed }.into());
+        }
         let missed = self.reader()?.skip_calls()?;
         if missed > 0 {
             let what = format!("the replayed step ended where the record has {missed} more host calls");

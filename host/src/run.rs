@@ -10,6 +10,7 @@ mod dry;
 mod facts;
 mod failure;
 mod go_on;
+mod held;
 mod intent;
 mod kept;
 mod ledger;
@@ -346,6 +347,9 @@ impl Run<'_> {
             self.warnings.push(format!("the index has not learned of the end of the run: {}", causes(&error)));
         }
         let (events, head) = self.log.recorder()?.head();
+        if !self.folder.is_there() {
+            return Err(Error::Gone { path: self.folder.path().to_owned() });
+        }
         self.phases.done("finish");
         self.host.observers.tell(HostEvent::RunEnd { outcome });
         let mut report = Report {

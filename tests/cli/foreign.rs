@@ -13,7 +13,7 @@ const STATE: [&str; 2] = ["--state", ".skillhost"];
 /// A run with blobs, a component and a journal, and its folder.
 fn program() -> (Program, PathBuf) {
     let program = Program::new();
-    let policy = "schema = \"skillhost.policy/1\"\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n\
+    let policy = "schema = \"skillhost.policy/1\"\n[limits]\nfuel = 9007199254740991\ndeadline_ms = 86400000\n[[grant]]\nskills = [\"*\"]\ntools = [\"*\"]\n\
         filesystem = [ { host = \"{workspace}\", guest = \"/workspace\", access = \"read-write\" } ]\n";
     program.write("policies/default.toml", policy).write("workspace/a.txt", "text ".repeat(10_000));
     let plan = json!({"schema": "skillhost.plan/1", "name": "p", "steps": [
@@ -101,6 +101,26 @@ fn a_replay_reads_nothing_but_files_of_the_folder() {
     std::os::unix::fs::symlink("../their-blobs", copy.join("blobs")).unwrap();
     let ended = run(&program, &["replay", "theirs"]);
     assert!(ended.code == 20 && ended.stderr.contains("a symbolic link, not a folder"), "{}", ended.all());
+}
+
+#[test]
+fn a_strangers_record_is_replayed_under_ones_own_limits() {
+    let (program, folder) = program();
+    let copy = program.path("theirs");
+    assert!(Command::new("cp").arg("-a").arg(&folder).arg(&copy).status().unwrap().success());
+    // What it says of its own limits is nothing that counts: the step had a day and 2^53 fuel.
+    assert!(fs::read_to_string(copy.join("policy.toml")).unwrap().contains("fuel = 9007199254740991"));
+    assert_eq!(run(&program, &["replay", "theirs"]).code, 0);
+    let ended = run(&program, &["replay", "theirs", "--limit", "fuel=1000"]);
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    assert!(ended.stderr.contains("step `r` takes more than this replay gives it: fuel 1000"), "{}", ended.all());
+    assert!(ended.stderr.contains("`--limit fuel=10000` raises this one"), "{}", ended.all());
+    // One's own run had them from one's own policy.
+    for own in ["last".to_owned(), folder.display().to_string()] {
+        assert_eq!(run(&program, &["replay", &own, "--limit", "fuel=1000"]).code, 0);
+    }
+    assert_eq!(run(&program, &["replay", "theirs", "--limit", "fuel"]).code, 2);
+    assert_eq!(run(&program, &["replay", "theirs", "--limit", "time=1"]).code, 2);
 }
 
 #[test]

@@ -289,6 +289,19 @@ fn a_stream_answers_the_request_that_is_under_way() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_may_be_is_an_error() {
+    let program = program();
+    let text = "x".repeat(6 << 20);
+    let plan = json!({"schema": "skillhost.plan/1", "name": "p", "steps": [
+        {"id": "w", "tool": "files.write-text", "input": {"path": "/workspace/a.txt", "text": text}}]});
+    program.write("large.json", plan.to_string());
+    // In blocks of 512 or 1024 bytes: less than the text, and so than the trace.
+    let ended = program.shell("ulimit -f 5000; exec $HOST --state .skillhost run large.json");
+    assert_eq!(ended.code, 20, "{}", ended.all());
+    assert!(ended.stderr.contains("File too large"), "{}", ended.all());
+}
+
+#[test]
 fn an_ignored_hang_up_stays_ignored() {
     let program = program();
     let args = ["--state", ".skillhost", "run", "stop.json", "--events", "ndjson"];

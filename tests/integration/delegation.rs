@@ -327,7 +327,7 @@ fn a_changed_callee_is_found_and_one_that_does_the_same_is_not() {
     let run = host.call("a.go", call("b.names", json!({}))).completed();
     let with = |bytes: &[u8]| {
         let skills = BTreeMap::from([(name("b"), memory(bytes))]);
-        host.replay_with(&run, &ReplayOptions { skills }).divergence
+        host.replay_with(&run, &ReplayOptions { skills, ceiling: None }).divergence
     };
     // The same but for what a debugger sees.
     let mut padded = relay();

@@ -5,6 +5,7 @@
 //! of all of them. `docs/threat-model.md` lists the cases; its table is written from them.
 
 mod case;
+mod contracts;
 mod deputy;
 mod disk;
 mod grants;
@@ -56,6 +57,7 @@ fn cases() -> Vec<Case> {
     cases.extend(load::cases());
     cases.extend(grants::cases());
     cases.extend(network::cases());
+    cases.extend(contracts::cases());
     cases
 }
 
@@ -86,6 +88,7 @@ families! {
     what_is_not_run_is_refused_at_load: Load,
     what_is_not_granted_does_not_start: Grants,
     the_network_is_what_the_rules_say: Network,
+    what_is_asked_of_outputs_is_bounded: Contracts,
 }
 
 fn in_a_process_of_its_own(family: Family, test: &str) {

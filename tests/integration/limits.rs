@@ -39,7 +39,9 @@ const HIT: &[LimitKind] = &[
 fn every_limit_has_a_guest_that_hits_it() {
     let hit: BTreeSet<LimitKind> = HIT.iter().copied().collect();
     // The undo journal's is hit in its own tests: a guest would have to change more files than a test has time for.
-    let all: BTreeSet<LimitKind> = LimitKind::ALL.into_iter().filter(|kind| *kind != LimitKind::Journal).collect();
+    // That of contracts is hit by the schemas of `hostile::contracts`, not by a guest.
+    let elsewhere = [LimitKind::Journal, LimitKind::Contract];
+    let all: BTreeSet<LimitKind> = LimitKind::ALL.into_iter().filter(|kind| !elsewhere.contains(kind)).collect();
     assert_eq!(hit, all);
     // The list above is not only a list: each name stands in a call of `hits` below.
     let source = include_str!("limits.rs");

@@ -13,6 +13,7 @@ mod crash;
 mod delegation;
 mod dry_run;
 mod durability;
+mod ends;
 mod every_run_ends;
 mod examples;
 mod fuel_ledger;

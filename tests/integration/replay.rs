@@ -234,7 +234,7 @@ fn clock_reader(times: usize, output: i32) -> Vec<u8> {
 }
 
 fn replayed_with(host: &TestHost, run: &Run, bytes: &[u8]) -> Option<(Option<String>, Option<u64>, String)> {
-    let options = ReplayOptions { skills: BTreeMap::from([(name("guest"), memory(bytes))]) };
+    let options = ReplayOptions { skills: BTreeMap::from([(name("guest"), memory(bytes))]), ceiling: None };
     let report = host.replay_with(run, &options);
     report.divergence.map(|diverged| (diverged.step, diverged.seq, diverged.what))
 }

@@ -475,7 +475,20 @@ impl From<host::Error> for Error {
                 Self::new(Exit::Request, chain(&error)).hint("`host history` lists what can be undone")
             }
             host::Error::UndoConflicts(conflicts) => Self::conflicts(&conflicts),
-            host::Error::Directory { .. } | host::Error::Journals { .. } => Self::new(Exit::Internal, chain(&error)),
+            host::Error::Gone { .. } => Self::new(Exit::Internal, chain(&error))
+                .hint("keep other programs away from the state folder, or name another one with `--state`"),
+            host::Error::Ceiling { limit, allowed, .. } => Self::new(Exit::Request, chain(&error)).hint(format!(
+                "a folder that is not one of your runs is replayed under your limits; `--limit {limit}={}` raises this one",
+                allowed.saturating_mul(10)
+            )),
+            host::Error::Directory { .. } => {
+                let error = Self::new(Exit::Internal, chain(&error));
+                match crate::journal::hint_at_names() {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
+            host::Error::Journals { .. } => Self::new(Exit::Internal, chain(&error)),
             host::Error::Journal(ref journal) => {
                 let (hint, error) = (journal.hint(), Self::new(Exit::Internal, chain(&error)));
                 match hint {

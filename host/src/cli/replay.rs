@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::reply::Reply;
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
+use crate::limits::StepLimits;
 use crate::replay::{Diverged, ReplayOptions, ReplayReport};
 use crate::report::human::thousands;
 use crate::skills::SkillBytes;
@@ -20,6 +21,20 @@ pub(crate) struct Replay {
     /// Takes another component than the recorded one: does it behave the same on the recorded answers?
     #[command(flatten)]
     skills: SkillArgs,
+    /// The most that a step may use where RUN is a folder that is not one of your runs, such as `fuel=5000000000`; may be given several
+    /// times [default: the limits that hold where a policy says none]
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = limit_pair)]
+    limits: Vec<(String, u64)>,
+}
+
+fn limit_pair(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=N, such as `fuel=5000000000`")?;
+    let value = value.replace('_', "").parse().map_err(|_| format!("`{value}` is no number"))?;
+    if StepLimits::DEFAULT.with(name, value).is_none() {
+        let names = StepLimits::DEFAULT.entries().map(|(name, _)| name).join(", ");
+        return Err(format!("there is no limit `{name}`; there are {names}"));
+    }
+    Ok((name.to_owned(), value))
 }
 
 impl Replay {
@@ -30,7 +45,8 @@ impl Replay {
         // A trace that was changed is told as such, not as a divergence.
         let verified = verify::verify(run.path())?;
         let skills = self.skills.skills.iter().map(|(name, file)| (name.clone(), SkillBytes::File(file.clone())));
-        let report = host.replay(&run, &ReplayOptions { skills: skills.collect() })?;
+        let ceiling = (!session.has_run(&run)).then(|| self.ceiling());
+        let report = host.replay(&run, &ReplayOptions { skills: skills.collect(), ceiling })?;
         let failure = report.divergence.as_ref().map(|diverged| diverged_error(diverged, run.id()));
         let text = if failure.is_none() { format!("{}\n", line(&report)) } else { String::new() };
         let result = json!({
@@ -46,6 +62,14 @@ impl Replay {
             .meta("run_id", run.id())
             .meta("trace_head", verified.head.to_string())
             .failure(failure))
+    }
+}
+
+impl Replay {
+    /// What a stranger's record may cost.
+    fn ceiling(&self) -> StepLimits {
+        let given = self.limits.iter();
+        given.fold(StepLimits::DEFAULT, |limits, (name, value)| limits.with(name, *value).unwrap_or(limits))
     }
 }
 

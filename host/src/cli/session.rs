@@ -160,6 +160,13 @@ impl Session {
         self.interrupt.tells(move |error| output.ended(error, started));
     }
 
+    /// Whether a run is one of those in the state folder, however it was named.
+    pub(crate) fn has_run(&self, run: &RunDir) -> bool {
+        let own = self.store().state().join(crate::store::RUNS).canonicalize();
+        let there = run.path().canonicalize();
+        own.is_ok_and(|own| there.is_ok_and(|there| there.parent() == Some(&own)))
+    }
+
     /// What a command line needs to mean this state folder, with a space before it; nothing where that is the default.
     pub(crate) fn state_option(&self) -> String {
         self.global

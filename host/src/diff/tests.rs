@@ -108,7 +108,7 @@ fn what_would_take_too_long_is_one_change() {
     let (old, new) = (side("a"), side("b"));
     let (old, new) = (lines(&old), lines(&new));
     assert_eq!(
-        operations(&old, &new),
+        operations(&old, &new).0,
         [
             DiffOp::Equal { old_index: 0, new_index: 0, len: 1 },
             DiffOp::Replace { old_index: 1, old_len: 20_000, new_index: 1, new_len: 20_000 },

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::canonical;
+use crate::plan::template::Budget;
 use crate::plan::{Comparison, Condition};
 use crate::problem::{Problem, shown};
 use crate::types::check::integer;
@@ -32,8 +33,9 @@ pub fn turn(plan: &ValidPlan, step: &ValidStep<'_>, outputs: &Outputs) -> Result
     if let Some(skipped) = referred.map(|step| step.id).find(|id| !outputs.contains_key(*id)) {
         return Ok(Turn::Skip { reason: format!("it refers to `steps.{skipped}`, which was skipped") });
     }
+    let mut budget = Budget::default();
     for condition in step.when {
-        let (value, operand) = plan.resolve_condition(condition, outputs)?;
+        let (value, operand) = plan.resolve_condition(condition, outputs, &mut budget)?;
         if let Err(reason) = evaluate(condition, &value, &operand) {
             return Ok(Turn::Skip { reason });
         }

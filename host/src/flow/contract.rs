@@ -1,6 +1,10 @@
 //! Whether a step's output is what the plan expects of it, beyond its tool's type, and what is wrong where it is not.
 //!
+//! What a schema may cost is counted before it is looked at: the end is the same on every machine.
+//!
 //! Never mends an output: prose around JSON, or a fence of code, is drift, and what is drift is said and kept.
+
+mod work;
 
 use std::fmt;
 
@@ -80,9 +84,26 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Holds `output` against what is expected of it.
-#[must_use]
-pub fn check(expect: &Expect, output: &Value) -> Option<Drift> {
+/// Holding an output against its schema would take more than [`limits::CONTRACT_WORK_MAX`] steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("holding the output against its schema takes more than {} steps", limits::CONTRACT_WORK_MAX)]
+pub struct TooMuch;
+
+/// Whether [`check`] is done before anybody could ask for its end.
+pub(crate) fn is_little(expect: &Expect, output: &Value) -> bool {
+    let Some(schema) = &expect.schema else { return true };
+    match (expect.kind, output) {
+        (ExpectKind::Json, Value::String(text)) => work::is_little_of_text(schema, text, limits::CONTRACT_FREE),
+        (_, value) => work::is_little(schema, value, limits::CONTRACT_FREE),
+    }
+}
+
+/// Holds `output` against what is expected of it: `None` where it is that.
+///
+/// # Errors
+///
+/// [`TooMuch`], which depends on schema and output alone.
+pub fn check(expect: &Expect, output: &Value) -> Result<Option<Drift>, TooMuch> {
     let drift = |kind, message: String| Drift {
         kind,
         message,
@@ -93,10 +114,10 @@ pub fn check(expect: &Expect, output: &Value) -> Option<Drift> {
     };
     let parsed;
     let value = match (expect.kind, output) {
-        (ExpectKind::Text, Value::String(_)) => return None,
+        (ExpectKind::Text, Value::String(_)) => return Ok(None),
         (ExpectKind::Text, other) => {
             let message = format!("a text was expected, got {}", kind(other));
-            return Some(drift(DriftKind::OutputKindMismatch, message));
+            return Ok(Some(drift(DriftKind::OutputKindMismatch, message)));
         }
         (ExpectKind::Json, Value::String(text)) => match crate::json::parse(text.as_bytes()) {
             Ok(value) => {
@@ -105,7 +126,7 @@ pub fn check(expect: &Expect, output: &Value) -> Option<Drift> {
             }
             Err(_) if !is_meant_as_json(text) => {
                 let message = "JSON was expected, got a text".to_owned();
-                return Some(drift(DriftKind::OutputKindMismatch, message));
+                return Ok(Some(drift(DriftKind::OutputKindMismatch, message)));
             }
             Err(problem) => {
                 let place = problem.position.map(|at| format!(" (line {}, column {})", at.line, at.column));
@@ -116,15 +137,19 @@ pub fn check(expect: &Expect, output: &Value) -> Option<Drift> {
                     "the text is not JSON alone"
                 };
                 let message = format!("{what}: {error}");
-                return Some(Drift { parse_error: Some(error), ..drift(DriftKind::InvalidJson, message) });
+                return Ok(Some(Drift { parse_error: Some(error), ..drift(DriftKind::InvalidJson, message) }));
             }
         },
         (ExpectKind::Json | ExpectKind::Value, value) => value,
     };
-    let wrong = unmet(expect.schema.as_ref()?, value)?;
-    let Unmet { kind, pointer, message, missing } = wrong;
+    let Some(schema) = &expect.schema else { return Ok(None) };
+    let is_little = work::is_little(schema, value, limits::CONTRACT_FREE);
+    if !is_little && work::count(schema, value, limits::CONTRACT_WORK_MAX).is_err() {
+        return Err(TooMuch);
+    }
+    let Some(Unmet { kind, pointer, message, missing }) = unmet(schema, value) else { return Ok(None) };
     let message = if pointer.is_empty() { message } else { format!("`{}`: {message}", shown(&pointer)) };
-    Some(Drift { pointer, missing, ..drift(kind, message) })
+    Ok(Some(Drift { pointer, missing, ..drift(kind, message) }))
 }
 
 /// What a schema does not allow.

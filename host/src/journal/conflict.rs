@@ -35,7 +35,7 @@ impl Journal {
     ///
     /// [`JournalError`] where a path or a pre-image cannot be read.
     pub(crate) fn conflicts(&self) -> Result<Vec<Conflict>, JournalError> {
-        self.conflicts_but(&mut BTreeSet::new())
+        self.conflicts_but(&mut BTreeSet::new(), &mut limits::CONFLICT_WORK_MAX.clone())
     }
 
     /// The conflicts of undoing several steps of one run, the last one first. What a later one touched was looked at with it.
@@ -44,15 +44,20 @@ impl Journal {
     ///
     /// As [`Self::conflicts`].
     pub(crate) fn conflicts_of<'j>(steps: impl IntoIterator<Item = &'j Self>) -> Result<Vec<Conflict>, JournalError> {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut room) = (BTreeSet::new(), limits::CONFLICT_WORK_MAX);
         let mut conflicts = Vec::new();
         for step in steps {
-            conflicts.extend(step.conflicts_but(&mut seen)?);
+            conflicts.extend(step.conflicts_but(&mut seen, &mut room)?);
         }
         Ok(conflicts)
     }
 
-    fn conflicts_but(&self, seen: &mut BTreeSet<std::path::PathBuf>) -> Result<Vec<Conflict>, JournalError> {
+    /// `room` is the work that finding differences may still take.
+    fn conflicts_but(
+        &self,
+        seen: &mut BTreeSet<std::path::PathBuf>,
+        room: &mut usize,
+    ) -> Result<Vec<Conflict>, JournalError> {
         let mut conflicts = Vec::new();
         if !self.is_sealed() || self.is_undone() {
             return Ok(conflicts);
@@ -72,14 +77,20 @@ impl Journal {
             }
             let now = self.roots.state(at, None).map_err(|error| self.unread(at, error))?;
             if now != *was {
-                conflicts.push(self.conflict(&paths, at, was, &now)?);
+                conflicts.push(self.conflict(&paths, at, (was, &now), room)?);
             }
         }
         seen.extend(own);
         Ok(conflicts)
     }
 
-    fn conflict(&self, paths: &Paths, at: &Place, was: &State, now: &State) -> Result<Conflict, JournalError> {
+    fn conflict(
+        &self,
+        paths: &Paths,
+        at: &Place,
+        (was, now): (&State, &State),
+        room: &mut usize,
+    ) -> Result<Conflict, JournalError> {
         let what = match (was, now) {
             (State::Absent, _) => "something is there since",
             (_, State::Absent) => "it was removed since",
@@ -94,9 +105,17 @@ impl Journal {
             _ => "it is something else since",
         };
         let path = self.roots.guest(at);
-        let there = self.text_now(at, now).map_err(|error| self.unread(at, error))?;
-        let restored = self.text_restored(paths, at)?;
-        let diff = there.zip(restored).and_then(|(there, restored)| difference(&path, &there, &restored));
+        let texts = if *room == 0 {
+            None
+        } else {
+            let there = self.text_now(at, now).map_err(|error| self.unread(at, error))?;
+            there.zip(self.text_restored(paths, at)?)
+        };
+        let diff = texts.and_then(|(there, restored)| {
+            let work = there.lines().count().saturating_mul(restored.lines().count());
+            *room = room.saturating_sub(work.max(1));
+            difference(&path, &there, &restored)
+        });
         Ok(Conflict { path, what: what.to_owned(), is_gone: *now == State::Absent, diff })
     }
 
@@ -105,7 +124,10 @@ impl Journal {
         let State::File { len, .. } = now else { return Ok(Some(String::new()).filter(|_| *now == State::Absent)) };
         let Some(root) = self.roots.handle(at) else { return Ok(None) };
         let Some((folder, name)) = super::place::below(root, &at.path)? else { return Ok(None) };
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let flags = rustix::fs::OFlags::RDONLY
+            | rustix::fs::OFlags::NOFOLLOW
+            | rustix::fs::OFlags::CLOEXEC
+            | rustix::fs::OFlags::NONBLOCK;
         let file = rustix::fs::openat(&folder, &name, flags, rustix::fs::Mode::empty())?;
         text(&file.into(), 0, *len)
     }

@@ -337,6 +337,14 @@ fn real_path(handle: &File) -> Result<Option<PathBuf>> {
     Ok(same.then_some(path))
 }
 
+/// What to do where the operating system cannot say what an opened folder is called.
+pub(crate) fn hint_at_names() -> Option<String> {
+    let is_blind = cfg!(target_os = "linux") && !Path::new("/proc/self/fd").is_dir();
+    is_blind.then(|| {
+        "mount `/proc` (`mount -t proc proc /proc`): the host asks it what opened folders are called".to_owned()
+    })
+}
+
 #[cfg(target_os = "linux")]
 fn name_of(handle: &File) -> Result<PathBuf> {
     use std::os::fd::AsRawFd as _;

@@ -3,7 +3,9 @@
 //! Never fetches anything: a `$ref` names a part of the same schema. Never recurses without end: a schema that leads to itself is refused,
 //! and so is one that is too large with its references written out, for an output is checked once for each part of that.
 
-use std::collections::BTreeSet;
+mod pattern;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +15,9 @@ use serde_json::{Map, Value};
 use crate::canonical;
 use crate::limits;
 use crate::problem::{Problem, pointer_to, shown};
+pub(crate) use pattern::Pattern;
+#[cfg(test)]
+pub(crate) use pattern::letters;
 
 /// The dialect that schemas are written in.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -47,6 +52,9 @@ struct Compiled {
     document: Value,
     validator: Validator,
     parts: usize,
+    patterns: BTreeMap<String, Pattern>,
+    /// Whether items are compared with each other.
+    compares: bool,
 }
 
 impl fmt::Debug for OutputSchema {
@@ -78,14 +86,28 @@ impl OutputSchema {
                 "only JSON Schema 2020-12 is known; leave `$schema` out",
             ));
         }
-        let mut walk = Walk { document, parts: 0, open: BTreeSet::new() };
+        let mut walk =
+            Walk { document, parts: 0, open: BTreeSet::new(), patterns: Patterns::default(), compares: false };
         let sound = refuse_identity(document, "").and_then(|()| walk.schema(document, ""));
-        let parts = walk.parts;
+        let Walk { parts, patterns: machines, compares, .. } = walk;
         sound.map_err(|Fault { at, message, hint }| wrong(at, message, hint))?;
         let patterns = PatternOptions::regex().size_limit(limits::SCHEMA_PATTERN_BYTES_MAX);
         let built = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns).build(document);
         match built {
-            Ok(validator) => Ok(Self(Arc::new(Compiled { document: document.clone(), validator, parts }))),
+            Ok(validator) => match machines.refused {
+                None => {
+                    let (document, patterns) = (document.clone(), machines.known);
+                    Ok(Self(Arc::new(Compiled { document, validator, parts, patterns, compares })))
+                }
+                Some(at) => {
+                    let message = format!(
+                        "the patterns of the schema take more than {} bytes, one of them more than {}, or this one cannot be read",
+                        limits::SCHEMA_PATTERNS_BYTES_MAX,
+                        limits::SCHEMA_PATTERN_BYTES_MAX
+                    );
+                    Err(wrong(at, message, "count less in patterns: `{1000}` makes a thousand copies"))
+                }
+            },
             Err(error) => {
                 let message = format!("it is not a JSON Schema: {}", shown(&error.to_string()));
                 let at = error.instance_path().as_str().to_owned();
@@ -107,6 +129,26 @@ impl OutputSchema {
     /// Its parts, with references written out.
     pub(crate) fn parts(&self) -> usize {
         self.0.parts
+    }
+
+    /// A pattern that the schema has.
+    pub(crate) fn pattern(&self, pattern: &str) -> Option<&Pattern> {
+        self.0.patterns.get(pattern)
+    }
+
+    /// What a byte of text costs at the worst where every pattern looks at it.
+    pub(crate) fn pattern_states(&self) -> u64 {
+        self.0.patterns.values().map(Pattern::states).fold(0, u64::saturating_add)
+    }
+
+    /// The memory of its patterns.
+    pub(crate) fn pattern_bytes(&self) -> usize {
+        self.0.patterns.values().map(|pattern| pattern.bytes).fold(0, usize::saturating_add)
+    }
+
+    /// Whether it compares items with each other.
+    pub(crate) fn compares(&self) -> bool {
+        self.0.compares
     }
 
     pub(crate) fn validator(&self) -> &Validator {
@@ -148,6 +190,33 @@ struct Walk<'s> {
     parts: usize,
     /// References that are being followed.
     open: BTreeSet<String>,
+    patterns: Patterns,
+    compares: bool,
+}
+
+/// The patterns of a schema.
+#[derive(Default)]
+struct Patterns {
+    known: BTreeMap<String, Pattern>,
+    bytes: usize,
+    /// Where the first is that has no room.
+    refused: Option<String>,
+}
+
+impl Patterns {
+    fn add(&mut self, pattern: &str, at: &str) {
+        if self.refused.is_some() || self.known.contains_key(pattern) {
+            return;
+        }
+        let room = limits::SCHEMA_PATTERNS_BYTES_MAX.saturating_sub(self.bytes).min(limits::SCHEMA_PATTERN_BYTES_MAX);
+        match Pattern::new(pattern, room) {
+            Some(read) => {
+                self.bytes = self.bytes.saturating_add(read.bytes);
+                self.known.insert(pattern.to_owned(), read);
+            }
+            None => self.refused = Some(at.to_owned()),
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -172,6 +241,13 @@ impl Walk<'_> {
                 for (name, schema) in value.as_object().into_iter().flatten() {
                     self.schema(schema, &pointer_to(&at, name))?;
                 }
+                if keyword == "patternProperties" {
+                    value.as_object().into_iter().flatten().for_each(|(name, _)| self.patterns.add(name, &at));
+                }
+            } else if keyword == "pattern" {
+                value.as_str().into_iter().for_each(|pattern| self.patterns.add(pattern, &at));
+            } else if keyword == "uniqueItems" {
+                self.compares = true;
             } else if keyword == "unevaluatedProperties" {
                 self.schema(value, &at)?;
             } else if keyword == "$ref" {

@@ -193,12 +193,23 @@ impl Template {
     pub(crate) fn resolve_with(&self, lookup: &Lookup<'_>) -> Result<Value, Problem> {
         self.root.resolve_alone(&Path::root(&self.pointer), lookup)
     }
+
+    /// The same for one of several that share a bound.
+    pub(crate) fn resolve_within(&self, lookup: &Lookup<'_>, budget: &mut Budget) -> Result<Value, Problem> {
+        self.root.resolve(&Path::root(&self.pointer), lookup, budget)
+    }
 }
 
 /// What resolving may still produce, so that many references to one large output do not multiply it without bound.
-struct Budget {
+pub(crate) struct Budget {
     bytes: usize,
     values: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { bytes: limits::TEMPLATE_TEXT_BYTES_MAX, values: limits::VALUES_MAX }
+    }
 }
 
 impl Budget {
@@ -331,8 +342,7 @@ impl Node {
 
     /// Resolves with a budget of its own.
     pub(crate) fn resolve_alone(&self, path: &Path<'_>, lookup: &Lookup<'_>) -> Result<Value, Problem> {
-        let mut budget = Budget { bytes: limits::TEMPLATE_TEXT_BYTES_MAX, values: limits::VALUES_MAX };
-        self.resolve(path, lookup, &mut budget)
+        self.resolve(path, lookup, &mut Budget::default())
     }
 
     fn references<'t>(&'t self, path: &Path<'_>, found: &mut Vec<Located<'t>>) {

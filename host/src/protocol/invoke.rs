@@ -325,7 +325,11 @@ fn given(call: &Call, output: Value) -> Result<Value, Box<Failure>> {
         let wrong = |problem| Box::new(Failure::of_problems(Detail::BundleInvalid, &[problem]));
         let schema = OutputSchema::compile(schema, "").map_err(wrong)?;
         let expect = Expect { kind: ExpectKind::Value, schema: Some(schema), mode: ExpectMode::Strict };
-        if let Some(drift) = contract::check(&expect, &output) {
+        let drift = contract::check(&expect, &output).map_err(|too_much| {
+            let message = format!("what the {kind} `{name}` gave is not looked at: {too_much}");
+            Box::new(Failure::new(Detail::OutputDrift, message))
+        })?;
+        if let Some(drift) = drift {
             let message = format!("the {kind} `{name}` gave what its `output_schema` does not allow: {drift}");
             return Err(Box::new(Failure::new(Detail::OutputDrift, message).with("pointer", drift.pointer)));
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::{left_of, recorded_of};
+use super::held::{self, Held, Within};
 use super::log::{Go, Halt, StepLog, Turn};
 use super::micros;
 use super::steps::{SoFar, Steps};
@@ -279,7 +280,7 @@ impl Steps<'_> {
     ) -> Result<(Result<Acted, Divergence>, Tape), Error> {
         let Attempt { step, call, number, input, grant, limits, run_deadline, expect, .. } = *attempt;
         let plan = self.checked.plan.plan();
-        let started = Stopwatch::start();
+        let (started, is_live) = (Stopwatch::start(), matches!(tape, Tape::Record(_)));
         let delegate = self.callees.clone().map(|callees| -> Arc<dyn Delegate> { callees });
         let invocation = Invocation {
             tool: call.tool,
@@ -311,22 +312,20 @@ impl Steps<'_> {
                 return Err(error.into());
             }
         };
-        let mut outcome = match invoked.end {
+        let outcome = match invoked.end {
             Ok(outcome) => outcome,
             Err(divergence) => return Ok((Err(divergence), invoked.tape)),
         };
+        let mut failure = invoked.failure;
+        let within = is_live.then(|| Within::left(&limits, run_deadline, started.elapsed(), cancel));
+        let Held { mut outcome, mut drift, is_untimed } = held::hold(expect, outcome, within, runtime);
         // A step that loses a path is cancelled; that is how it ended, this is why.
         if let Some(lost) = transaction.as_ref().and_then(Transaction::lost)
             && outcome == Outcome::Cancelled
         {
             outcome = self.conflict(lost);
         }
-        let mut failure = invoked.failure;
-        let mut drift = drift(expect, &outcome);
-        if let Some((drift, ExpectMode::Strict)) = &drift {
-            outcome = Outcome::Failed { error: json!({ "code": "output-drift", "message": drift.message }) };
-        }
-        let (mut undone, mut changed, mut fuel) = (Undone::default(), 0, invoked.fuel);
+        let (mut undone, mut changed, mut fuel) = (Undone::default(), 0, invoked.fuel.filter(|_| !is_untimed));
         if let Some(transaction) = &transaction {
             if outcome.is_completed() {
                 match transaction.keep() {
@@ -444,12 +443,13 @@ fn or_failed(made: Go<Option<Acted>>) -> Go<Option<Acted>> {
 /// How an output is not what the plan expects.
 fn drift(expect: Option<&Expect>, outcome: &Outcome) -> Option<(Drift, ExpectMode)> {
     let (Some(expect), Outcome::Completed { output }) = (expect, outcome) else { return None };
-    Some((contract::check(expect, output)?, expect.mode))
+    // What completed was held against it within the bound.
+    Some((contract::check(expect, output).ok()??, expect.mode))
 }
 
 /// Whether an output is what the plan expects.
 pub(super) fn is_as_expected(expect: Option<&Expect>, output: &Value) -> bool {
-    expect.is_none_or(|expect| contract::check(expect, output).is_none())
+    expect.is_none_or(|expect| contract::check(expect, output) == Ok(None))
 }
 
 fn contract_event(step: &StepId, drift: Drift, mode: ExpectMode, expect: Option<&Expect>) -> Event {

@@ -111,10 +111,9 @@ impl Base<'_> {
                 let old = old.map(|folder| content(&folder.join(&change.path)));
                 let new = is_file(&change.after).then(|| content(&self.copy.join(&change.path)));
                 diff = match (old.transpose(), new.transpose()) {
-                    (Ok(old), Ok(new)) => diff::unified(&path, old.as_ref(), new.as_ref()),
+                    (Ok(old), Ok(new)) => diff::unified_within(&path, old.as_ref(), new.as_ref(), room),
                     (Err(error), _) | (_, Err(error)) => format!("contents of {path} are not compared: {error}\n"),
                 };
-                *room = room.saturating_sub(diff.len());
             } else if has_content && change.what != What::Mode {
                 diff = format!("contents of {path} are not compared: there are too many changes\n");
             }

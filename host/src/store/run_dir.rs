@@ -186,6 +186,12 @@ impl RunDir {
         &self.path
     }
 
+    /// Whether its record is still where it was made: somebody may have removed it while the run went on.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.trace().is_file()
+    }
+
     /// The trace.
     #[must_use]
     pub fn trace(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Call, Outputs, ValidPlan, ValidStep, Work, places};
 use crate::canonical;
 use crate::limits;
-use crate::plan::template::{Lookup, Reference, Root, Scope, Template};
+use crate::plan::template::{Budget, Lookup, Reference, Root, Scope, Template};
 use crate::plan::{Action, ApproveStep, Condition, ToolCall};
 use crate::problem::{Problem, Problems};
 use crate::types::check::check_params;
@@ -89,14 +89,21 @@ impl ValidPlan {
         self.resolve_call(&format!("compensation {index}"), template, Call::of(bound), &Outputs::default()).map(Some)
     }
 
-    /// The two sides of a condition of a step, with their references replaced.
+    /// The two sides of a condition of a step, with their references replaced. All conditions of a step have one `budget`: a hundred of them
+    /// that refer to one large output cost no more than one template may.
     ///
     /// # Errors
     ///
     /// As [`Self::resolve_input`].
-    pub fn resolve_condition(&self, condition: &Condition, outputs: &Outputs) -> Result<(Value, Value), Problem> {
+    pub(crate) fn resolve_condition(
+        &self,
+        condition: &Condition,
+        outputs: &Outputs,
+        budget: &mut Budget,
+    ) -> Result<(Value, Value), Problem> {
         let lookup = self.lookup(outputs);
-        Ok((condition.value.resolve_with(&lookup)?, condition.operand.resolve_with(&lookup)?))
+        let value = condition.value.resolve_within(&lookup, budget)?;
+        Ok((value, condition.operand.resolve_within(&lookup, budget)?))
     }
 
     fn resolve_call(

@@ -35,10 +35,11 @@ pub(super) enum Family {
     Load,
     Grants,
     Network,
+    Contracts,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Paths,
         Self::Deputy,
         Self::Handles,
@@ -54,6 +55,7 @@ impl Family {
         Self::Load,
         Self::Grants,
         Self::Network,
+        Self::Contracts,
     ];
 
     /// The heading in the threat model.
@@ -74,6 +76,7 @@ impl Family {
             Self::Load => "Components that attack the loader",
             Self::Grants => "What is not granted",
             Self::Network => "Network",
+            Self::Contracts => "What a plan asks of outputs",
         }
     }
 }
@@ -153,6 +156,7 @@ pub(super) struct Case {
     after: fn(&Seen<'_>),
     race: Option<fn(&Path)>,
     world: Option<Box<dyn Fn() -> World>>,
+    contract: Option<Value>,
 }
 
 /// What a case has around it beside files: servers, and the policy and input that name them.
@@ -221,6 +225,7 @@ pub(super) fn case(
         after: |_| (),
         race: None,
         world: None,
+        contract: None,
     }
 }
 
@@ -284,6 +289,11 @@ impl Case {
         Self { world: Some(Box::new(world)), ..self }
     }
 
+    /// What the plan asks of the output.
+    pub(super) fn contract(self, expect: Value) -> Self {
+        Self { contract: Some(expect), ..self }
+    }
+
     /// Host memory that it may take, where that is more than usual.
     pub(super) fn growth_mib(self, mib: u64) -> Self {
         Self { growth_mib: mib, ..self }
@@ -308,7 +318,14 @@ impl Case {
         surroundings(&host);
         (self.set_up)(&host);
         let steps = world.as_ref().map_or_else(|| self.steps.clone(), |world| vec![world.step.clone()]);
-        let plans: Vec<Value> = steps.iter().map(|(tool, input)| plan([step("it", tool, input.clone())])).collect();
+        let plans = steps.iter().map(|(tool, input)| {
+            let mut step = step("it", tool, input.clone());
+            if let Some(contract) = &self.contract {
+                step["expect"] = contract.clone();
+            }
+            plan([step])
+        });
+        let plans: Vec<Value> = plans.collect();
         // What is compiled is compiled before the measurement, unless loading is what is attacked.
         if self.expect.runs() {
             for plan in &plans {

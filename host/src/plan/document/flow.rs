@@ -161,7 +161,10 @@ impl Reader<'_> {
             self.push("bad-schema", pointer, message, "describe less of the outputs, or split the plan");
             return None;
         }
-        OutputSchema::compile(schema, &pointer).map_err(|problem| self.problems.push(problem)).ok()
+        let compiled = OutputSchema::compile(schema, &pointer).map_err(|problem| self.problems.push(problem)).ok()?;
+        // Compiled it may take ten times as much as written: what is more than that counts as text.
+        self.schema_bytes = self.schema_bytes.saturating_add(compiled.pattern_bytes() / 10);
+        Some(compiled)
     }
 
     pub(super) fn approve(&mut self, value: &Value, pointer: &str, step: &str) -> DraftApprove {

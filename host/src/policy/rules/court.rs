@@ -281,7 +281,7 @@ impl Court {
             pairs.push(("attempt".to_owned(), RestrictedExpression::new_long(i64::from(call.attempt))));
         }
         if let Some(value) = call.input.filter(|_| reads.reads_input()) {
-            let record = input::record(value, &call.tool.params, &reads.input).map_err(|unfit| {
+            let record = input::record(value, &call.tool.params, (&reads.input, reads.weight.saturating_add(1))).map_err(|unfit| {
                 let reason = format!("the input cannot be put before the rules: {}", unfit.0);
                 let hint = "docs/policy-format.md says which values rules can hold; a rule that does not read this one is not hindered by it";
                 Refusal::new(Why::RuleError, Vec::new(), reason, hint.to_owned())

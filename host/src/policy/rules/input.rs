@@ -61,11 +61,30 @@ fn payload(variant: &Ty) -> Option<&Ty> {
     payloads.all(|payload| payload == first).then_some(first)
 }
 
-/// The input as a Cedar record of those parameters that are read. Its form is that of `params`: it was checked against them.
-pub(super) fn record(input: &Value, params: &[(String, Ty)], read: &Parts) -> Result<RestrictedExpression, Unfit> {
+/// The input as a Cedar record of those parameters that are read. Its form is that of `params`: it was checked against them. `weight` is what
+/// the rules do with each character of it.
+pub(super) fn record(
+    input: &Value,
+    params: &[(String, Ty)],
+    (read, weight): (&Parts, u64),
+) -> Result<RestrictedExpression, Unfit> {
+    let texts = params.iter().filter(|(name, _)| read.has(name)).filter_map(|(name, _)| input.get(name));
+    if texts.map(text_bytes).fold(0, u64::saturating_add).saturating_mul(weight) > limits::RULE_WORK_MAX {
+        let max = limits::RULE_WORK_MAX;
+        return Err(Unfit(format!("comparing its text with the patterns of the rules takes more than {max} steps")));
+    }
     let mut parts = 0;
     let read = params.iter().filter(|(name, _)| read.has(name)).map(|(name, ty)| (name.as_str(), ty, input.get(name)));
     members(read, &mut parts, "")
+}
+
+fn text_bytes(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(text_bytes).fold(0, u64::saturating_add),
+        Value::Object(members) => members.values().map(text_bytes).fold(0, u64::saturating_add),
+        _ => 0,
+    }
 }
 
 fn members<'v>(
@@ -165,7 +184,7 @@ mod tests {
 
     fn shown(ty: &Ty, value: &Value) -> Result<String, String> {
         let params = [("p".to_owned(), ty.clone())];
-        let context = record(&json!({ "p": value }), &params, &Parts::All).map_err(|unfit| unfit.0)?;
+        let context = record(&json!({ "p": value }), &params, (&Parts::All, 1)).map_err(|unfit| unfit.0)?;
         let context = cedar_policy::Context::from_pairs([("input".to_owned(), context)]).map_err(|e| e.to_string())?;
         Ok(context.get("input").unwrap().to_string())
     }
@@ -233,8 +252,8 @@ mod tests {
     fn only_what_is_read_is_converted() {
         let params = [("big".to_owned(), Ty::U64), ("small".to_owned(), Ty::U64)];
         let read = Parts::Some(["small".to_owned()].into_iter().collect());
-        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, &read).is_ok());
-        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, &Parts::All).is_err());
+        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, (&read, 1)).is_ok());
+        assert!(record(&json!({"big": u64::MAX, "small": 1}), &params, (&Parts::All, 1)).is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(crate) struct Reads {
     pub(crate) plan: bool,
     pub(crate) granted: Parts,
     pub(crate) attempt: bool,
+    /// What the patterns of `like` do with each character at the worst: each looks for its longest text from place to place.
+    pub(crate) weight: u64,
 }
 
 /// What is read of one record of the context.
@@ -79,6 +81,7 @@ impl Reads {
     pub(crate) fn extend(&mut self, other: &Self) {
         self.plan |= other.plan;
         self.attempt |= other.attempt;
+        self.weight = self.weight.saturating_add(other.weight);
         self.granted.extend(&other.granted);
         self.input.extend(&other.input);
     }
@@ -95,6 +98,7 @@ impl Reads {
                     match operator.as_str() {
                         // A literal.
                         "Value" => {}
+                        "like" => self.like(operands),
                         "has" => match tested(operands) {
                             Some(path) => self.note(&path),
                             None => self.operands(operands),
@@ -116,9 +120,15 @@ impl Reads {
         }
     }
 
+    /// On its own: rules are nested deep, and what this needs does not count for each of them.
+    fn like(&mut self, operands: &Value) {
+        self.weight = self.weight.saturating_add(longest(operands.get("pattern")));
+        self.operands(operands);
+    }
+
     fn note(&mut self, path: &[&str]) {
         let more = match path {
-            [] => Self { input: Parts::All, plan: true, granted: Parts::All, attempt: true },
+            [] => Self { input: Parts::All, plan: true, granted: Parts::All, attempt: true, weight: 0 },
             ["input"] => Self { input: Parts::All, ..Self::default() },
             ["input", param, ..] => Self { input: Parts::one(param), ..Self::default() },
             ["plan", ..] => Self { plan: true, ..Self::default() },
@@ -129,6 +139,20 @@ impl Reads {
         };
         self.extend(&more);
     }
+}
+
+/// The longest text behind a wildcard of a pattern: it is looked for at every place.
+fn longest(pattern: Option<&Value>) -> u64 {
+    let (mut longest, mut run, mut is_behind) = (0, 0, false);
+    for element in pattern.and_then(Value::as_array).into_iter().flatten() {
+        match element.get("Literal").and_then(Value::as_str) {
+            Some(text) if is_behind => run += text.chars().count() as u64,
+            Some(_) => {}
+            None => (run, is_behind) = (0, true),
+        }
+        longest = run.max(longest);
+    }
+    longest
 }
 
 /// `context.a.b` as `[a, b]`; `None` for what is not a part of the context.
@@ -191,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_a_rule_reads_is_found_in_every_form() {
-        let all = Reads { input: Parts::All, plan: true, granted: Parts::All, attempt: true };
+        let all = Reads { input: Parts::All, plan: true, granted: Parts::All, attempt: true, weight: 0 };
         for (condition, expected) in [
             ("true", Reads::default()),
             ("resource.risk == \"low\"", Reads::default()),
