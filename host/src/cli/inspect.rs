@@ -15,7 +15,7 @@ use crate::policy::{Hints, Policy, Verdict, place, verdict};
 use crate::problem::suggestion;
 use crate::report::human::{Append as _, Look, Tone, bytes, harmless, pretty};
 use crate::skill::{
-    Annotations, Export, Import, Need, Needs, OutputKind, Risk, SideEffects, Skill, Tool, ToolResult, own,
+    Annotations, Export, Import, Need, Needs, OutputKind, Risk, SideEffects, Skill, SkillOrigin, Tool, ToolResult, own,
 };
 use crate::skills::{SkillBytes, builtin};
 use crate::types::Ty;
@@ -39,21 +39,28 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
-        let skill = if self.skill == own::NAME && !Path::new(&self.skill).is_file() {
-            Arc::clone(own::sys())
+        let (skill, origin) = if self.skill == own::NAME && !Path::new(&self.skill).is_file() {
+            (Arc::clone(own::sys()), SkillOrigin::Host)
         } else {
             let (name, source) = self.find()?;
+            let origin =
+                if matches!(source, SkillBytes::Memory { .. }) { SkillOrigin::BuiltIn } else { SkillOrigin::Given };
             let host = session.builder(&SkillArgs::default()).build();
-            host.inspect(&name, &source).map_err(Error::from)?
+            (host.inspect(&name, &source).map_err(Error::from)?, origin)
         };
         let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|document| document.policy);
         let policy = policy.as_ref();
-        let json = to_json(&skill, policy);
+        let mut json = to_json(&skill, policy);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("origin".to_owned(), json!(origin.name()));
+        }
         let text = if self.schema {
             let tools = skill.tools.iter().map(|(name, tool)| (name.clone(), schemas(tool)));
             format!("{}\n", pretty(&Value::Object(tools.collect())))
         } else {
-            to_text(&skill, policy, &session.output.look)
+            let text = to_text(&skill, policy, &session.output.look);
+            // Beside what else identifies it.
+            text.replacen("\nsize    ", &format!("\norigin  {}\nsize    ", origin.name()), 1)
         };
         Ok(Reply::new(text, json))
     }

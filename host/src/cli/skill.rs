@@ -139,12 +139,19 @@ impl Check {
             text += "\nadvice\n";
             advice.iter().for_each(|line| text.add(format_args!("  {}\n", harmless(line))));
         }
-        let tests = if problems.is_empty() {
-            skill_tests::run(session, &self.skill, (&name, &source), (&grant, self.policy.as_deref()))?
+        let source = (&name, &source);
+        let tested = if problems.is_empty() {
+            skill_tests::run(session, &self.skill, source, (&grant, self.policy.as_deref()))
         } else {
-            Vec::new()
+            Ok(Vec::new())
         };
-        let mut failure = (!problems.is_empty()).then(|| Error::problems(Exit::SkillLoad, problems.clone()));
+        // What the skill is can be said although its tests may not run.
+        let (tests, refused) = match tested {
+            Ok(tests) => (tests, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut failure =
+            (!problems.is_empty()).then(|| Error::problems(Exit::SkillLoad, problems.clone())).or(refused);
         if !tests.is_empty() {
             text += "\ntests\n";
         }

@@ -8,6 +8,7 @@ use crate::cli::reply::Reply;
 use crate::cli::runs::find_run;
 use crate::cli::session::{Session, SkillArgs};
 use crate::id::StepId;
+use crate::policy::PolicyOrigin;
 use crate::report::human::{bytes, counted, harmless};
 use crate::store::RunDir;
 use crate::trace::diff::{self, Comparison};
@@ -84,6 +85,13 @@ fn find(session: &Session, name: &str) -> Result<RunDir, Error> {
 impl Show {
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let run = find(session, &self.run)?;
+        let decided = run.place()?.and_then(|place| place.decided);
+        if let Some(PolicyOrigin { source, standing, file: Some(file), .. }) =
+            decided.as_ref().filter(|_| session.output.look.verbose)
+        {
+            let (file, source, standing) = (file.display(), source.name(), standing.name());
+            session.note(&format!("the policy was `{file}` ({source}, {standing})"));
+        }
         let options = Options {
             full: self.full,
             step: self.step.clone(),
@@ -116,9 +124,12 @@ impl Show {
             Ok(true) => Reader::open(&run.trace()).and_then(|mut reader| verify::events(&mut reader, None)).err(),
             Err(error) => Some(error),
         };
-        Ok(Reply::new(text, json!({ "run": run.id(), "events": events }))
-            .meta("run_id", run.id())
-            .failure(failure.map(Error::from)))
+        Ok(Reply::new(
+            text,
+            json!({ "run": run.id(), "policy": decided.map(|decided| decided.to_json()), "events": events }),
+        )
+        .meta("run_id", run.id())
+        .failure(failure.map(Error::from)))
     }
 }
 

@@ -92,6 +92,21 @@ pub struct PolicyOrigin {
     pub ceiling: Option<PathBuf>,
 }
 
+impl PolicyOrigin {
+    /// The same for programs, as far as it is known without the policy's text.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let Self { source, standing, file, ceiling, .. } = self;
+        let path = |path: &PathBuf| path.display().to_string();
+        serde_json::json!({
+            "source": source.name(),
+            "standing": standing.name(),
+            "file": file.as_ref().map(path),
+            "ceiling": ceiling.as_ref().map(path),
+        })
+    }
+}
+
 /// The policy that decided about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecidedBy {
