@@ -176,7 +176,14 @@ impl Session {
             At::File(path) => PolicyDocument::read(path),
             At::Inside { folder, path } => PolicyDocument::read_in_place(folder, path),
         };
-        let document = document.map_err(|problems| Error::document(&path.display().to_string(), problems))?;
+        let document = document.map_err(|mut problems| {
+            for hint in
+                problems.iter_mut().filter(|_| matches!(at, At::Inside { .. })).filter_map(|one| one.hint.as_mut())
+            {
+                hint.push_str("; or name another policy with `--policy FILE`");
+            }
+            Error::document(&path.display().to_string(), problems)
+        })?;
         let standing = match at {
             At::File(_) if source.is_operators() => Standing::Trusted,
             _ => self.standing(source, at, &document)?,
