@@ -50,6 +50,8 @@ fn program() -> Program {
     for on_failure in ["stop", "rollback"] {
         program.write(&format!("{on_failure}.json"), plan(on_failure, "spins.wasm", "run", &json!({})));
     }
+    // Its limits are more than a policy may give that nobody named.
+    assert_eq!(program.run(&["policy", "trust", "policies/default.toml"]).code, 0);
     program
 }
 
