@@ -306,7 +306,7 @@ fn a_file_that_is_larger_than_may_be_is_an_error() {
 #[test]
 fn an_ignored_hang_up_stays_ignored() {
     let program = program();
-    let args = ["--state", ".skillhost", "run", "stop.json", "--events", "ndjson"];
+    let args = ["--state", ".skillhost", "run", "stop.json", "--policy", "policies/default.toml", "--events", "ndjson"];
     let host = program.command(&args);
     let mut nohup = Command::new("nohup");
     nohup.arg(host.get_program()).args(host.get_args()).current_dir(program.path("")).env_clear();

@@ -48,9 +48,15 @@ fn runs(program: &Program) -> Vec<String> {
     runs
 }
 
-/// All that the program said, without the trace's hash: in some of these it depends on a port.
+/// All that the program said, without the trace's hash and the policy's: in some of these they depend on a port.
 fn shown(ended: &Ended) -> String {
-    ended.all().lines().filter(|line| !line.starts_with("head ")).fold(String::new(), |text, line| text + line + "\n")
+    let all = ended.all();
+    let lines = all.lines().filter(|line| !line.starts_with("head "));
+    let lines = lines.map(|line| match line.rsplit_once(") ") {
+        Some((policy, _)) if line.starts_with("policy ") => format!("{policy})"),
+        _ => line.to_owned(),
+    });
+    lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 
 /// The error of a command that fails, from its envelope.
