@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use skillhost::clock::Stopwatch;
 use skillhost::durability::Durability;
 use skillhost::skills::SkillBytes;
-use skillhost::{PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost};
+use skillhost::{CompiledCode, PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost};
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, Val};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 use wasmtime_wasi::filesystem::FsPerms;
@@ -67,6 +67,7 @@ impl Ours {
             .policy(PolicyDocument::parse(&format!("{POLICY}{grant}\n")).unwrap())
             .workspace(folder.path().join("workspace"))
             .state(folder.path().join("state"))
+            .compiled_code(CompiledCode::in_folder(folder.path().join("code")))
             .durability(durability)
             .skill("guest".parse().unwrap(), SkillBytes::Memory { component, manifest: None })
             .build();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use skillhost::clock::Stopwatch;
 use skillhost::durability::Durability;
 use skillhost::skills::SkillBytes;
-use skillhost::{GoOnOptions, PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
+use skillhost::{CompiledCode, GoOnOptions, PlanDocument, PlanFormat, PolicyDocument, RunOptions, SkillHost};
 
 use crate::{Ours, guests, in_steps, plan};
 
@@ -125,6 +125,7 @@ fn host(folder: &Path) -> SkillHost {
         .policy(PolicyDocument::parse(POLICY).unwrap())
         .workspace(folder.join("workspace"))
         .state(folder.join("state"))
+        .compiled_code(CompiledCode::in_folder(folder.join("code")))
         .skill("probe".parse().unwrap(), SkillBytes::File(path))
         .build()
 }

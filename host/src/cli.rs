@@ -7,6 +7,7 @@ mod audit;
 mod bundle;
 mod call;
 mod check;
+mod compile;
 mod decide;
 mod completions;
 mod dashboard;
@@ -77,7 +78,7 @@ struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The folder for runs and compiled components [env: HOST_STATE] [default: one for the current folder, below $XDG_STATE_HOME/skillhost
+    /// The folder for runs [env: HOST_STATE] [default: one for the current folder, below $XDG_STATE_HOME/skillhost
     /// or ~/.local/state/skillhost]
     #[arg(long, value_name = "DIR", global = true)]
     state: Option<PathBuf>,
@@ -211,8 +212,12 @@ pub use mimalloc::MiMalloc as Allocator;
 /// The program: reads the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let env = Env::of_process();
     let args: Vec<OsString> = std::env::args_os().collect();
+    // Before anything else: it takes no signals and no environment.
+    if compile::is_asked(&args) {
+        return compile::serve();
+    }
+    let env = Env::of_process();
     let (output, started) = (Output::for_usage(&env, wants_json(&args)), Stopwatch::start());
     let is_exec = is_exec(&args);
     // Until the command line is read, and what it says of the form of answers.
@@ -225,12 +230,15 @@ pub fn main() -> ExitCode {
 /// The program with the arguments and the environment given; the first argument is the program's name. Writes to the process's stdout
 /// and stderr; signals are the caller's.
 pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if compile::is_asked(&args) {
+        return compile::serve();
+    }
     interruptible(args, env, &Interrupt::default())
 }
 
-fn interruptible(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env, interrupt: &Interrupt) -> ExitCode {
+fn interruptible(args: Vec<OsString>, env: Env, interrupt: &Interrupt) -> ExitCode {
     let started = Stopwatch::start();
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             let events = cli.command.tells_events();

@@ -21,13 +21,14 @@ use crate::problem::{Problem, shown};
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
 use crate::run::Rehearsal;
-use crate::sandbox::component::ComponentCache;
-use crate::sandbox::engine::SandboxEngine;
+use crate::sandbox::compiler::Compiler;
+use crate::sandbox::component::CompiledCode;
+use crate::sandbox::engine::{Allocation, SandboxEngine};
 use crate::sandbox::{CancelToken, Resolve, SandboxError, Secrets};
 use crate::scratch::ScratchError;
 use crate::skill::Skill;
 use crate::skills::warm::{Stamp, Warm};
-use crate::skills::{LoadedSkill, SkillBytes, SkillLoader, builtin};
+use crate::skills::{Compiling, LoadedSkill, SkillBytes, SkillLoader, builtin};
 use crate::store::{RunDir, RunStore, StoreError};
 use crate::trace::TraceError;
 use crate::{replay, run};
@@ -53,7 +54,8 @@ pub struct SkillHost {
     pub(crate) secrets: Secrets,
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) observers: Observers,
-    pub(crate) cache: ComponentCache,
+    code: CompiledCode,
+    compiler: Compiler,
     /// Skills that stay loaded, where they shall.
     pub(crate) warm: Option<Arc<Warm>>,
     /// Where the skills are from, if from a bundle.
@@ -88,6 +90,7 @@ impl std::ops::Deref for Approver {
 /// - what a step did is on the disk before the next begins;
 /// - the skills are the ones that are built in, and what a plan itself names;
 /// - `{workspace}` is `workspace` below the current folder, and state is kept in `.skillhost` below it;
+/// - compiled components are kept nowhere: every host compiles what it loads;
 /// - no secret has a value, and names are looked up as the policy says, else as the system does;
 /// - a guest has no directory, no network, no environment, virtual clocks and seeded random bytes;
 /// - the limits are those of [`crate::limits::StepLimits::DEFAULT`].
@@ -106,7 +109,8 @@ pub struct SkillHostBuilder {
     secrets: Secrets,
     resolver: Option<Arc<dyn Resolve>>,
     observers: Observers,
-    cache: bool,
+    code: CompiledCode,
+    compiler: Compiler,
     warm: bool,
     bundle: Option<Arc<Bundle>>,
 }
@@ -127,7 +131,8 @@ impl Default for SkillHostBuilder {
             secrets: Secrets::default(),
             resolver: None,
             observers: Observers::default(),
-            cache: true,
+            code: CompiledCode::nowhere(),
+            compiler: Compiler::in_process(),
             warm: false,
             bundle: None,
         }
@@ -193,7 +198,7 @@ impl SkillHostBuilder {
         self
     }
 
-    /// The folder for runs and compiled components.
+    /// The folder for runs.
     #[must_use]
     pub fn state(mut self, path: impl Into<PathBuf>) -> Self {
         self.state = path.into();
@@ -237,10 +242,17 @@ impl SkillHostBuilder {
         self
     }
 
-    /// Whether compiled components are kept in the state folder. Default: yes.
+    /// Where compiled components are kept, so that each is compiled once. Default: nowhere.
     #[must_use]
-    pub const fn cache(mut self, keep: bool) -> Self {
-        self.cache = keep;
+    pub fn compiled_code(mut self, code: CompiledCode) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Who compiles components. Default: this process, see [`Compiler::in_process`].
+    #[must_use]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
         self
     }
 
@@ -255,7 +267,6 @@ impl SkillHostBuilder {
     /// The host. Does no I/O.
     #[must_use]
     pub fn build(self) -> SkillHost {
-        let cache = if self.cache { ComponentCache::at(self.state.join("cache")) } else { ComponentCache::none() };
         SkillHost {
             policy_origin: self.policy_origin.unwrap_or_else(|| PolicyOrigin {
                 source: if self.policy.policy.has_document() { PolicySource::Given } else { PolicySource::None },
@@ -273,7 +284,8 @@ impl SkillHostBuilder {
             secrets: self.secrets,
             resolver: self.resolver,
             observers: self.observers,
-            cache,
+            code: self.code,
+            compiler: self.compiler,
             warm: self.warm.then(Arc::default),
             bundle: self.bundle,
             engine: OnceLock::new(),
@@ -445,14 +457,14 @@ impl SkillHost {
     ///
     /// [`Error::Sandbox`] when it cannot be loaded.
     pub fn inspect(&self, name: &SkillName, skill: &SkillBytes) -> Result<Arc<Skill>, Error> {
-        let loader = SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref());
+        let loader = SkillLoader::new(self.engine()?, self.compiling()).warm(self.warm.as_deref());
         Ok(Arc::clone(&loader.load(name, skill)?.skill))
     }
 
     /// A skill that is known without a plan: given to the host, else built in. `None` where there is none of that name.
     pub(crate) fn known_skill(&self, name: &SkillName) -> Option<Result<Arc<LoadedSkill>, SandboxError>> {
         let source = self.skill_source(name)?;
-        let load = || SkillLoader::new(self.engine()?, &self.cache).warm(self.warm.as_deref()).load(name, &source);
+        let load = || SkillLoader::new(self.engine()?, self.compiling()).warm(self.warm.as_deref()).load(name, &source);
         Some(load())
     }
 
@@ -472,8 +484,12 @@ impl SkillHost {
         name: &SkillName,
     ) -> Option<impl FnOnce() -> Result<Arc<LoadedSkill>, SandboxError> + Send + use<>> {
         let source = self.skill_source(name)?.into_owned();
-        let (engine, cache, warm, name) = (self.engine(), self.cache.clone(), self.warm.clone(), name.clone());
-        Some(move || SkillLoader::new(engine?, &cache).warm(warm.as_deref()).load(&name, &source))
+        let (engine, code, compiler) = (self.engine(), self.code.clone(), self.compiler.clone());
+        let (warm, name) = (self.warm.clone(), name.clone());
+        Some(move || {
+            let compiling = Compiling { code: &code, compiler: &compiler };
+            SkillLoader::new(engine?, compiling).warm(warm.as_deref()).load(&name, &source)
+        })
     }
 
     /// Replays a recorded run: same plan, policy and components, host calls answered from the record. Nothing acts.
@@ -531,7 +547,8 @@ impl SkillHost {
             secrets: self.secrets.clone(),
             resolver: self.resolver.clone(),
             observers: self.observers.clone(),
-            cache: self.cache.clone(),
+            code: self.code.clone(),
+            compiler: self.compiler.clone(),
             warm: self.warm.clone(),
             bundle: self.bundle.clone(),
             engine: self.engine.clone(),
@@ -544,14 +561,26 @@ impl SkillHost {
         self.approver = approver.map(|approver| Approver(Arc::new(approver)));
     }
 
+    /// How components get compiled.
+    pub(crate) const fn compiling(&self) -> Compiling<'_> {
+        Compiling { code: &self.code, compiler: &self.compiler }
+    }
+
     pub(crate) fn engine(&self) -> Result<Arc<SandboxEngine>, SandboxError> {
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
         }
         let engine = SandboxEngine::new().map_err(|error| SandboxError::Engine { message: format!("{error:#}") })?;
+        if engine.allocation == Allocation::OnDemand {
+            self.code.note(ON_DEMAND.to_owned());
+        }
         Ok(Arc::clone(self.engine.get_or_init(|| Arc::new(engine))))
     }
 }
+
+/// What is said where the engine has no pool.
+const ON_DEMAND: &str = "there is too little address space for a pool of instances (`ulimit -v`?): each gets its memory when it runs, and its \
+                         accesses are checked by code, which is slower";
 
 /// Runs `work` on a thread of its own where the caller is inside of an async runtime: ours could not start there.
 fn detached<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {

@@ -69,7 +69,7 @@ impl Recorded {
             }
             _ => recorded.note("it kept no policy"),
         }
-        let loader = SkillLoader::new(host.engine()?, &host.cache);
+        let loader = SkillLoader::new(host.engine()?, host.compiling());
         for (name, digest) in recorded.usage.header.skills.clone() {
             if own::is_own(&name) {
                 recorded.skills.insert(name, Arc::clone(own::sys()));

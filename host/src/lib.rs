@@ -34,6 +34,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+mod owned;
 mod owned_file;
 pub mod problem;
 mod regular;
@@ -78,4 +79,6 @@ pub use host::{Error, GoOnOptions, Keep, PolicyDocument, RunOptions, SkillHost, 
 pub use observe::{HostEvent, Observer};
 pub use plan::{PlanDocument, PlanFormat};
 pub use report::Report;
+pub use sandbox::compiler::{CompileLimits, Compiler};
+pub use sandbox::component::CompiledCode;
 pub use sandbox::{CancelToken, Resolve, Secrets};

@@ -188,9 +188,51 @@ pub const TOOLS_MAX: usize = 1_000;
 pub const NEEDS_MAX: usize = 100;
 /// Bytes of one value of a component's types, lists and strings apart: with arrays of arrays a few bytes spell a size that no memory has.
 pub const TYPE_BYTES_MAX: u64 = 16 << 20;
-/// Locals times blocks of one function, and values handed over times jumps: what the compiler's memory grows with. The largest functions
-/// of language interpreters have some ten millions; at this bound it takes about a gigabyte.
+/// Locals times blocks of one function: what the compiler's memory grows with. The largest functions of language interpreters have some ten
+/// millions; at this bound it takes about a gigabyte.
 pub const FUNCTION_WORK_MAX: u64 = 40_000_000;
+/// The same where the compiler runs in the process itself.
+pub const FUNCTION_WORK_IN_PROCESS_MAX: u64 = 20_000_000;
+/// Values that the calls, jumps and blocks of one function hand over. Those of language interpreters have some hundred thousand; six millions,
+/// which are 14 KB, cost the compiler a minute and three gigabytes.
+pub const FUNCTION_VALUES_MAX: u64 = 2_000_000;
+/// The same where the compiler runs in the process itself.
+pub const FUNCTION_VALUES_IN_PROCESS_MAX: u64 = 500_000;
+/// Bytes of one function where the compiler runs in the process itself. The loops of interpreters have some hundred thousand.
+pub const FUNCTION_BYTES_IN_PROCESS_MAX: u64 = 1 << 20;
+/// What all functions of a component cost together, in values and more for large ones, where the compiler runs in the process itself.
+pub const COMPONENT_WORK_IN_PROCESS_MAX: u64 = 100_000_000;
+/// Types, functions, imports, exports and the like of a component and all that is in it. Interpreters of 11 MiB have some ten thousand; each
+/// takes the host some hundred bytes as long as the component is loaded.
+pub const COMPONENT_ITEMS_MAX: u64 = 500_000;
+
+/// Address space of the process that compiles a component. The largest interpreters take half of it.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 2 << 30;
+/// Seconds of processor time that compiling a component takes, all threads together. The largest interpreters take a fifth.
+pub const COMPILE_CPU_S_MAX: u64 = 120;
+/// Seconds on the clock: the processor may be busy with something else.
+pub const COMPILE_WALL_S_MAX: u64 = 300;
+/// Milliseconds in which a compiler that has answered, or closed its answer, ends by itself.
+pub const COMPILER_END_MS_MAX: u64 = 1_000;
+/// Bytes of what a compiler is told, and says, beside component and code: the longest is a list of what is async.
+pub const COMPILER_LINE_BYTES_MAX: usize = 1 << 20;
+/// The compiled code of one component. An interpreter's of 11 MiB has 40 MB.
+pub const COMPILED_BYTES_MAX: u64 = 1 << 30;
+/// Compiled code that is kept, summed: some dozen interpreters. What was not used for longest goes.
+pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
+/// Entries of the cache of compiled code.
+pub const CODE_CACHE_ENTRIES_MAX: usize = 10_000;
+/// Names in the folder of the cache that are looked at when it is pruned, others than its own among them.
+pub const CODE_CACHE_LISTED_MAX: usize = 20_000;
+/// What is said about compiled code that is not used: one for each component that a host loads, where none of them is.
+pub const CODE_NOTES_MAX: usize = 100;
+
+/// Parts of the types of all functions that a component exports, written out.
+pub const COMPONENT_TYPE_PARTS_MAX: usize = 1_000_000;
+/// Exported functions that are no tools and are listed as such.
+pub const NOT_TOOLS_MAX: usize = 10_000;
+/// Exports and imports that are named where a component is refused for being async.
+pub const ASYNC_PLACES_MAX: usize = 1_000;
 
 /// Components inside of each other: five thousand, which are 65 KB, cost the engine 700 MiB. Composed ones have a handful.
 pub const COMPONENT_DEPTH_MAX: usize = 100;

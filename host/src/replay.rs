@@ -77,7 +77,7 @@ pub(crate) fn replay(host: &SkillHost, recorded: &RunDir, options: &ReplayOption
         None => policy,
     };
     let engine = host.engine()?;
-    let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
+    let loader = SkillLoader::new(std::sync::Arc::clone(&engine), host.compiling());
     let load = |plan: &Outline<'_>| load_recorded(&loader, plan, recorded, (&overview, &policy), options);
     recorded.check_components(overview.header.skills.values())?;
     let replaced: Vec<SkillName> = options.skills.keys().cloned().collect();

@@ -5,6 +5,7 @@
 
 mod bindings;
 pub mod cancel;
+pub mod compiler;
 pub mod component;
 pub mod convert;
 mod ctx;

@@ -22,9 +22,10 @@ use crate::limits;
 use crate::plan::draft::Outline;
 use crate::policy::Policy;
 use crate::problem::{Problem, Problems, pointer_to};
-use crate::sandbox::component::{CacheUse, ComponentCache, LoadError, load};
+use crate::sandbox::compiler::Compiler;
+use crate::sandbox::component::{CacheUse, CompiledCode, LoadError, Loading, load};
 use crate::sandbox::engine::SandboxEngine;
-use crate::sandbox::{Links, PerLinks, Program, SandboxError};
+use crate::sandbox::{CancelToken, Links, PerLinks, Program, SandboxError};
 use crate::skill::{Catalog, Skill, SkillOrigin, SkillOrigins, own, unprovided_imports};
 use crate::skills::pins::{Pins, UNPINNED};
 use crate::skills::warm::{Stamp, Warm};
@@ -89,6 +90,8 @@ pub(crate) struct Loaded {
     pub(crate) problems: Vec<Problem>,
     /// Skills that could not be loaded or are not those that the plan was written for: what their tools are like is not known.
     pub(crate) unusable: BTreeSet<SkillName>,
+    /// The skill that was being compiled when it was cancelled: then nothing that is said of the plan counts.
+    pub(crate) cancelled: Option<SkillName>,
 }
 
 impl Loaded {
@@ -116,17 +119,32 @@ impl Loaded {
         })
     }
 
+    /// Keeps in mind that a skill is missing because somebody cancelled.
+    fn note_cancelled(&mut self, error: &SandboxError) {
+        if let SandboxError::Load { skill, source: LoadError::Cancelled } = error {
+            self.cancelled = Some(skill.clone());
+        }
+    }
+
     pub(crate) fn add(&mut self, loaded: Arc<LoadedSkill>) {
         self.catalog.insert(loaded.skill.name.clone(), Arc::clone(&loaded.skill));
         self.skills.insert(loaded.skill.name.clone(), loaded);
     }
 }
 
+/// How components get compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Compiling<'a> {
+    pub(crate) code: &'a CompiledCode,
+    pub(crate) compiler: &'a Compiler,
+}
+
 /// Loads skills for one engine.
 #[derive(Debug)]
 pub(crate) struct SkillLoader<'a> {
     engine: Arc<SandboxEngine>,
-    cache: &'a ComponentCache,
+    compiling: Compiling<'a>,
+    cancel: Option<&'a CancelToken>,
     warm: Option<&'a Warm>,
     /// One that was loaded for this run already.
     known: Option<&'a Arc<LoadedSkill>>,
@@ -137,8 +155,14 @@ pub(crate) struct SkillLoader<'a> {
 }
 
 impl<'a> SkillLoader<'a> {
-    pub(crate) const fn new(engine: Arc<SandboxEngine>, cache: &'a ComponentCache) -> Self {
-        Self { engine, cache, warm: None, known: None, pins: None, bundled: None }
+    pub(crate) const fn new(engine: Arc<SandboxEngine>, compiling: Compiling<'a>) -> Self {
+        Self { engine, compiling, cancel: None, warm: None, known: None, pins: None, bundled: None }
+    }
+
+    /// Stops to compile where this is cancelled.
+    pub(crate) const fn cancelled_by(mut self, cancel: &'a CancelToken) -> Self {
+        self.cancel = Some(cancel);
+        self
     }
 
     /// Takes what was loaded before, as long as it is the same.
@@ -198,8 +222,14 @@ impl<'a> SkillLoader<'a> {
             }
         };
         let failed = |source: LoadError| SandboxError::Load { skill: name.clone(), source };
-        let loaded =
-            load(&self.engine.engine, &bytes, name.clone(), manifest.as_deref(), self.cache).map_err(failed)?;
+        let with = Loading {
+            engine: &self.engine.engine,
+            allocation: self.engine.allocation,
+            code: self.compiling.code,
+            compiler: self.compiling.compiler,
+            cancel: self.cancel,
+        };
+        let loaded = load(with, &bytes, name.clone(), manifest.as_deref()).map_err(failed)?;
         let warning = match &loaded.cache {
             CacheUse::Unusable(reason) => Some(format!("compiled components are not kept: {reason}")),
             _ => None,
@@ -295,6 +325,7 @@ impl<'a> SkillLoader<'a> {
                     loaded.add(skill);
                 }
                 Err(error) => {
+                    loaded.note_cancelled(&error);
                     error.problems(&pointer).into_iter().for_each(|problem| problems.push(problem));
                     loaded.unusable.insert(name);
                 }

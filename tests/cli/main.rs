@@ -3,6 +3,7 @@
 
 mod bundles;
 mod commands;
+mod compiled;
 mod delegation;
 mod dry_run;
 mod events;

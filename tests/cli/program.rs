@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use host_tests::test_host::share_cache;
+use host_tests::test_host::cache_home;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,7 +28,7 @@ impl Program {
     pub(crate) fn new() -> Self {
         let (folder, home) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let program = Self { folder, home };
-        share_cache(&program.state(""));
+        fs::create_dir_all(program.state("")).expect("a state folder");
         program
     }
 
@@ -83,14 +83,12 @@ impl Program {
         command
     }
 
-    /// Nothing of this process's environment, and a home of its own.
+    /// Nothing of this process's environment, and a home of its own but for what is compiled.
     fn surround(&self, command: &mut Command) {
         command.env_clear().env("HOME", self.home(""));
-        for (variable, folder) in
-            [("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config")]
-        {
-            command.env(variable, self.home(folder));
-        }
+        command.env("XDG_STATE_HOME", self.home("state")).env("XDG_CONFIG_HOME", self.home("config"));
+        // Shared with all tests, so that each component is compiled once.
+        command.env("XDG_CACHE_HOME", cache_home());
     }
 
     /// The same with this on stdin.

@@ -1,23 +1,18 @@
 //! What is killed is recovered: at every so-and-so-many-th point, with the proof that `crash enumerate` makes at all of them.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use host_tests::crash::enumeration::{BOTH, Choice, enumerate};
 use host_tests::crash::place::Program;
 use host_tests::crash::refusal::{Refused, refuse};
 use host_tests::crash::scenario::named;
 use host_tests::crash::{IS_SUPPORTED, Kill, Scope, UNSUPPORTED, Where, trace};
-use host_tests::repo;
+use host_tests::test_host::cache_home;
 
 /// Cases in each scenario and durability: what takes a few seconds.
 const CASES: usize = 12;
 
 /// With the folder of compiled components that all tests share.
 fn program(durability: &'static str) -> Program {
-    let cache = repo::scratch().join("component-cache");
-    std::fs::create_dir_all(&cache).unwrap();
-    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).unwrap();
-    Program { path: env!("CARGO_BIN_EXE_host-under-test").into(), cache, durability }
+    Program { path: env!("CARGO_BIN_EXE_host-under-test").into(), cache: cache_home(), durability }
 }
 
 fn survives(scenario: &str, durability: &'static str, scope: Scope) {

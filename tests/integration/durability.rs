@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 
 use host_tests::plan::READ_WRITE;
+use host_tests::test_host::cache_home;
 use host_tests::{TestHost, plan, policy, repo, step, trace};
 use serde_json::{Value, json};
 use skillhost::clock::Stopwatch;
@@ -14,7 +15,11 @@ use skillhost::trace::verify::verify;
 /// The program, with nothing of this process's environment.
 fn program(host: &TestHost) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host-under-test"));
-    command.env_clear().env("HOME", host.folder().join("home")).current_dir(host.folder());
+    command
+        .env_clear()
+        .env("HOME", host.folder().join("home"))
+        .env("XDG_CACHE_HOME", cache_home())
+        .current_dir(host.folder());
     command.arg("--state").arg(host.state());
     command
 }

@@ -55,6 +55,7 @@ fn cases() -> Vec<Case> {
     cases.extend(traps::cases());
     cases.extend(reentry::cases());
     cases.extend(load::cases());
+    cases.extend(load::bombs());
     cases.extend(grants::cases());
     cases.extend(network::cases());
     cases.extend(contracts::cases());

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use host_tests::test_host::compiled_code;
 use host_tests::{TestHost, plan, policy, repo, step};
 use serde_json::Value;
 use skillhost::id::Digest;
@@ -86,25 +87,25 @@ fn answers(language: &str) {
     let expected: Vec<&Value> = completing.iter().map(|case| &case["output"]).collect();
     assert_eq!(outputs, expected);
     host.replay_equals(&run);
-    let artifacts = artifacts(&host, &component);
+    let artifacts = artifacts(&component);
     for case in failing {
         let run = host.call(&tool(case), case["input"].clone());
         assert_eq!(run.error(), &case["error"], "{case}");
         host.replay_equals(&run);
     }
     // All of these runs began with what the first one had compiled: a file that is written again is another file.
-    assert_eq!(artifacts, self::artifacts(&host, &component));
+    assert_eq!(artifacts, self::artifacts(&component));
 }
 
 /// What is kept of a component in compiled form, and which files they are.
-fn artifacts(host: &TestHost, component: &[u8]) -> BTreeMap<String, u64> {
+fn artifacts(component: &[u8]) -> BTreeMap<String, u64> {
     let digest = Digest::of(component).to_string();
-    let kept = std::fs::read_dir(host.state().join("cache")).expect("the cache").map(|entry| {
+    let kept = std::fs::read_dir(compiled_code()).expect("the cache").map(|entry| {
         let entry = entry.expect("an entry");
         (entry.file_name().into_string().expect("UTF-8"), entry.metadata().expect("it is there").ino())
     });
     let kept: BTreeMap<String, u64> = kept.filter(|(name, _)| name.starts_with(&digest)).collect();
-    assert!(kept.keys().any(|name| name.ends_with(".cwasm")), "{kept:?}");
+    assert!(kept.keys().any(|name| name.ends_with(".code")), "{kept:?}");
     kept
 }
 

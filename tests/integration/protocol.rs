@@ -356,7 +356,9 @@ fn a_warm_skill_is_loaded_again_when_its_file_changes() {
 #[test]
 fn a_component_that_is_not_ready_in_time_is_a_timeout_and_ready_for_the_next_request() {
     // Compiled anew, which takes longer than a millisecond on any machine.
-    let host = TestHost::configured(&anything(), &[], |builder| builder.cache(false).keep_warm(true));
+    let host = TestHost::configured(&anything(), &[], |builder| {
+        builder.compiled_code(skillhost::CompiledCode::nowhere()).keep_warm(true)
+    });
     let mut session = Session::new(&host.host, Settings::default());
     let mut request = invoke("text.split", json!({ "text": "a,b", "pattern": "," }));
     let mut ask = |timeout_ms: u64| {

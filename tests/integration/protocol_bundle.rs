@@ -255,8 +255,9 @@ fn the_components_of_a_flow_are_ready_in_time_or_it_is_a_timeout() {
     make(folder.path());
     let bundle = Arc::new(Bundle::open(folder.path()).unwrap());
     // Compiled anew, which takes longer than a millisecond on any machine.
-    let host =
-        TestHost::configured(&policy("", ""), &[], |builder| builder.cache(false).keep_warm(true).bundle(bundle));
+    let host = TestHost::configured(&policy("", ""), &[], |builder| {
+        builder.compiled_code(skillhost::CompiledCode::nowhere()).keep_warm(true).bundle(bundle)
+    });
     let mut session = Session::new(&host.host, Settings::default());
     let mut ask = |timeout_ms: u64| {
         let request = json!({ "action": "invoke", "kind": "flow", "handler": "twice", "event": {}, "meta": { "timeout_ms": timeout_ms } });

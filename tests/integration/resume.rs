@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use host_tests::plan::READ_WRITE;
-use host_tests::test_host::memory;
+use host_tests::test_host::{compiled_code, memory};
 use host_tests::trace::TraceFiles;
 use host_tests::{Run, TestHost, plan, policy, repo, step};
 use serde_json::{Value, json};
 use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::report::Saved;
 use skillhost::trace::verify::verify;
-use skillhost::{GoOnOptions, HostEvent, PolicyDocument, Report, RunOptions, SkillHost};
+use skillhost::{CompiledCode, GoOnOptions, HostEvent, PolicyDocument, Report, RunOptions, SkillHost};
 
 type Told = Arc<Mutex<Vec<String>>>;
 
@@ -33,6 +33,7 @@ fn host() -> (TestHost, Told) {
 fn other(host: &TestHost, policy: &str, probe: &[u8]) -> SkillHost {
     let builder = SkillHost::builder().policy(PolicyDocument::parse(policy).unwrap());
     let builder = builder.workspace(host.workspace()).state(host.state());
+    let builder = builder.compiled_code(CompiledCode::in_folder(compiled_code()));
     builder.skill("probe".parse().unwrap(), memory(probe)).build()
 }
 

@@ -586,8 +586,9 @@ fn a_flipped_bit_is_a_refusal_an_error_or_another_component_and_never_a_crash() 
         core: "(func (export \"go\") (result i32) (i32.const 7))",
     };
     let good = good.build();
-    let host =
-        TestHost::configured(&policy("fuel = 100_000\ndeadline_ms = 2000", ""), &[], |builder| builder.cache(false));
+    let host = TestHost::configured(&policy("fuel = 100_000\ndeadline_ms = 2000", ""), &[], |builder| {
+        builder.compiled_code(skillhost::CompiledCode::nowhere())
+    });
     let name = host_tests::test_host::name("guest");
     let mut refused = 0;
     for at in (0..good.len()).step_by(3) {

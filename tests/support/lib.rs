@@ -2,6 +2,7 @@
 //! that share no code with the library's.
 
 pub mod bare;
+pub mod bombs;
 #[cfg(unix)]
 pub mod crash;
 pub mod dns;

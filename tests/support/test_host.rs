@@ -8,7 +8,9 @@ use skillhost::outcome::{Outcome, RunOutcome};
 use skillhost::replay::{ReplayOptions, ReplayReport};
 use skillhost::skills::SkillBytes;
 use skillhost::store::RunDir;
-use skillhost::{PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost, SkillHostBuilder};
+use skillhost::{
+    CompiledCode, PlanDocument, PlanFormat, PolicyDocument, Report, RunOptions, SkillHost, SkillHostBuilder,
+};
 use tempfile::TempDir;
 
 use crate::repo;
@@ -53,13 +55,13 @@ impl TestHost {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir_all(folder.path().join("workspace")).expect("a workspace");
-        share_cache(&folder.path().join("state"));
         let policy = PolicyDocument::parse(policy).unwrap_or_else(|problems| panic!("{problems:#?}\n{policy}"));
         let mut builder = SkillHost::builder()
             .policy(policy)
             .durability(skillhost::Durability::Buffered)
             .workspace(folder.path().join("workspace"))
-            .state(folder.path().join("state"));
+            .state(folder.path().join("state"))
+            .compiled_code(CompiledCode::in_folder(compiled_code()));
         for (name, bytes) in skills {
             builder = builder.skill(name.parse().expect("a name"), memory(bytes));
         }
@@ -217,15 +219,14 @@ pub fn name(name: &str) -> SkillName {
     name.parse().expect("a name")
 }
 
-/// Makes `state/cache` the folder that all tests share.
-pub fn share_cache(state: &Path) {
-    let cache = repo::scratch().join("component-cache");
-    std::fs::create_dir_all(&cache).expect("a cache folder");
-    std::fs::create_dir_all(state).expect("a state folder");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).expect("for the user alone");
-        std::os::unix::fs::symlink(&cache, state.join("cache")).expect("a link");
-    }
+/// The user's cache folder, as all tests share it: each component is compiled once.
+#[must_use]
+pub fn cache_home() -> PathBuf {
+    repo::scratch().join("cache")
+}
+
+/// The folder of compiled code of the program, where [`cache_home`] is `XDG_CACHE_HOME`.
+#[must_use]
+pub fn compiled_code() -> PathBuf {
+    cache_home().join("skillhost/code")
 }

@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 5] = [
         "document",
         "file_stamp",
         "owned_file",
+        "owned",
         "context",
         "durability",
         "outcome",

@@ -9,6 +9,8 @@ use crate::limits;
 use crate::notify::{Operator, SigningKey};
 use crate::problem::Problem;
 
+/// The running program: also after its file was replaced.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 const WEBHOOK: &str = "HOST_APPROVAL_WEBHOOK";
 const KEY: &str = "HOST_APPROVAL_SECRET";
 
@@ -50,6 +52,10 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// The terminal's width.
     pub width: Option<usize>,
+    /// The program that compiles components when it is started for that: this one, whatever its file is called by now.
+    pub program: Option<PathBuf>,
+    /// `LD_LIBRARY_PATH`: what this program needed to start, it needs as a compiler.
+    pub library_path: Option<OsString>,
     /// The variables that a policy's `[secrets]` may name; looked at for those alone.
     pub secrets: Option<fn(&str) -> Option<OsString>>,
 }
@@ -79,6 +85,8 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
+            program: Some(this_program()),
+            library_path: var("LD_LIBRARY_PATH"),
             secrets: Some(|name| std::env::var_os(name)),
         }
     }
@@ -110,6 +118,19 @@ impl Env {
     /// The value of a variable that holds a secret, as its bytes.
     pub(crate) fn secret(&self, name: &str) -> Option<Vec<u8>> {
         self.secrets.and_then(|variable| variable(name)).map(OsString::into_encoded_bytes)
+    }
+}
+
+/// The file of the running program.
+fn this_program() -> PathBuf {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let file = |path: &std::path::Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let running = PathBuf::from(THIS_PROGRAM);
+    // Under valgrind the running program is valgrind, and the name is that of this one. A file that was replaced has no name any more.
+    match std::env::current_exe() {
+        Ok(named) if file(&named).is_some() && file(&named) != file(&running) => named,
+        _ => running,
     }
 }
 

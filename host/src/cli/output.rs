@@ -58,6 +58,16 @@ impl<'t> Shown<'t> {
     }
 }
 
+/// Where the program that started this one reads: no terminal.
+pub(crate) fn to_parent() -> impl Write {
+    io::stdout().lock()
+}
+
+/// Writes a line to stderr, for the program that started this one.
+pub(crate) fn complain(text: &str) {
+    write(&mut io::stderr().lock(), &Shown::json(&format!("{text}\n")));
+}
+
 /// Writes one event to stderr, as a line of its own.
 pub(crate) fn event(event: &Value) {
     write(&mut io::stderr().lock(), &Shown::json(&format!("{event}\n")));

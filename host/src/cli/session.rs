@@ -23,7 +23,10 @@ use crate::skill::own;
 use crate::skills::SkillBytes;
 use crate::store::index::{AccessAction, NewAccess};
 use crate::store::{Index, RunDir, RunStore, StoreError};
-use crate::{Bundle, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
+use crate::{Bundle, CompiledCode, Compiler, Durability, PolicyDocument, Secrets, SkillHost, SkillHostBuilder};
+
+/// The folder of compiled components in the user's cache folder.
+const CODE: &str = "code";
 
 /// What `{workspace}` means where nothing is said.
 const DEFAULT_WORKSPACE: &str = "workspace";
@@ -36,6 +39,8 @@ pub(crate) struct Session {
     places: Places,
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
+    /// Where compiled components are kept.
+    code: CompiledCode,
     /// What was said on the way, for the envelope.
     notes: RefCell<Vec<String>>,
 }
@@ -118,7 +123,8 @@ impl Session {
     pub(crate) fn new(global: Global, env: Env, events: bool, interrupt: Interrupt) -> Result<Self, Error> {
         let output = Output::new(&global, &env).with_events(events);
         let places = Places::of(&env, global.state.as_deref())?;
-        Ok(Self { global, env, places, output, interrupt, notes: RefCell::default() })
+        let code = places.cache.as_ref().map(|cache| CompiledCode::in_folder(cache.join(CODE))).unwrap_or_default();
+        Ok(Self { global, env, places, output, interrupt, code, notes: RefCell::default() })
     }
 
     /// Says that runs of an older version are in the current folder, until there is a state of this version, and after that with `-v`.
@@ -140,6 +146,9 @@ impl Session {
 
     /// Writes how the command ended. A failure after a signal came is that of the signal.
     pub(crate) fn finish(&self, result: Result<Reply, Error>, started: Stopwatch) -> Exit {
+        if self.output.look.verbose {
+            self.code.take_notes().iter().for_each(|note| self.note(note));
+        }
         self.interrupt.claim();
         let came = self.interrupt.exit();
         let by_signal = |error: Error| {
@@ -237,6 +246,16 @@ impl Session {
         RunStore::at(self.state())
     }
 
+    /// What compiles: this program in a process of its own.
+    fn compiler(&self) -> Compiler {
+        let Some(program) = &self.env.program else { return Compiler::in_process() };
+        let compiler = Compiler::child(program).cancelled_by(self.interrupt.token());
+        match &self.env.library_path {
+            Some(path) => compiler.variable("LD_LIBRARY_PATH", path),
+            None => compiler,
+        }
+    }
+
     /// The environment.
     pub(crate) const fn env(&self) -> &Env {
         &self.env
@@ -249,7 +268,8 @@ impl Session {
 
     /// A host that grants nothing.
     pub(crate) fn builder(&self, skills: &SkillArgs) -> SkillHostBuilder {
-        let mut builder = SkillHost::builder().state(self.state());
+        let mut builder =
+            SkillHost::builder().state(self.state()).compiled_code(self.code.clone()).compiler(self.compiler());
         for (name, file) in &skills.skills {
             builder = builder.skill(name.clone(), SkillBytes::File(file.clone()));
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use crate::CompiledCode;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::inspect::{name_of, to_json, to_text};
@@ -281,7 +282,7 @@ impl Pack {
         let docs = self.wit.as_deref().map(pack::wit_docs).transpose();
         let docs = docs.map_err(|error| Error::request(error.to_string()).hint("give the folder with `world.wit`"))?;
         let name = name_of(&self.file)?;
-        let host = session.builder(&SkillArgs::default()).cache(false).build();
+        let host = session.builder(&SkillArgs::default()).compiled_code(CompiledCode::nowhere()).build();
         let packed = pack::pack(&bytes, manifest.as_deref(), docs.as_deref());
         // What it carries is read from what is written: it has to fit the component.
         let source = SkillBytes::Memory { component: packed.clone().into(), manifest: None };

@@ -43,8 +43,7 @@ mod tests {
 
     fn proposed(name: &str) -> Policy {
         let name = name.parse().unwrap();
-        let skill =
-            SkillHost::builder().cache(false).build().inspect(&name, &builtin::find(name.as_str()).unwrap()).unwrap();
+        let skill = SkillHost::builder().build().inspect(&name, &builtin::find(name.as_str()).unwrap()).unwrap();
         let policy =
             Policy::parse(&grant_for(&skill)).unwrap_or_else(|problems| panic!("{problems:#?}\n{}", grant_for(&skill)));
         // Nothing is missing under it.

@@ -52,7 +52,7 @@ pub(crate) fn go_on(host: &SkillHost, folder: RunDir, options: &GoOnOptions) -> 
     host.observers.tell(HostEvent::RunBegin { run: folder.id() });
     let document = folder.plan_document()?;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(std::sync::Arc::clone(&engine), &host.cache);
+    let loader = SkillLoader::new(std::sync::Arc::clone(&engine), host.compiling()).cancelled_by(&options.cancel);
     // The components of the run itself: those that the plan names may be others by now.
     let kept = skills::kept(&folder, &header.skills);
     let given = Given {

@@ -17,6 +17,8 @@ use crate::policy::{Access, AuthorizedPlan, Denial, Grant, Policy, Principal, WO
 use crate::problem::{Problem, Problems};
 use crate::run::request::Asked;
 use crate::sandbox::Reach;
+use crate::sandbox::SandboxError;
+use crate::sandbox::component::LoadError;
 use crate::sandbox::engine::{self, SandboxEngine};
 use crate::skill::{Catalog, SkillOrigin, SkillOrigins};
 use crate::skills::{Loaded, LoadedSkill, SkillLoader};
@@ -134,9 +136,10 @@ pub(crate) fn prepare(
     let principal = options.principal.as_ref().unwrap_or(&host.principal);
     let log_only = options.log_only;
     let engine = host.engine()?;
-    let loader = SkillLoader::new(Arc::clone(&engine), &host.cache)
+    let loader = SkillLoader::new(Arc::clone(&engine), host.compiling())
         .warm(host.warm.as_deref())
         .known(known)
+        .cancelled_by(&options.cancel)
         .pinned(host.bundle.as_deref().and_then(Bundle::pins));
     let no_bundle = BTreeMap::new();
     let loader = loader.beginning(host.bundle.as_ref().map_or(&no_bundle, |bundle| &bundle.skills));
@@ -151,6 +154,9 @@ pub(crate) fn prepare(
     };
     let at = (document.base(), &host.skills);
     let prepared = prepare_with(engine, document, &given, |plan| loader.for_plan_under(plan, at, &host.policy.policy))?;
+    if let Some(skill) = prepared.loaded.cancelled.clone() {
+        return Err(SandboxError::Load { skill, source: LoadError::Cancelled }.into());
+    }
     // What was loaded is what the id says.
     host.check_bundle()?;
     if let (Some(request), Stage::Ready { authorized, .. }) = (&options.request, &prepared.stage) {

@@ -21,10 +21,14 @@ use crate::clock::Stopwatch;
 use crate::id::{Digest, SkillName};
 use crate::limits;
 use crate::problem::Problem;
+use crate::sandbox::CancelToken;
+use crate::sandbox::compiler::Compiler;
+use crate::sandbox::engine::Allocation;
 use crate::skill::docs::Docs;
 use crate::skill::{Metadata, Skill, Tool, sections};
 
-pub use cache::{CacheUse, ComponentCache};
+pub use cache::{CacheUse, CompiledCode};
+pub(super) use diagnose::one_line;
 pub use ty::ty_of;
 
 pub use crate::skill::sections::METADATA as METADATA_SECTION;
@@ -100,6 +104,15 @@ pub enum LoadError {
         /// What is too much.
         message: String,
     },
+    /// The compiler ended without a word on the component: it crashed, or could not be started.
+    #[error("the compiler failed: {message}")]
+    CompilerFailed {
+        /// What is known of it.
+        message: String,
+    },
+    /// Somebody has cancelled what the component was wanted for.
+    #[error("the component was still being compiled when it was cancelled")]
+    Cancelled,
     /// Two exports that would be the same tool.
     #[error("the tool `{tool}` is exported twice: as `{first}` and as `{second}`")]
     SameTool {
@@ -154,6 +167,8 @@ impl LoadError {
             Self::UsesAsync { .. } => "component-uses-async",
             Self::Unsupported { .. } => "component-unsupported",
             Self::TooComplex { .. } => "component-too-complex",
+            Self::CompilerFailed { .. } => "component-compiler-failed",
+            Self::Cancelled => "component-compile-cancelled",
             Self::SameTool { .. } => "component-same-tool",
             Self::TooManyTools => "component-too-many-tools",
             Self::MetadataSection { .. } | Self::Metadata { .. } => "skill-metadata",
@@ -178,7 +193,13 @@ impl LoadError {
             Self::Invalid { .. } => "build it again with a current toolchain; `wasm-tools validate` shows the same mistake",
             Self::UsesAsync { .. } => "this version runs synchronous components (WASI 0.2): build for `wasm32-wasip2`",
             Self::Unsupported { .. } => "build without threads, garbage collection and other proposals beyond wasm 2.0",
-            Self::TooComplex { .. } => "split the function, or make the arrays shorter",
+            Self::TooComplex { .. } => {
+                "split what is too large: functions with fewer values and blocks, shorter arrays, fewer types and functions"
+            }
+            Self::CompilerFailed { .. } => {
+                "the component may be made to break compilers: take it from somebody you trust; other components are not affected"
+            }
+            Self::Cancelled => "run it again; what was compiled by then is kept",
             Self::SameTool { .. } => "rename one of the functions or interfaces",
             Self::TooManyTools => "split the component into several skills",
             Self::MetadataSection { .. } => "write the section with `host skill pack`, or put `skill.toml` beside the component",
@@ -209,20 +230,30 @@ impl LoadError {
     }
 }
 
+/// What a component is loaded with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loading<'l> {
+    pub(crate) engine: &'l Engine,
+    pub(crate) allocation: Allocation,
+    pub(crate) code: &'l CompiledCode,
+    pub(crate) compiler: &'l Compiler,
+    /// What the component is wanted for.
+    pub(crate) cancel: Option<&'l CancelToken>,
+}
+
 /// Loads the component in `bytes` as the skill `name`.
 ///
 /// `manifest_toml` is the text of the `skill.toml` beside the component; where it is given, the one inside the component is not read.
-/// The component is compiled, or taken from `cache` where the same bytes were compiled for the same engine before.
+/// The component is compiled, or taken from where compiled code is kept if the same bytes were compiled for the same engine before.
 ///
 /// # Errors
 ///
 /// [`LoadError`], each with a hint.
-pub fn load(
-    engine: &Engine,
+pub(crate) fn load(
+    with: Loading<'_>,
     bytes: &[u8],
     name: SkillName,
     manifest_toml: Option<&str>,
-    cache: &ComponentCache,
 ) -> Result<Loaded, LoadError> {
     let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if size_bytes > limits::COMPONENT_BYTES_MAX {
@@ -233,14 +264,31 @@ pub fn load(
     let digest = Digest::of(bytes);
     let hash = started.elapsed();
     let started = Stopwatch::start();
-    let compile = || {
-        shape::check(bytes)?;
-        Component::from_binary(engine, bytes).map_err(|error| diagnose::diagnose(bytes, &error))
-    };
-    let (component, cache) = cache.get_or_compile(engine, digest, compile)?;
+    let cancels = with.compiler.or_cancelled_by(with.cancel);
+    let compile = || with.compiler.compile(with.engine, with.allocation, bytes, cancels);
+    let (component, cache) = with.code.get_or_compile(with.engine, digest, compile)?;
     let compile = started.elapsed();
-    let (skill, component) = describe(engine, component, bytes, (name, digest), manifest_toml)?;
+    let (skill, component) = describe(with.engine, component, bytes, (name, digest), manifest_toml)?;
     Ok(Loaded { skill, component, cache, hash, compile })
+}
+
+/// How strictly the shapes of a component are bounded before it is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// The operating system bounds the compiler as well.
+    Bounded,
+    /// Nothing else does.
+    InProcess,
+}
+
+/// What `compile` makes of a component that is not too complex; why it makes nothing of another one.
+pub(super) fn checked<T>(
+    bytes: &[u8],
+    strictness: Strictness,
+    compile: impl FnOnce() -> wasmtime::Result<T>,
+) -> Result<T, LoadError> {
+    shape::check(bytes, strictness)?;
+    compile().map_err(|error| diagnose::diagnose(bytes, &error))
 }
 
 fn describe(
@@ -250,7 +298,7 @@ fn describe(
     (name, digest): (SkillName, Digest),
     manifest_toml: Option<&str>,
 ) -> Result<(Skill, Component), LoadError> {
-    let tools::Tools { mut tools, not_tools } = tools::tools(engine, &component, &name)?;
+    let tools::Tools { mut tools, not_tools, .. } = tools::tools(engine, &component, &name)?;
     let text = match manifest_toml {
         Some(text) => Some(text),
         None => metadata_section(bytes)?,
@@ -293,4 +341,4 @@ fn describe_by_comments(bytes: &[u8], metadata: &mut Metadata, tools: &mut BTree
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

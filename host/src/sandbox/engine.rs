@@ -21,13 +21,15 @@ use crate::sandbox::runtime::Idle;
 /// is under way and none otherwise.
 const EPOCH: Duration = Duration::from_millis(10);
 
-/// Components that may be instantiated at one time. Address space is reserved for each, memory only for what is used.
+/// Components that may be instantiated at one time: [`limits::PARALLEL_MAX`] steps, each with what it calls. Address space is reserved for each, memory only for what is used.
 const POOL_INSTANCES: u32 = 64;
 /// Core memories of all of them.
 const POOL_MEMORIES: u32 = 256;
 /// Linear memory that stays mapped between two invocations of a slot and is cleared by writing zeros. Clearing a megabyte takes longer
 /// than everything else about a small step; this much is less than the system call that it saves.
 const KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// Address space beyond a memory on demand, so that one that grows is not moved each time.
+const GROWTH_BYTES: u64 = 1 << 20;
 /// The metadata of one instance; language interpreters have the largest.
 const INSTANCE_BYTES: usize = 16 << 20;
 
@@ -40,6 +42,30 @@ pub(crate) struct SandboxEngine {
     ticker: Ticker,
     /// The runtime that is kept between runs.
     pub(crate) idle: Idle,
+    /// How instances get their memory.
+    pub(crate) allocation: Allocation,
+}
+
+/// How instances get their memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Allocation {
+    /// From a pool of address space that is reserved at the start. Accesses are checked by the processor.
+    #[default]
+    Pool,
+    /// When it is needed and as much as is needed, for a process that has little address space. Accesses are checked by code.
+    OnDemand,
+}
+
+impl Allocation {
+    /// Whether inaccessible pages around a memory spare the code its checks.
+    pub(crate) const fn is_guarded(self) -> bool {
+        matches!(self, Self::Pool)
+    }
+
+    /// The one for which that holds.
+    pub(crate) const fn guarded(is_guarded: bool) -> Self {
+        if is_guarded { Self::Pool } else { Self::OnDemand }
+    }
 }
 
 impl std::fmt::Debug for SandboxEngine {
@@ -53,13 +79,21 @@ impl SandboxEngine {
     ///
     /// # Errors
     ///
-    /// What wasmtime says: the machine cannot reserve the address space, or the CPU lacks a feature.
+    /// What wasmtime says: the CPU lacks a feature, or there is no memory at all.
     pub(crate) fn new() -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config())?;
+        Self::allocating(Allocation::Pool).or_else(|_| Self::allocating(Allocation::OnDemand))
+    }
+
+    pub(crate) fn allocating(allocation: Allocation) -> wasmtime::Result<Self> {
+        let mut config = config(allocation);
+        if allocation == Allocation::Pool {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        }
+        let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, linkers: PerLinks::default(), ticker, idle: Idle::default() })
+        Ok(Self { engine, linker, linkers: PerLinks::default(), ticker, idle: Idle::default(), allocation })
     }
 
     /// What a program is linked with.
@@ -105,7 +139,13 @@ pub(crate) const WASI_VERSION: &str = "0.2.12";
 /// The options of [`config`] that a guest can observe.
 const OPTIONS: &str = "cranelift fuel epoch nan-canonical relaxed-simd-deterministic no-threads no-async no-memory64";
 
-fn config() -> Config {
+/// An engine that compiles for those with this allocation and runs nothing: it reserves no address space.
+pub(crate) fn compiling_engine(allocation: Allocation) -> wasmtime::Result<Engine> {
+    Engine::new(&config(allocation))
+}
+
+/// The options of every engine. What they are for an allocation decides what code is compiled, nothing that a guest can observe.
+fn config(allocation: Allocation) -> Config {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift);
     config.cranelift_opt_level(OptLevel::Speed);
@@ -132,7 +172,12 @@ fn config() -> Config {
     // Speed: instances come from a pool and start copy-on-write.
     config.memory_init_cow(true);
     config.parallel_compilation(true);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    if allocation == Allocation::OnDemand {
+        config.memory_reservation(0);
+        config.memory_reservation_for_growth(GROWTH_BYTES);
+        config.memory_guard_size(0);
+        config.memory_may_move(true);
+    }
     config
 }
 

@@ -89,6 +89,7 @@ impl SkillLoader<'_> {
                 loaded.add(skill);
             }
             Err(error) => {
+                loaded.note_cancelled(&error);
                 for mut problem in error.problems(place) {
                     problem.message = format!("{who}: {}", problem.message);
                     problems.push(problem);

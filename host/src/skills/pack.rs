@@ -58,7 +58,7 @@ mod tests {
 
     fn inspect(component: &[u8]) -> std::sync::Arc<Skill> {
         let source = SkillBytes::Memory { component: component.to_vec().into(), manifest: None };
-        let host = SkillHost::builder().cache(false).build();
+        let host = SkillHost::builder().build();
         host.inspect(&"text".parse().unwrap(), &source).unwrap()
     }
 

@@ -317,6 +317,13 @@ fn structures() -> Vec<Case> {
     ]
 }
 
+/// What is small to send and huge to compile.
+pub(super) fn bombs() -> impl Iterator<Item = Case> {
+    host_tests::bombs::REFUSED
+        .iter()
+        .map(|bomb| refused(bomb.name, bomb.what, bomb.build, "component-too-complex").growth_mib(300))
+}
+
 /// A function in which any local may matter in any block.
 fn busy(locals: usize, blocks: usize) -> Vec<u8> {
     let mut body = format!("(func (export \"busy\") (param i64) (result i64) (local {})", "i64 ".repeat(locals));

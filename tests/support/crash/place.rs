@@ -22,7 +22,7 @@ const COMMANDS_MAX: usize = 60;
 pub struct Program {
     /// The `host` binary.
     pub path: PathBuf,
-    /// A folder of compiled components that all places share.
+    /// The cache folder of the user, which all places share.
     pub cache: PathBuf,
     /// `full` or `buffered`.
     pub durability: &'static str,
@@ -75,7 +75,6 @@ impl<'a> Place<'a> {
         let folder = tempfile::tempdir_in(folder).expect("a temporary folder");
         let place = Self { folder, program, scenario };
         fs::create_dir(place.state()).expect("a state folder");
-        std::os::unix::fs::symlink(&program.cache, place.state().join("cache")).expect("a link");
         scenario.prepare(&place.workspace());
         fs::write(place.at("plan.json"), scenario.plan.to_string()).expect("written");
         fs::write(place.at("policy.toml"), POLICY).expect("written");
@@ -104,7 +103,8 @@ impl<'a> Place<'a> {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program.path);
-        command.env_clear().env("HOME", self.at("home")).current_dir(self.folder.path());
+        command.env_clear().env("HOME", self.at("home")).env("XDG_CACHE_HOME", &self.program.cache);
+        command.current_dir(self.folder.path());
         command.args(["--state", "state", "--durability", self.program.durability, "--json"]).args(args);
         command
     }

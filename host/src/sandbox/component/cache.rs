@@ -1,29 +1,40 @@
 //! Compiled components on disk, so that a component is compiled once for each engine.
 //!
-//! An artifact is machine code that will run outside of any sandbox, so it is used only when its bytes are the ones this host wrote:
-//! the digest beside it must match, and the folder must not be writable by anybody else. Whatever does not match is compiled again and
-//! rewritten. A cache that cannot be used costs time and gives a warning, never a failure.
+//! Compiled code is machine code that will run outside of any sandbox, so it is used only where this user's host has written it: the folder
+//! belongs to the user, others can replace nothing on the way to it ([`crate::owned`]), and every entry is signed with a key of the user
+//! ([`key`]) over its bytes, the component and the engine. What does not match is compiled again and rewritten. A cache that cannot be used
+//! costs time and gives a warning, never a failure.
 
-use std::fs;
+mod entry;
+mod key;
+mod prune;
+
 use std::hash::{Hash as _, Hasher};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use self::entry::Entry;
+use self::key::Key;
 use super::shape;
 use crate::id::Digest;
+use crate::limits;
+use crate::owned::{NotOwned, OwnedFolder};
+use crate::sandbox::compiler::Compiled;
 
-/// Goes into the key of every artifact: changes when the files' meaning does.
-const FORMAT: &[u8] = b"skillhost-cache/1";
+/// Goes into the signature of every entry: changes when the files' meaning does.
+const FORMAT: &[u8] = b"skillhost-code/2\n";
 
-/// Where compiled components are kept.
+/// Where compiled components are kept. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct ComponentCache {
+pub struct CompiledCode {
     folder: Option<PathBuf>,
+    notes: Arc<Mutex<Vec<String>>>,
 }
 
 /// What became of the cache while a component was loaded.
@@ -50,103 +61,100 @@ impl CacheUse {
     }
 }
 
-impl ComponentCache {
-    /// A cache in `folder`, which is created (mode 0700) when something is stored first.
+impl CompiledCode {
+    /// In `folder`, which is made (mode 0700) when something is stored first.
+    ///
+    /// It has to be a folder of the user's own, on a way that nobody else can change. Name none that a downloaded folder can contain: what is
+    /// there was made there, or it is compiled again, but who unpacks an archive over it loses what was kept.
     #[must_use]
-    pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(folder.into()) }
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()), notes: Arc::default() }
     }
 
-    /// No cache: every load compiles.
+    /// Nowhere: every load compiles.
     #[must_use]
-    pub const fn none() -> Self {
-        Self { folder: None }
+    pub fn nowhere() -> Self {
+        Self::default()
     }
 
-    /// The artifact of the component with this digest, or the one that `compile` makes.
+    /// What was found that is not used, since this was last asked: entries that this user's host has not written, such a key.
+    #[must_use]
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says something that is worth knowing where a person asks for more.
+    pub(crate) fn note(&self, text: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < limits::CODE_NOTES_MAX && !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// The code of the component with this digest, or the one that `compile` makes.
     pub(super) fn get_or_compile<E>(
         &self,
         engine: &Engine,
         digest: Digest,
-        compile: impl FnOnce() -> Result<Component, E>,
+        compile: impl FnOnce() -> Result<Compiled, E>,
     ) -> Result<(Component, CacheUse), E> {
-        let Some(folder) = &self.folder else {
-            return compile().map(|component| (component, CacheUse::Off));
+        let Some(path) = &self.folder else {
+            return compile().map(|compiled| (compiled.component, CacheUse::Off));
         };
-        let files = Artifact::new(folder, engine, digest);
-        let usable = check_folder(folder);
-        if usable.is_ok()
-            && let Some(component) = files.read(engine)
-        {
-            return Ok((component, CacheUse::Hit));
+        let entry = Entry::new(digest, engine_key(engine));
+        let opened = match OwnedFolder::open(path, false) {
+            // Made below: a component that cannot be compiled leaves no folder.
+            Err(NotOwned::Missing(_)) => Ok(None),
+            Err(error) => Err(io::Error::other(error.to_string())),
+            Ok(folder) => self.key(&folder).map(|key| Some((folder, key))),
+        };
+        if let Ok(Some((folder, key))) = &opened {
+            match entry.read(folder, key, engine) {
+                Ok(Some(component)) => return Ok((component, CacheUse::Hit)),
+                Ok(None) => {}
+                Err(error) => self.note(format!(
+                    "`{}` of the cache of compiled code is not used, the component is compiled again: {}",
+                    entry.name(),
+                    one_line(&error)
+                )),
+            }
         }
-        let component = compile()?;
-        let stored = usable.and_then(|()| {
-            let bytes = component.serialize().map_err(io::Error::other)?;
-            create_folder(folder)?;
-            files.write(folder, &bytes)
+        let Compiled { component, code } = compile()?;
+        let stored = opened.and_then(|opened| {
+            let (folder, key) = match opened {
+                Some(opened) => opened,
+                None => {
+                    let folder = OwnedFolder::open(path, true).map_err(|error| io::Error::other(error.to_string()))?;
+                    let key = self.key(&folder)?;
+                    (folder, key)
+                }
+            };
+            let code = code.map_or_else(|| component.serialize().map_err(io::Error::other), Ok)?;
+            entry.write(&folder, &key, &code)?;
+            prune::prune(&folder, entry.name(), prune::Bounds::default())
         });
         let used = match stored {
             Ok(()) => CacheUse::Stored,
             Err(error) => CacheUse::Unusable(format!(
                 "compiled components cannot be kept in `{}`: {}",
-                folder.display(),
-                error.to_string().replace('\n', " ")
+                path.display(),
+                one_line(&error)
             )),
         };
         Ok((component, used))
     }
-}
 
-/// The two files of one component and engine.
-struct Artifact {
-    code: PathBuf,
-    digest: PathBuf,
-}
-
-impl Artifact {
-    fn new(folder: &Path, engine: &Engine, digest: Digest) -> Self {
-        let name = format!("{digest}-{}", engine_key(engine));
-        Self { code: folder.join(format!("{name}.cwasm")), digest: folder.join(format!("{name}.cwasm.sha256")) }
-    }
-
-    fn read(&self, engine: &Engine) -> Option<Component> {
-        let expected: Digest = fs::read_to_string(&self.digest).ok()?.trim_end().parse().ok()?;
-        if digest_of_file(&self.code).ok()? != expected {
-            return None;
-        }
-        #[expect(
-            unsafe_code,
-            reason = "the file holds the bytes that `Component::serialize` gave this host: their digest was compared with the one \
-                      stored beside them, in a folder that nobody else may write; files are replaced by rename, never in place"
-        )]
-        // SAFETY: see the reason above. An artifact of another engine or version is refused by wasmtime's own header check.
-        let component = unsafe { Component::deserialize_file(engine, &self.code) };
-        component.ok()
-    }
-
-    /// The code first: a reader between the two renames sees a digest that does not match and compiles.
-    fn write(&self, folder: &Path, bytes: &[u8]) -> io::Result<()> {
-        replace(folder, &self.code, bytes)?;
-        replace(folder, &self.digest, format!("{}\n", Digest::of(bytes)).as_bytes())
+    fn key(&self, folder: &OwnedFolder) -> io::Result<Key> {
+        Key::of(folder, &mut |note| self.note(note))
     }
 }
 
-/// Reads in pieces: an artifact may have many megabytes, and mapping fresh memory for them costs more than hashing.
-fn digest_of_file(path: &Path) -> io::Result<Digest> {
-    let mut file = fs::File::open(path)?;
-    let mut sha = Sha256::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Digest::from_bytes(sha.finalize().into())),
-            count => sha.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
+fn one_line(error: &io::Error) -> String {
+    error.to_string().replace('\n', " ")
 }
 
 /// What two engines share exactly when each may run what the other compiled, and would have compiled it.
-fn engine_key(engine: &Engine) -> String {
+fn engine_key(engine: &Engine) -> Digest {
     /// Feeds what is hashed into sha256: `Hasher` itself only promises 64 bits and one process.
     struct Sha(Sha256);
 
@@ -164,52 +172,17 @@ fn engine_key(engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut sha);
     // What is in the cache was let through by these.
     shape::BOUNDS.iter().for_each(|bound| sha.0.update(bound.to_le_bytes()));
-    let key = Digest::from_bytes(sha.0.finalize().into()).to_string();
-    key.chars().take(16).collect()
+    Digest::from_bytes(sha.0.finalize().into())
 }
 
-/// Refuses a folder that other users may write: they could replace code and digest together.
-#[cfg(unix)]
-fn check_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    match fs::metadata(folder) {
-        Ok(metadata) if metadata.permissions().mode() & 0o022 != 0 => {
-            Err(io::Error::other("other users may write it (`chmod go-w` it or choose another folder)"))
-        }
-        Ok(metadata) if !metadata.is_dir() => Err(io::Error::other("it is not a folder")),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(not(unix))]
-fn check_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Writes beside the file and renames, so that no reader sees half of it.
-fn replace(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The name of a file that is not finished.
+fn temporary_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
-    let temporary = folder.join(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&temporary).and_then(|mut open| open.write_all(bytes));
-    let written = written.and_then(|()| fs::rename(&temporary, file));
-    if written.is_err() {
-        drop(fs::remove_file(&temporary));
-    }
-    written
+    // Processes of two machines, or of two containers, may share a folder and have one number.
+    let unique = crate::clock::since_epoch().as_nanos();
+    format!(".{}-{unique}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ pub(super) fn diagnose(bytes: &[u8], refusal: &wasmtime::Error) -> LoadError {
     LoadError::Unsupported { message: one_line(&format!("{refusal:#}")) }
 }
 
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::sandbox) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -104,11 +104,14 @@ fn async_places(bytes: &[u8], types: TypesRef<'_>) -> Vec<String> {
 }
 
 fn collect_async(types: TypesRef<'_>, place: &str, ty: &ComponentEntityType, places: &mut Vec<String>) {
+    if places.len() >= crate::limits::ASYNC_PLACES_MAX {
+        return;
+    }
     match ty {
         ComponentEntityType::Func(id) => {
             if let Some(function) = types.get(*id) {
                 let values = function.params.iter().map(|(_, ty)| ty).chain(&function.result);
-                if function.async_ || values.into_iter().any(|ty| is_async(types, ty, 0)) {
+                if function.async_ || values.into_iter().any(|ty| is_async(types, ty, 0, &mut 0)) {
                     places.push(place.to_owned());
                 }
             }
@@ -125,14 +128,15 @@ fn collect_async(types: TypesRef<'_>, place: &str, ty: &ComponentEntityType, pla
     }
 }
 
-/// Whether the type holds a stream, a future or an error context. The validator bounds how large a type may be; the depth is bounded
-/// here because this is recursive.
-fn is_async(types: TypesRef<'_>, ty: &ComponentValType, depth: usize) -> bool {
-    let inner = |ty: &ComponentValType| is_async(types, ty, depth + 1);
+/// Whether the type holds a stream, a future or an error context. Depth and parts are bounded here: this is recursive, and types share parts.
+fn is_async(types: TypesRef<'_>, ty: &ComponentValType, depth: usize, parts: &mut usize) -> bool {
+    *parts += 1;
+    let parts_now = *parts;
+    let mut inner = |ty: &ComponentValType| is_async(types, ty, depth + 1, parts);
     let ComponentValType::Type(id) = ty else {
         return matches!(ty, ComponentValType::Primitive(PrimitiveValType::ErrorContext));
     };
-    if depth > crate::limits::TYPE_DEPTH_MAX {
+    if depth > crate::limits::TYPE_DEPTH_MAX || parts_now > crate::limits::TYPE_PARTS_MAX {
         return false;
     }
     match types.get(*id) {

@@ -1,5 +1,8 @@
 //! What a component may not be, although it is valid: small to send and huge to compile. Looked at before the engine compiles, which has
-//! no such bounds: a function of a megabyte can cost it many gigabytes, and the sizes of arrays of arrays overflow its arithmetic.
+//! no such bounds: a function of a megabyte can cost it many gigabytes, and the sizes of arrays of arrays overflow its arithmetic. What the
+//! host itself does with a component afterwards grows with what is counted here, and with nothing else.
+
+mod function;
 
 use std::collections::BTreeMap;
 
@@ -8,32 +11,72 @@ use wasmparser::component_types::{
     ComponentValType,
 };
 use wasmparser::types::TypesRef;
-use wasmparser::{
-    BinaryReaderError, FunctionBody, Operator, Parser, Payload, PrimitiveValType, Validator, WasmFeatures,
-};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload, PrimitiveValType, Validator, WasmFeatures};
 
-use super::LoadError;
+use self::function::{Cost, Module};
+use super::{LoadError, Strictness};
 use crate::limits;
 
 /// The bounds: what passed others may not pass these.
-pub(super) const BOUNDS: [u64; 3] =
-    [limits::TYPE_BYTES_MAX, limits::FUNCTION_WORK_MAX, limits::COMPONENT_DEPTH_MAX as u64];
+pub(super) const BOUNDS: [u64; 5] = [
+    limits::TYPE_BYTES_MAX,
+    limits::FUNCTION_WORK_MAX,
+    limits::FUNCTION_VALUES_MAX,
+    limits::COMPONENT_ITEMS_MAX,
+    limits::COMPONENT_DEPTH_MAX as u64,
+];
+
+/// What the functions of a component may cost.
+struct Functions {
+    /// Locals times blocks of one.
+    kept: u64,
+    /// Values that one hands over.
+    values: u64,
+    /// Bytes of one.
+    bytes: u64,
+    /// The weights of all of them.
+    all: u64,
+}
+
+impl Functions {
+    const fn of(strictness: Strictness) -> Self {
+        match strictness {
+            Strictness::Bounded => Self {
+                kept: limits::FUNCTION_WORK_MAX,
+                values: limits::FUNCTION_VALUES_MAX,
+                bytes: u64::MAX,
+                all: u64::MAX,
+            },
+            Strictness::InProcess => Self {
+                kept: limits::FUNCTION_WORK_IN_PROCESS_MAX,
+                values: limits::FUNCTION_VALUES_IN_PROCESS_MAX,
+                bytes: limits::FUNCTION_BYTES_IN_PROCESS_MAX,
+                all: limits::COMPONENT_WORK_IN_PROCESS_MAX,
+            },
+        }
+    }
+}
 
 /// Refuses what would cost the engine too much. Says nothing of a component that is not valid: that is the engine's to refuse.
-pub(super) fn check(bytes: &[u8]) -> Result<(), LoadError> {
-    match Shape::default().read(bytes) {
+pub(super) fn check(bytes: &[u8], strictness: Strictness) -> Result<(), LoadError> {
+    match Shape::default().read(bytes, &Functions::of(strictness)) {
         Ok(None) | Err(_) => Ok(()),
         Ok(Some(message)) => Err(LoadError::TooComplex { message }),
     }
 }
 
+/// Bytes of a part of a type that is written inside of another one.
+const BYTES_OF_AN_ITEM: u64 = 8;
+
 /// What was seen so far.
 #[derive(Default)]
 struct Shape {
-    /// The most values that a function or block of the module takes and gives.
-    arity: u64,
-    /// Functions with code of the module.
-    functions: u64,
+    /// The module that is being read.
+    module: Module,
+    /// The weights of its functions and those of the modules before it.
+    work: u64,
+    /// Types, functions, imports, exports and whatever else there is a list of, of the component and all that is in it.
+    items: u64,
     /// Bytes of the types that were measured; saturating.
     sizes: BTreeMap<ComponentDefinedTypeId, u64>,
     instances: BTreeMap<ComponentInstanceTypeId, u64>,
@@ -41,7 +84,7 @@ struct Shape {
 
 impl Shape {
     /// The first thing that is too much.
-    fn read(mut self, bytes: &[u8]) -> Result<Option<String>, BinaryReaderError> {
+    fn read(mut self, bytes: &[u8], functions: &Functions) -> Result<Option<String>, BinaryReaderError> {
         let mut validator = Validator::new_with_features(WasmFeatures::all());
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -57,22 +100,24 @@ impl Shape {
                     limits::COMPONENT_DEPTH_MAX
                 )));
             }
+            self.items = self.items.saturating_add(items(&payload));
+            if self.items > limits::COMPONENT_ITEMS_MAX {
+                return Ok(Some(format!(
+                    "it has more than {} types, functions, imports, exports and the like",
+                    limits::COMPONENT_ITEMS_MAX
+                )));
+            }
             validator.payload(&payload)?;
             match payload {
-                Payload::Version { .. } => (self.arity, self.functions) = (0, 0),
-                Payload::TypeSection(types) => {
-                    for ty in types.into_iter_err_on_gc_types() {
-                        let ty = ty?;
-                        self.arity = self.arity.max((ty.params().len() + ty.results().len()) as u64);
-                    }
-                }
+                Payload::Version { encoding: Encoding::Module, .. } => self.module = Module::default(),
+                Payload::TypeSection(types) => self.module.add_types(&types)?,
+                Payload::ImportSection(imports) => self.module.add_imports(&imports)?,
+                Payload::FunctionSection(all) => self.module.add_functions(&all)?,
                 Payload::CodeSectionEntry(body) => {
-                    let work = work(&body, self.arity)?;
-                    if work > limits::FUNCTION_WORK_MAX {
-                        let at = self.functions;
-                        return Ok(Some(format!("the {at}th function of a module is too large for its many locals")));
+                    let (at, cost) = self.module.next(&body)?;
+                    if let Some(message) = self.too_much(at, cost, functions) {
+                        return Ok(Some(message));
                     }
-                    self.functions += 1;
                 }
                 Payload::ComponentTypeSection(section) => {
                     let Some(types) = validator.types(0) else { continue };
@@ -90,6 +135,20 @@ impl Shape {
             }
         }
         Ok(None)
+    }
+
+    fn too_much(&mut self, at: usize, cost: Cost, functions: &Functions) -> Option<String> {
+        if cost.kept > functions.kept {
+            return Some(format!("the {at}th function of a module is too large for its many locals"));
+        }
+        if cost.values > functions.values {
+            return Some(format!("the {at}th function of a module hands over too many values in its calls and jumps"));
+        }
+        if cost.bytes > functions.bytes {
+            return Some(format!("the {at}th function of a module has more than {} bytes", functions.bytes));
+        }
+        self.work = self.work.saturating_add(cost.weight());
+        (self.work > functions.all).then(|| "its functions are too many and too large to be compiled here".to_owned())
     }
 
     /// The largest value of a type, or of the functions of an instance.
@@ -200,38 +259,36 @@ impl Shape {
     }
 }
 
-/// A measure of what the compiler may have to keep of a function: at each place where control meets it may need every local, and every
-/// value that a block or call hands over.
-fn work(body: &FunctionBody<'_>, arity: u64) -> Result<u64, BinaryReaderError> {
-    let mut locals = 0_u64;
-    for group in body.get_locals_reader()? {
-        locals = locals.saturating_add(u64::from(group?.0));
+/// How many items a section says that it has. Bytes of data and code count by themselves.
+fn items(payload: &Payload<'_>) -> u64 {
+    // Types hold others that no count says; the least that one is written with are some bytes.
+    let written = |bytes: std::ops::Range<usize>| bytes.len() as u64 / BYTES_OF_AN_ITEM;
+    if let Payload::ComponentTypeSection(section) = payload {
+        return u64::from(section.count()).saturating_add(written(section.range()));
     }
-    let (mut blocks, mut transfers) = (1_u64, 1_u64);
-    let mut operators = body.get_operators_reader()?;
-    while !operators.eof() {
-        match operators.read()? {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
-                blocks += 1;
-            }
-            Operator::BrTable { targets } => transfers += u64::from(targets.len()) + 1,
-            Operator::Br { .. }
-            | Operator::BrIf { .. }
-            | Operator::BrOnNull { .. }
-            | Operator::BrOnNonNull { .. }
-            | Operator::Return
-            | Operator::Call { .. }
-            | Operator::CallIndirect { .. }
-            | Operator::CallRef { .. }
-            | Operator::ReturnCall { .. }
-            | Operator::ReturnCallIndirect { .. }
-            | Operator::ReturnCallRef { .. } => transfers += 1,
-            _ => {}
-        }
+    if let Payload::CoreTypeSection(section) = payload {
+        return u64::from(section.count()).saturating_add(written(section.range()));
     }
-    // The parameters are locals as well; every block ends in a transfer.
-    let kept = locals.saturating_add(arity).saturating_mul(blocks);
-    Ok(kept.saturating_add(arity.saturating_mul(transfers.saturating_add(blocks))))
+    u64::from(match payload {
+        Payload::TypeSection(section) => section.count(),
+        Payload::ImportSection(section) => section.count(),
+        Payload::FunctionSection(section) => section.count(),
+        Payload::TableSection(section) => section.count(),
+        Payload::MemorySection(section) => section.count(),
+        Payload::TagSection(section) => section.count(),
+        Payload::GlobalSection(section) => section.count(),
+        Payload::ExportSection(section) => section.count(),
+        Payload::ElementSection(section) => section.count(),
+        Payload::DataSection(section) => section.count(),
+        Payload::InstanceSection(section) => section.count(),
+        Payload::ComponentInstanceSection(section) => section.count(),
+        Payload::ComponentAliasSection(section) => section.count(),
+        Payload::ComponentCanonicalSection(section) => section.count(),
+        Payload::ComponentImportSection(section) => section.count(),
+        Payload::ComponentExportSection(section) => section.count(),
+        // Sections that hold nothing are something all the same.
+        _ => 1,
+    })
 }
 
 #[cfg(test)]
@@ -239,7 +296,8 @@ mod tests {
     use super::*;
 
     fn complexity(text: &str) -> Result<(), String> {
-        check(&wat::parse_str(text).expect("the text is a component")).map_err(|error| error.to_string())
+        check(&wat::parse_str(text).expect("the text is a component"), Strictness::Bounded)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -277,7 +335,7 @@ mod tests {
                 outer.push(u8::try_from(length).unwrap());
                 [outer, inner].concat()
             });
-            check(&bytes).map_err(|error| error.to_string())
+            check(&bytes, Strictness::Bounded).map_err(|error| error.to_string())
         };
         assert_eq!(nested(limits::COMPONENT_DEPTH_MAX), Ok(()));
         let refused = nested(limits::COMPONENT_DEPTH_MAX + 1).unwrap_err();
@@ -286,8 +344,58 @@ mod tests {
         assert_eq!(complexity(&format!("(component {beside})")), Ok(()));
     }
 
+    /// What the only function of a module costs.
+    fn cost(module: &str) -> Cost {
+        let bytes = wat::parse_str(module).unwrap();
+        let (mut module, mut costs) = (Module::default(), Vec::new());
+        for payload in Parser::new(0).parse_all(&bytes) {
+            match payload.unwrap() {
+                Payload::TypeSection(types) => module.add_types(&types).unwrap(),
+                Payload::ImportSection(imports) => module.add_imports(&imports).unwrap(),
+                Payload::FunctionSection(functions) => module.add_functions(&functions).unwrap(),
+                Payload::CodeSectionEntry(body) => costs.push(module.next(&body).unwrap().1),
+                _ => {}
+            }
+        }
+        assert_eq!(costs.len(), 1);
+        costs[0]
+    }
+
     #[test]
-    fn work_is_locals_by_blocks_and_values_by_transfers() {
+    fn values_are_counted_where_they_are_handed_over() {
+        let types = "(type $f (func (param i32 i32) (result i64 i64 i64))) (type $n (func))
+            (import \"a\" \"f\" (func $imported (type $f))) (table 1 funcref)";
+        for (values, body) in [
+            (0, ""),
+            (5, "i32.const 0 i32.const 0 call $imported drop drop drop"),
+            (
+                10,
+                "i32.const 0 i32.const 0 call $imported drop drop drop i32.const 0 i32.const 0 call $imported drop drop drop",
+            ),
+            (5, "i32.const 0 i32.const 0 i32.const 0 call_indirect (type $f) drop drop drop"),
+            (0, "call $own"),
+            (1, "(block (result i32) i32.const 0) drop"),
+            // The block gives three, and each of the jumps does.
+            (
+                5 + 3,
+                "i32.const 0 i32.const 0 (block (type $f) drop drop i64.const 0 i64.const 0 i64.const 0 br 0) drop drop drop",
+            ),
+            (5 + 2, "i32.const 0 i32.const 0 (loop (type $f) br 0) drop drop drop"),
+            (1 + 1 + 2 + 2, "(block (result i32) i32.const 0 i32.const 0 br_table 0 0 0) drop"),
+            (0, "(block br 0)"),
+        ] {
+            let text = format!("(module {types} (func $own (type $n) {body}))");
+            // A table of jumps costs for each of its targets.
+            let counted = cost(&text).values;
+            assert_eq!(counted, values, "{body}");
+        }
+        let kept = |text: &str| cost(text).kept;
+        assert_eq!(kept("(module (func (param i32) (local i64 i64)))"), 3);
+        assert_eq!(kept("(module (func (local i64 i64) (block (loop)) (if (i32.const 0) (then) (else))))"), 2 * 5);
+    }
+
+    #[test]
+    fn large_functions_are_refused() {
         let function = |locals: usize, blocks: usize| {
             let (locals, blocks) = ("i64 ".repeat(locals), "(block)".repeat(blocks));
             complexity(&format!("(component (core module (func (local {locals}) {blocks})))"))
@@ -295,14 +403,67 @@ mod tests {
         assert_eq!(function(1_000, 1_000), Ok(()));
         assert!(function(10_000, 10_000).is_err());
         let values = "i32 ".repeat(900);
-        let branches = |count: usize| {
-            let branches = "(br_if 0 (i32.const 0))".repeat(count);
+        let branches = |count: u64| {
+            let branches = "(br_if 0 (i32.const 0))".repeat(usize::try_from(count).unwrap());
             complexity(&format!(
                 "(component (core module (type $many (func (result {values})))
                    (func (type $many) (block (type $many) unreachable {branches} unreachable))))"
             ))
         };
         assert_eq!(branches(1_000), Ok(()));
-        assert!(branches(60_000).is_err());
+        assert!(branches(limits::FUNCTION_VALUES_MAX / 900 + 1).is_err());
+    }
+
+    #[test]
+    fn in_process_less_is_compiled() {
+        let component = |functions: usize, calls: u64| {
+            let (values, calls) = ("i64 ".repeat(100), "call $f ".repeat(usize::try_from(calls).unwrap()));
+            let functions = format!("(func (type $f) (unreachable) {calls})").repeat(functions);
+            let text = format!(
+                "(component (core module (type $f (func (param {values}) (result {values}))) (func $f (type $f) unreachable) {functions}))"
+            );
+            wat::parse_str(&text).unwrap()
+        };
+        let one = component(1, limits::FUNCTION_VALUES_IN_PROCESS_MAX / 200 + 1);
+        assert_eq!(check(&one, Strictness::Bounded).map_err(|error| error.to_string()), Ok(()));
+        assert!(check(&one, Strictness::InProcess).is_err());
+        let each = limits::FUNCTION_VALUES_IN_PROCESS_MAX / 200 - 2;
+        let weight = Cost { values: (each + 1) * 200, ..Cost::default() }.weight();
+        let count = usize::try_from(limits::COMPONENT_WORK_IN_PROCESS_MAX / weight).unwrap();
+        let fits = component(count, each);
+        assert_eq!(check(&fits, Strictness::InProcess).map_err(|error| error.to_string()), Ok(()));
+        let many = component(count + 2, each);
+        assert!(check(&many, Strictness::InProcess).unwrap_err().to_string().contains("too many and too large"));
+        assert_eq!(check(&many, Strictness::Bounded).map_err(|error| error.to_string()), Ok(()));
+    }
+
+    #[test]
+    fn lists_of_a_component_are_bounded_together() {
+        let component = |count: u64| {
+            let types = "\x60\0\0".repeat(usize::try_from(count).unwrap()).into_bytes();
+            let mut section = leb(count);
+            section.extend(types);
+            let mut module = b"\0asm\x01\0\0\0".to_vec();
+            module.push(1);
+            module.extend(leb(section.len() as u64));
+            module.extend(section);
+            let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+            component.push(1);
+            component.extend(leb(module.len() as u64));
+            component.extend(module);
+            check(&component, Strictness::Bounded).map_err(|error| error.to_string())
+        };
+        assert_eq!(component(limits::COMPONENT_ITEMS_MAX - 10), Ok(()));
+        assert!(component(limits::COMPONENT_ITEMS_MAX + 1).unwrap_err().contains("types, functions"));
+    }
+
+    fn leb(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(u8::try_from(value & 0x7f | 0x80).unwrap());
+            value >>= 7;
+        }
+        bytes.push(u8::try_from(value).unwrap());
+        bytes
     }
 }

@@ -15,7 +15,19 @@ fn name() -> SkillName {
 }
 
 fn load_bytes(bytes: &[u8], manifest: Option<&str>) -> Result<Loaded, LoadError> {
-    load(&engine(), bytes, name(), manifest, &ComponentCache::none())
+    load_with(&engine(), &CompiledCode::nowhere(), bytes, manifest)
+}
+
+/// Compiled in this process.
+pub(crate) fn load_with(
+    engine: &Engine,
+    code: &CompiledCode,
+    bytes: &[u8],
+    manifest: Option<&str>,
+) -> Result<Loaded, LoadError> {
+    let compiler = Compiler::in_process();
+    let with = Loading { engine, allocation: Allocation::default(), code, compiler: &compiler, cancel: None };
+    load(with, bytes, name(), manifest)
 }
 
 fn load_text(text: &str) -> Result<Loaded, LoadError> {
@@ -396,88 +408,4 @@ fn metadata_that_does_not_fit_is_refused() {
     assert!(error.to_string().contains("`do-itt`"), "{error}");
     assert_eq!(error.hint(), "did you mean `do-it`?");
     assert_eq!(error.problems("/skills/t").len(), 1);
-}
-
-mod cache {
-    use super::*;
-    use std::fs;
-    use std::path::{Path, PathBuf};
-
-    fn load_with(folder: &Path) -> CacheUse {
-        let bytes = wat::parse_str(EMPTY_TOOL).unwrap();
-        load(&engine(), &bytes, name(), None, &ComponentCache::at(folder)).unwrap().cache
-    }
-
-    fn artifact(folder: &Path) -> PathBuf {
-        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.find(|path| path.extension().is_some_and(|extension| extension == "cwasm")).unwrap()
-    }
-
-    #[test]
-    fn the_second_load_is_served_and_another_engine_is_not() {
-        let temp = tempfile::tempdir().unwrap();
-        let folder = temp.path().join("a/cache");
-        assert_eq!(load_with(&folder), CacheUse::Stored);
-        assert_eq!(load_with(&folder), CacheUse::Hit);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "no temporary file is left");
-
-        let mut config = Config::new();
-        config.consume_fuel(true);
-        let bytes = wat::parse_str(EMPTY_TOOL).unwrap();
-        let other = Engine::new(&config).unwrap();
-        let loaded = load(&other, &bytes, name(), None, &ComponentCache::at(&folder)).unwrap();
-        assert_eq!(loaded.cache, CacheUse::Stored);
-    }
-
-    #[test]
-    fn a_changed_artifact_is_not_trusted_and_is_rewritten() {
-        let temp = tempfile::tempdir().unwrap();
-        let folder = temp.path().join("cache");
-        load_with(&folder);
-        let path = artifact(&folder);
-        let good = fs::read(&path).unwrap();
-        let digest_path = path.with_extension("cwasm.sha256");
-        for (path, bad) in [
-            (&path, {
-                let mut bytes = good.clone();
-                bytes[good.len() / 2] ^= 1;
-                bytes
-            }),
-            (&path, Vec::new()),
-            (&digest_path, b"not a digest".to_vec()),
-            (&digest_path, Vec::new()),
-        ] {
-            fs::write(path, bad).unwrap();
-            assert_eq!(load_with(&folder), CacheUse::Stored);
-            assert_eq!(load_with(&folder), CacheUse::Hit);
-        }
-        // Matching digests do not make something else an artifact of this engine.
-        fs::write(&path, b"junk").unwrap();
-        fs::write(&digest_path, Digest::of(b"junk").to_string()).unwrap();
-        assert_eq!(load_with(&folder), CacheUse::Stored);
-    }
-
-    #[test]
-    fn a_cache_that_cannot_be_written_is_a_warning() {
-        let temp = tempfile::tempdir().unwrap();
-        let file = temp.path().join("file");
-        fs::write(&file, "").unwrap();
-        let used = load_with(&file);
-        assert!(used.warning().unwrap().starts_with("compiled components cannot be kept in `"), "{used:?}");
-        assert!(load_with(&file.join("below")).warning().is_some());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_folder_is_private_and_a_shared_one_is_not_used() {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        let temp = tempfile::tempdir().unwrap();
-        let folder = temp.path().join("cache");
-        load_with(&folder);
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&folder), mode(&artifact(&folder))), (0o700, 0o600));
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(load_with(&folder).warning().unwrap().contains("other users may write it"));
-    }
 }

@@ -6,7 +6,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Type};
 
-use super::{LoadError, ty_of};
+use super::{LoadError, ty};
 use crate::id::{SkillName, ToolName};
 use crate::limits;
 use crate::skill::{self, Annotations, Export, Import, Need, Tool, ToolResult};
@@ -17,6 +17,8 @@ use crate::types::Ty;
 pub(super) struct Tools {
     pub(super) tools: BTreeMap<String, Tool>,
     pub(super) not_tools: Vec<(String, String)>,
+    /// Parts of types that were looked at: functions may share types, so a small component can have many functions of huge ones.
+    parts: usize,
 }
 
 /// The imports in the component's order.
@@ -116,7 +118,13 @@ impl Tools {
         tool: &str,
         ty: &ComponentFunc,
     ) -> Result<(), LoadError> {
-        match signature(function, ty) {
+        let read = signature(function, ty, &mut self.parts);
+        if self.parts > limits::COMPONENT_TYPE_PARTS_MAX {
+            let message =
+                format!("the types of its functions have more than {} parts", limits::COMPONENT_TYPE_PARTS_MAX);
+            return Err(LoadError::TooComplex { message });
+        }
+        match read {
             Ok((params, result)) => {
                 let export =
                     Export::Function { interface: interface.map(str::to_owned), function: function.to_owned() };
@@ -124,6 +132,9 @@ impl Tools {
             }
             Err(reason) => {
                 let place = interface.map_or_else(|| function.to_owned(), |name| format!("{name}#{function}"));
+                if self.not_tools.len() == limits::NOT_TOOLS_MAX {
+                    return Err(LoadError::TooManyTools);
+                }
                 self.not_tools.push((place, reason));
                 Ok(())
             }
@@ -191,7 +202,7 @@ fn place(export: &Export) -> String {
 }
 
 /// The parameters and the result as plain data, or why the function is no tool.
-fn signature(function: &str, ty: &ComponentFunc) -> Result<(Vec<(String, Ty)>, ToolResult), String> {
+fn signature(function: &str, ty: &ComponentFunc, parts: &mut usize) -> Result<(Vec<(String, Ty)>, ToolResult), String> {
     if function.starts_with('[') {
         return Err("it belongs to a resource: a step has no handle to call it on".to_owned());
     }
@@ -199,12 +210,13 @@ fn signature(function: &str, ty: &ComponentFunc) -> Result<(Vec<(String, Ty)>, T
         return Err("it is async".to_owned());
     }
     let params = ty.params().map(|(name, ty)| {
-        let ty = ty_of(&ty).map_err(|reason| format!("parameter `{name}`: {reason}"))?;
+        let ty = ty::counted(&ty, parts).map_err(|reason| format!("parameter `{name}`: {reason}"))?;
         Ok((name.to_owned(), ty))
     });
     let params = params.collect::<Result<_, String>>()?;
-    let of_result =
-        |ty: Option<Type>| ty.map(|ty| ty_of(&ty)).transpose().map_err(|reason| format!("result: {reason}"));
+    let mut of_result = |ty: Option<Type>| {
+        ty.map(|ty| ty::counted(&ty, parts)).transpose().map_err(|reason| format!("result: {reason}"))
+    };
     let result = match ty.results().next() {
         Some(Type::Result(result)) => {
             ToolResult { ok: of_result(result.ok())?, err: of_result(result.err())?, fallible: true }

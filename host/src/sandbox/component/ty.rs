@@ -13,8 +13,15 @@ use crate::types::Ty;
 /// Why it has none: it holds a resource, stream, future or error context, is nested deeper than [`limits::TYPE_DEPTH_MAX`], or has more
 /// than [`limits::TYPE_PARTS_MAX`] parts when written out (types may share parts, so a small component can spell a huge one).
 pub fn ty_of(ty: &Type) -> Result<Ty, String> {
+    counted(ty, &mut 0)
+}
+
+/// The same; adds to `all` how many parts were looked at.
+pub(super) fn counted(ty: &Type, all: &mut usize) -> Result<Ty, String> {
     let mut parts = 0;
-    convert(ty, 0, &mut parts)
+    let converted = convert(ty, 0, &mut parts);
+    *all = all.saturating_add(parts);
+    converted
 }
 
 fn convert(ty: &Type, depth: usize, parts: &mut usize) -> Result<Ty, String> {

@@ -9,7 +9,8 @@ use crate::clock::Stopwatch;
 use crate::id::Digest;
 use crate::policy::{Access, Preopen, Sockets};
 use crate::sandbox::Links;
-use crate::sandbox::component::{ComponentCache, load};
+use crate::sandbox::compiler::Compiler;
+use crate::sandbox::component::{CompiledCode, Loaded, Loading, load};
 use crate::trace::{Call, RecordedCall, TraceSink, TraceSource};
 
 type Blobs = BTreeMap<Digest, Vec<u8>>;
@@ -91,9 +92,21 @@ fn bench_with(name: &str, bytes: &[u8], sockets: Option<Sockets>) -> Bench {
         ..Grant::empty()
     };
     let sandbox = SandboxEngine::new().unwrap();
-    let loaded = load(&sandbox.engine, bytes, name.parse().unwrap(), None, &ComponentCache::none()).unwrap();
+    let loaded = loaded(&sandbox, bytes, name);
     let program = Program::new(&sandbox, Arc::new(loaded.skill), &loaded.component, Links::of(&grant)).unwrap();
     Bench { sandbox, program, grant, limits: StepLimits::DEFAULT, folder: tempfile::tempdir().unwrap(), undo: None }
+}
+
+fn loaded(sandbox: &SandboxEngine, bytes: &[u8], name: &str) -> Loaded {
+    let (code, compiler) = (CompiledCode::nowhere(), Compiler::in_process());
+    let with = Loading {
+        engine: &sandbox.engine,
+        allocation: sandbox.allocation,
+        code: &code,
+        compiler: &compiler,
+        cancel: None,
+    };
+    load(with, bytes, name.parse().unwrap(), None).unwrap()
 }
 
 impl Bench {
@@ -222,7 +235,7 @@ fn http_and_sockets_are_not_linked_without_a_grant() {
         let text = format!(r#"(component (import "{import}" (instance (export "{function}" (func)))))"#);
         let sandbox = SandboxEngine::new().unwrap();
         let bytes = wat::parse_str(text).unwrap();
-        let loaded = load(&sandbox.engine, &bytes, "h".parse().unwrap(), None, &ComponentCache::none()).unwrap();
+        let loaded = loaded(&sandbox, &bytes, "h");
         let skill = Arc::new(loaded.skill);
         let linked =
             |links| Program::new(&sandbox, Arc::clone(&skill), &loaded.component, links).map(|_| ()).unwrap_err();
