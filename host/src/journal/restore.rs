@@ -49,7 +49,10 @@ struct InTheWay {
 
 impl InTheWay {
     fn add(&mut self, record: &Record, why: Option<JournalError>) {
-        self.places.extend(record.places().cloned());
+        // Nothing waits for the times of a directory, which wait for what is in it.
+        if !matches!(record, Record::Times { .. }) {
+            self.places.extend(record.places().cloned());
+        }
         self.why = self.why.take().or(why);
     }
 

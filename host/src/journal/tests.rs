@@ -1,3 +1,5 @@
+mod refused;
+
 use std::os::unix::fs::FileExt as _;
 
 use super::restore::Undone;
