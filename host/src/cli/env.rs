@@ -52,7 +52,8 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// The terminal's width.
     pub width: Option<usize>,
-    /// The program that compiles components when it is started for that: this one, whatever its file is called by now.
+    /// The program that compiles components when it is started for that: this one, whatever its file is called by now. Without one they are compiled
+    /// here, within stricter bounds.
     pub program: Option<PathBuf>,
     /// `LD_LIBRARY_PATH`: what this program needed to start, it needs as a compiler.
     pub library_path: Option<OsString>,
@@ -85,7 +86,7 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
-            program: Some(this_program()),
+            program: this_program(),
             library_path: var("LD_LIBRARY_PATH"),
             secrets: Some(|name| std::env::var_os(name)),
         }
@@ -121,17 +122,17 @@ impl Env {
     }
 }
 
-/// The file of the running program.
-fn this_program() -> PathBuf {
+/// The file of the running program; `None` where another one runs it. Under valgrind that is valgrind, whose processor has less than the real
+/// one: what a child compiles for the latter would not run.
+fn this_program() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
 
     let file = |path: &std::path::Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     let running = PathBuf::from(THIS_PROGRAM);
-    // Under valgrind the running program is valgrind, and the name is that of this one. A file that was replaced has no name any more.
-    match std::env::current_exe() {
-        Ok(named) if file(&named).is_some() && file(&named) != file(&running) => named,
-        _ => running,
-    }
+    // A file that was replaced has no name any more, and the program is what it was.
+    let is_run_by_another =
+        std::env::current_exe().is_ok_and(|named| file(&named).is_some() && file(&named) != file(&running));
+    (!is_run_by_another).then_some(running)
 }
 
 /// What a variable says that is on or off; nothing where it says something else.

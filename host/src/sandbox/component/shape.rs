@@ -259,36 +259,37 @@ impl Shape {
     }
 }
 
-/// How many items a section says that it has. Bytes of data and code count by themselves.
+/// How many items a section has: as many as it says, or as it has bytes. Bytes of data and code count by themselves.
 fn items(payload: &Payload<'_>) -> u64 {
-    // Types hold others that no count says; the least that one is written with are some bytes.
-    let written = |bytes: std::ops::Range<usize>| bytes.len() as u64 / BYTES_OF_AN_ITEM;
-    if let Payload::ComponentTypeSection(section) = payload {
-        return u64::from(section.count()).saturating_add(written(section.range()));
-    }
-    if let Payload::CoreTypeSection(section) = payload {
-        return u64::from(section.count()).saturating_add(written(section.range()));
-    }
-    u64::from(match payload {
-        Payload::TypeSection(section) => section.count(),
-        Payload::ImportSection(section) => section.count(),
-        Payload::FunctionSection(section) => section.count(),
-        Payload::TableSection(section) => section.count(),
-        Payload::MemorySection(section) => section.count(),
-        Payload::TagSection(section) => section.count(),
-        Payload::GlobalSection(section) => section.count(),
-        Payload::ExportSection(section) => section.count(),
-        Payload::ElementSection(section) => section.count(),
-        Payload::DataSection(section) => section.count(),
-        Payload::InstanceSection(section) => section.count(),
-        Payload::ComponentInstanceSection(section) => section.count(),
-        Payload::ComponentAliasSection(section) => section.count(),
-        Payload::ComponentCanonicalSection(section) => section.count(),
-        Payload::ComponentImportSection(section) => section.count(),
-        Payload::ComponentExportSection(section) => section.count(),
+    let (count, range) = match payload {
+        Payload::TypeSection(section) => (section.count(), section.range()),
+        Payload::ImportSection(section) => (section.count(), section.range()),
+        Payload::FunctionSection(section) => (section.count(), section.range()),
+        Payload::TableSection(section) => (section.count(), section.range()),
+        Payload::MemorySection(section) => (section.count(), section.range()),
+        Payload::TagSection(section) => (section.count(), section.range()),
+        Payload::GlobalSection(section) => (section.count(), section.range()),
+        Payload::ExportSection(section) => (section.count(), section.range()),
+        Payload::ElementSection(section) => (section.count(), section.range()),
+        Payload::DataSection(section) => (section.count(), section.range()),
+        Payload::InstanceSection(section) => (section.count(), section.range()),
+        Payload::ComponentInstanceSection(section) => (section.count(), section.range()),
+        Payload::ComponentAliasSection(section) => (section.count(), section.range()),
+        Payload::ComponentCanonicalSection(section) => (section.count(), section.range()),
+        Payload::ComponentImportSection(section) => (section.count(), section.range()),
+        Payload::ComponentExportSection(section) => (section.count(), section.range()),
+        // Types hold others that no count says; the least that one is written with are some bytes.
+        Payload::ComponentTypeSection(section) => return inside(section.count(), section.range()),
+        Payload::CoreTypeSection(section) => return inside(section.count(), section.range()),
         // Sections that hold nothing are something all the same.
-        _ => 1,
-    })
+        _ => return 1,
+    };
+    u64::from(count).min(range.len() as u64)
+}
+
+fn inside(count: u32, range: std::ops::Range<usize>) -> u64 {
+    let bytes = range.len() as u64;
+    u64::from(count).min(bytes).saturating_add(bytes / BYTES_OF_AN_ITEM)
 }
 
 #[cfg(test)]
