@@ -39,6 +39,7 @@ mod run;
 mod runs;
 mod schema;
 mod session;
+mod settled;
 mod skill;
 mod skill_tests;
 mod skills;
@@ -174,7 +175,28 @@ impl Command {
         }
     }
 
+    /// Whether it is about runs: then those end first for which nobody has answered in time.
+    const fn is_about_runs(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_)
+                | Self::Call(_)
+                | Self::Approve(_)
+                | Self::Reject(_)
+                | Self::Recover(_)
+                | Self::Resume(_)
+                | Self::Rollback(_)
+                | Self::Undo(_)
+                | Self::Runs(_)
+                | Self::Dashboard(_)
+                | Self::History(_)
+        )
+    }
+
     fn execute(&self, session: &Session) -> Result<Reply, Error> {
+        if self.is_about_runs() {
+            settled::expired(session);
+        }
         match self {
             Self::Run(command) => command.execute(session),
             Self::Check(command) => command.execute(session),
@@ -244,7 +266,11 @@ fn interruptible(args: Vec<OsString>, env: Env, interrupt: &Interrupt) -> ExitCo
             let events = cli.command.tells_events();
             match (Session::new(cli.global.clone(), env.clone(), events, interrupt.clone()), &cli.command) {
                 // It has a form of answers of its own.
-                (Ok(session), Command::Exec(exec)) => exec.run(&session.silent()),
+                (Ok(session), Command::Exec(exec)) => {
+                    let session = session.silent();
+                    settled::expired(&session);
+                    exec.run(&session)
+                }
                 (Err(error), Command::Exec(_)) => exec::without_session(&error),
                 (Ok(session), command) => {
                     session.tell_of_signals(started);

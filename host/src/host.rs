@@ -16,7 +16,7 @@ use crate::notify::Operator;
 use crate::observe::{Observer, Observers};
 use crate::plan::PlanDocument;
 use crate::policy::explain::Explanation;
-use crate::policy::{Approve, DecidedBy, Policy, PolicyOrigin, PolicySource, Principal};
+use crate::policy::{ApprovalAnswer, Approve, DecidedBy, Policy, PolicyOrigin, PolicySource, Principal};
 use crate::problem::{Problem, shown};
 use crate::replay::{ReplayOptions, ReplayReport};
 use crate::report::Report;
@@ -379,6 +379,16 @@ impl SkillHost {
         detached(|| run::go_on(self, run, options))
     }
 
+    /// Ends a run that waits, with this answer, which is a no, and without going on with it: for one that cannot go on, because its plan, its
+    /// policy or its folders are not what they were. What it did stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotWaiting`], [`Error::HasEnded`], [`Error::TakenBack`], and what the record says that cannot be read or written.
+    pub fn settle(&self, run: &RunDir, answer: ApprovalAnswer) -> Result<(), Error> {
+        detached(|| run::end_waiting(self, run, answer))
+    }
+
     /// Whether [`Self::go_on`] would go on with a run: it has begun and not ended, and the policy is the one that it began with.
     ///
     /// # Errors
@@ -626,6 +636,18 @@ pub enum Error {
     /// The run has ended.
     #[error("the run `{run}` has ended")]
     HasEnded {
+        /// The run.
+        run: String,
+    },
+    /// The run waits for an answer: there is nothing to make again before.
+    #[error("the run `{run}` waits for approval")]
+    Waits {
+        /// The run.
+        run: String,
+    },
+    /// Nobody is asked about the run.
+    #[error("the run `{run}` does not wait for approval")]
+    NotWaiting {
         /// The run.
         run: String,
     },

@@ -142,6 +142,8 @@ pub const GRACE_MS_DEFAULT: u64 = 150;
 pub const GRACE_MS_MAX: u64 = 600_000;
 /// How long one waits for a run's lock: those that look whether it is held take it for an instant.
 pub const RUN_LOCK_WAIT_MS: u64 = 200;
+/// How long a decision waits for others who look at the same run: loading its components may take seconds on a busy machine.
+pub const DECISION_WAIT_MS: u64 = 10_000;
 /// Commits that wait for the thread that writes the index. Each has the events of a step; whoever hands over more waits.
 pub const INDEX_QUEUE_MAX: usize = 256;
 /// How long a commit waits for others to be written with: many steps then cost one sync of the index, and other programs see the run at most

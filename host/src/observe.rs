@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::id::{StepId, ToolName};
 use crate::notify::Delivery;
 use crate::outcome::{Outcome, RunOutcome};
+use crate::policy::ApprovalRequest;
 use crate::problem::Problem;
 
 /// Something that happened.
@@ -86,6 +87,11 @@ pub enum HostEvent<'a> {
         step: &'a StepId,
         /// Why: lower case, no final period.
         why: &'a str,
+    },
+    /// The run waits for somebody's answer. What the step would do can be asked of the request while the event lasts.
+    Asks {
+        /// What is asked.
+        request: &'a ApprovalRequest<'a>,
     },
     /// Somebody was told, or should have been, that the run waits.
     Notified {

@@ -38,7 +38,7 @@ use crate::limits::StepLimits;
 use crate::skill::{Need, SkillOrigin};
 
 pub use annotations::Hints;
-pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal};
+pub use approval::{ApprovalAnswer, ApprovalRequest, ApprovalSettings, Approve, Preview, Rehearsal, is_name};
 pub use audit::{AuditLevel, AuditSettings};
 pub use budget::{Exhausted, RunBudget, Spent};
 pub use ceiling::Ceiling;

@@ -23,7 +23,9 @@ mod restored;
 mod reuse;
 mod rollback;
 mod segment;
+mod settle;
 mod steps;
+mod subject;
 mod transaction;
 mod turn;
 mod undo;
@@ -43,7 +45,7 @@ use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
 use crate::plan::{OnFailure, PlanDocument};
-use crate::policy::{self, AuthorizedPlan, Denial, Preopen};
+use crate::policy::{self, ApprovalAnswer, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
 use crate::report::{Pending, Report, RollbackReport};
 use crate::sandbox::{CancelToken, Directories, Reach, causes};
@@ -68,6 +70,7 @@ pub(crate) use steps::{Done, Steps};
 pub(crate) use transaction::journal as journal_of;
 
 pub(crate) use reuse::Purpose;
+pub(crate) use settle::end_waiting;
 pub(crate) use undo::undo;
 pub use undo::{UndoConflict, UndoneStep};
 
@@ -114,9 +117,17 @@ pub(crate) fn continue_with(
     let Some(settled) = committed(&from.trace())? else {
         return Err(Error::NotBegun { run: from.id().to_owned() });
     };
+    // A second one that asks the same would do everything twice.
+    if purpose == Purpose::Resume && settled.is_asking && !settled.has_ended && from.taken_back()?.is_none() {
+        return Err(Error::Waits { run: from.id().to_owned() });
+    }
     // Nobody may act in it meanwhile; one that was stopped by a crash is put in order first.
     let lock = RunLock::acquire(from.path()).map_err(StoreError::from)?;
     transaction::put_in_order(from, &settled.settled)?;
+    if purpose == Purpose::Rollback && settled.is_asking && !settled.has_ended && from.taken_back()?.is_none() {
+        // Nobody waits for it any more.
+        settle::end(host, from, &settled, ApprovalAnswer::reject("nobody", "the run is taken back"))?;
+    }
     if purpose == Purpose::Rollback {
         transaction::put_back_rest(from, &settled.failed)?;
     }
@@ -250,6 +261,7 @@ impl Run<'_> {
                 let library = Library { store: &self.host.store, durability: self.host.durability };
                 let journals = Journals::of(self.folder.path(), self.host.durability);
                 let named = journals.clone();
+                let steps = steps.placed(subject::Placed::of(&self.folder)?);
                 let steps =
                     steps.asked_by(self.request.as_ref()).noting(journals).reusing(earlier, reuse.then_some(library));
                 self.host.observers.tell(HostEvent::PlanReady { steps: authorized.steps().len() });

@@ -1,6 +1,7 @@
 //! Drives the binary from outside: arguments to exit code, stdout and stderr, each compared whole. What differs between two runs (paths,
 //! run ids, times) is replaced by a name.
 
+mod approvals;
 mod bundles;
 mod commands;
 mod compiled;

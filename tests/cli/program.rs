@@ -150,6 +150,19 @@ impl Program {
         Ended { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
+    /// What a run waits for, as `--show` says it.
+    pub(crate) fn subject(&self, run: &str) -> String {
+        let (code, value) = self.json(&["approve", run, "--show"]);
+        assert_eq!(code, 0, "{value:#}");
+        value["result"]["subject"].as_str().expect("a digest").to_owned()
+    }
+
+    /// Approves what a run waits for, as somebody who has looked at it.
+    pub(crate) fn approve(&self, run: &str, more: &[&str]) -> Ended {
+        let subject = self.subject(run);
+        self.run(&[&["approve", run, "--subject", &subject, "--by", "alice"][..], more].concat())
+    }
+
     /// The same with `--json`: exactly one document on stdout.
     pub(crate) fn json(&self, args: &[&str]) -> (i32, Value) {
         let mut all = args.to_vec();
@@ -165,6 +178,7 @@ impl Program {
         let text = text.replace(self.state("").display().to_string().trim_end_matches('/'), "$STATE");
         let text = text.replace(&self.home.path().display().to_string(), "$HOME");
         let text = text.replace(&self.folder.path().display().to_string(), "$DIR");
+        let text = without_subjects(text);
         let mut named = String::new();
         for line in text.split_inclusive('\n') {
             let mut rest = line;
@@ -193,6 +207,21 @@ impl Program {
         }
         named.split_inclusive('\n').map(narrow).collect()
     }
+}
+
+/// What an answer is bound to holds the folder.
+fn without_subjects(mut text: String) -> String {
+    for word in ["subject: ", "subject "] {
+        let mut from = 0;
+        while let Some(at) = text[from..].find(word).map(|at| from + at + word.len()) {
+            let is_digest = text[at..].bytes().take_while(u8::is_ascii_hexdigit).count() == 64;
+            if is_digest {
+                text.replace_range(at..at + 64, "$SUBJECT");
+            }
+            from = at;
+        }
+    }
+    text
 }
 
 /// What the state of this folder is called: its name, and what tells it apart.

@@ -218,7 +218,8 @@ fn accesses_are_noted() {
             "{}",
             screen.all()
         );
-        program.run(&[verb, "last", "--by", "ann", "--reason", "so it is"]);
+        let subject = program.subject("last");
+        program.run(&[verb, "last", "--by", "ann", "--reason", "so it is", "--subject", &subject]);
     }
     assert_eq!(program.run(&["gc", "--keep", "1"]).code, 0);
     let noted = accesses();

@@ -85,7 +85,7 @@ fn a_run_that_waits_is_approved() {
         let ended = program.run(args);
         assert!(ended.code == code && ended.stderr.contains(what), "{}", ended.all());
     }
-    let ended = program.run(&["approve", "last", "--by", "alice", "--reason", "tidy"]);
+    let ended = program.approve("last", &["--reason", "tidy"]);
     assert_eq!(ended.code, 0);
     assert_snapshot!("transactions_approved", shown(&ended));
     assert_eq!(
@@ -106,7 +106,7 @@ fn an_ambiguous_run_is_refused() {
     assert_eq!((code, kind.as_str()), (2, "REQUEST_INVALID"), "{message}");
     let (first, second) = (&runs(&program)[0], &runs(&program)[1]);
     let unique = (1..).find(|end| first[..*end] != second[..*end]).unwrap();
-    assert_eq!(program.run(&["approve", &first[..unique], "--by", "alice"]).code, 0);
+    assert_eq!(program.approve(&first[..unique], &[]).code, 0);
     assert_eq!(text(&program, "log.txt"), "over\nalice\n");
     // The other one still waits.
     let (_, waiting) = program.json(&["runs", "--status", "paused"]);
@@ -140,7 +140,7 @@ fn a_run_that_waits_is_rejected() {
 fn a_decision_may_wait_for_recover() {
     let program = program();
     assert_eq!(program.run(&["run", "ask.json"]).code, 30);
-    let ended = program.run(&["approve", "last", "--by", "alice", "--no-continue"]);
+    let ended = program.approve("last", &["--no-continue"]);
     assert_eq!(ended.code, 0);
     assert_snapshot!("transactions_no_continue", shown(&ended));
     assert_eq!(text(&program, "log.txt"), "over\n");
@@ -159,11 +159,11 @@ fn under_another_policy_nothing_is_decided() {
     assert_eq!(program.run(&["run", "ask.json"]).code, 30);
     let policy = fs::read_to_string(program.path("policies/default.toml")).unwrap();
     program.write("policies/default.toml", format!("{policy}\n# changed\n"));
-    let ended = program.run(&["approve", "last", "--by", "alice"]);
+    let ended = program.run(&["approve", "last", "--show"]);
     assert_eq!(ended.code, 11);
     assert_snapshot!("transactions_other_policy", shown(&ended));
     program.write("policies/default.toml", policy);
-    assert_eq!(program.run(&["approve", "last", "--by", "alice"]).code, 0);
+    assert_eq!(program.approve("last", &[]).code, 0);
     assert_eq!(text(&program, "log.txt"), "over\nalice\n");
 }
 
@@ -272,7 +272,7 @@ fn what_waits_is_not_deleted() {
     assert!(ended.code == 0 && ended.stdout.contains("stays"), "{}", ended.all());
     let (_, value) = program.json(&["gc", "--older-than", "0s"]);
     assert_eq!((&value["result"]["runs"], value["result"]["spared"].as_array().map(Vec::len)), (&json!([]), Some(1)));
-    assert_eq!(program.run(&["approve", "last", "--by", "alice"]).code, 0);
+    assert_eq!(program.approve("last", &[]).code, 0);
     let (_, history) = program.json(&["history"]);
     assert_eq!(history["result"]["steps"].as_array().map(Vec::len), Some(2), "{history:#}");
     let (_, value) = program.json(&["gc", "--older-than", "0s"]);
@@ -355,14 +355,11 @@ fn a_killed_run_is_recovered_waits_and_completes() {
     let ended = program.run(&["recover"]);
     assert_eq!(ended.code, 30);
     assert_snapshot!("transactions_recovered", shown(&ended));
-    assert_eq!(program.run(&["approve", "last", "--by", "alice"]).code, 0);
+    assert_eq!(program.approve("last", &[]).code, 0);
     assert_eq!((text(&program, "count.txt").as_str(), text(&program, "log.txt").as_str()), ("once\n", "over\nalice\n"));
     // It is the run that was never killed, to the last byte.
     let whole = fetching(&server, "stop");
-    assert_eq!(
-        (whole.run(&["run", "fetch.json"]).code, whole.run(&["approve", "last", "--by", "alice"]).code),
-        (30, 0)
-    );
+    assert_eq!((whole.run(&["run", "fetch.json"]).code, whole.approve("last", &[]).code), (30, 0));
     assert_eq!(trace(&program), trace(&whole));
     assert_eq!(tree::read(&program.path("workspace")), tree::read(&whole.path("workspace")));
     assert_eq!(program.run(&["replay", "last"]).code, 0);

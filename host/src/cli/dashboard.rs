@@ -9,7 +9,7 @@ use crate::cli::session::Session;
 use crate::report::human::{Append as _, Tone, bytes, counted, harmless};
 use crate::store::Overview;
 use crate::store::dashboard::Dashboard;
-use crate::store::index::{Approval, RunStatus};
+use crate::store::index::{Approval, ApprovalState, RunStatus};
 
 /// How many lines each part has at the most.
 const LINES_MAX: usize = 10;
@@ -45,11 +45,18 @@ fn text(session: &Session, dashboard: &Dashboard) -> String {
     }
     if !dashboard.waiting.is_empty() {
         out.add(format_args!("{}\n", strong("waits for approval")));
-        lines(&mut out, &dashboard.waiting, |Approval { run, step, requested_at, expires_at, .. }| {
-            let until = expires_at.as_ref().map_or_else(|| "no end".to_owned(), |until| format!("until {until}"));
+        lines(&mut out, &dashboard.waiting, |Approval { run, step, requested_at, expires_at, state, .. }| {
+            let until = match (state, expires_at) {
+                (ApprovalState::Pending, None) => "no end".to_owned(),
+                (ApprovalState::Pending, Some(until)) => format!("until {until}"),
+                _ => "too late now: `host recover` ends it".to_owned(),
+            };
             format!("{run}  step `{}`  since {requested_at}, {until}", harmless(step))
         });
-        out.add(format_args!("  `host approve RUN STEP --by NAME` or `host reject RUN STEP --by NAME` decides\n"));
+        let host = harmless(&session.host());
+        out.add(format_args!(
+            "  `{host} approve RUN --show` shows what is asked, whole\n  `{host} approve RUN STEP --by NAME` or `{host} reject RUN STEP --by NAME` decides\n"
+        ));
     }
     if !dashboard.stopped.is_empty() {
         out.add(format_args!("{}\n", strong("stopped by a crash")));
@@ -88,7 +95,8 @@ fn result(dashboard: &Dashboard) -> Value {
     };
     let waiting = |asked: &Approval| {
         json!({
-            "run": asked.run, "step": asked.step, "requested_at": asked.requested_at, "expires_at": asked.expires_at,
+            "run": asked.run, "step": asked.step, "subject": asked.subject, "state": asked.state.name(),
+            "requested_at": asked.requested_at, "expires_at": asked.expires_at,
         })
     };
     let counts: serde_json::Map<String, Value> =

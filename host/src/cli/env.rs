@@ -57,6 +57,8 @@ pub struct Env {
     pub program: Option<PathBuf>,
     /// `LD_LIBRARY_PATH`: what this program needed to start, it needs as a compiler.
     pub library_path: Option<OsString>,
+    /// How many lines the terminal has.
+    pub height: Option<usize>,
     /// The variables that a policy's `[secrets]` may name; looked at for those alone.
     pub secrets: Option<fn(&str) -> Option<OsString>>,
 }
@@ -88,6 +90,7 @@ impl Env {
             width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
             program: this_program(),
             library_path: var("LD_LIBRARY_PATH"),
+            height: terminal_size::terminal_size().map(|(_, height)| usize::from(height.0)),
             secrets: Some(|name| std::env::var_os(name)),
         }
     }

@@ -76,6 +76,15 @@ impl Error {
         self
     }
 
+    /// With commands in its hints that call the program so: those that are given a state folder work on that one.
+    pub(crate) fn called(mut self, host: &str) -> Self {
+        let hints = self.causes.iter_mut().filter_map(|cause| cause.hint.as_mut());
+        for hint in hints.filter(|hint| !hint.contains(" --state ")) {
+            *hint = hint.replace("`host ", &format!("`{host} "));
+        }
+        self
+    }
+
     /// With a member of `details`.
     pub(crate) fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.details.insert(key.to_owned(), value.into());
@@ -209,7 +218,7 @@ impl Error {
     /// A run that waits: not a mistake, but not the end either.
     fn paused(report: &Report) -> Self {
         let Some(pending) = &report.pending else { return Self::new(Exit::Paused, "the run waits for approval") };
-        let Pending { step, tool, needs_approval, message, told, .. } = pending;
+        let Pending { step, tool, needs_approval, subject, message, told } = pending;
         let what = if tool.is_approve() { format!("step `{step}`") } else { format!("step `{step}` ({tool})") };
         let mut lines = vec![format!("needed by: {}", with_places(&needs_approval.join(", ")))];
         if !message.is_empty() {
@@ -220,15 +229,17 @@ impl Error {
                 "nobody is told of it: neither plan nor policy nor HOST_APPROVAL_WEBHOOK names a webhook".to_owned(),
             );
         }
+        lines.push(format!("subject: {subject}"));
         let run = &report.run;
         let hint = format!(
-            "`host approve {run} --by NAME` lets it run and goes on; `host reject {run} --by NAME --reason WHY` ends the run"
+            "`host approve {run} --by NAME` shows what is asked and lets it run; `host reject {run} --by NAME --reason WHY` ends the run"
         );
         Self::new(Exit::Paused, format!("{what} waits for approval"))
             .lines(lines)
             .hint(hint)
             .detail("step", step.as_str())
             .detail("tool", tool.to_string())
+            .detail("subject", subject.to_string())
     }
 
     fn conflicts(conflicts: &[UndoConflict]) -> Self {
@@ -453,13 +464,21 @@ impl From<host::Error> for Error {
             host::Error::NotBegun { .. } => {
                 Self::new(Exit::Request, chain(&error)).hint("run the plan: `host run PLAN`")
             }
-            host::Error::HasEnded { .. } => Self::new(Exit::Request, chain(&error))
-                .hint("`host resume` makes a new run of what did not complete in it"),
+            host::Error::HasEnded { ref run } => Self::new(Exit::Request, chain(&error))
+                .hint(format!("`host resume {run}` makes a new run of what did not complete in it; `host trace show {run}` shows how it ended")),
             host::Error::TakenBack { ref by, .. } => {
                 let hint =
-                    format!("`host inspect {by}` shows what is left; `host recover` goes on where it was stopped");
+                    format!("`host trace show {by}` shows what it took back; `host recover {by}` goes on where it was stopped");
                 Self::new(Exit::Request, chain(&error)).hint(hint)
             }
+            host::Error::Waits { ref run } => {
+                let hint = format!(
+                    "`host approve {run} --by NAME` or `host reject {run} --by NAME` decides; `host recover {run}` goes on where that was done"
+                );
+                Self::new(Exit::Request, chain(&error)).hint(hint)
+            }
+            host::Error::NotWaiting { ref run } => Self::new(Exit::Request, chain(&error))
+                .hint(format!("`host trace show {run}` shows what became of it; `host dashboard` shows what waits")),
             host::Error::UnknownEffect { ref run, .. } => {
                 let hint = format!(
                     "look at the server: `host recover {run} --again` makes the step again, `host rollback {run}` takes back what was done before it"
@@ -555,6 +574,8 @@ const fn of_index(error: &IndexError) -> Exit {
         | IndexError::Transition { .. }
         | IndexError::NotAsked { .. }
         | IndexError::Decided { .. }
+        | IndexError::OtherSubject { .. }
+        | IndexError::NoName
         | IndexError::Expired { .. }
         | IndexError::TooLong { .. } => Exit::Request,
         IndexError::Sqlite { .. }

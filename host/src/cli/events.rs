@@ -119,6 +119,13 @@ fn to_json(event: &HostEvent<'_>) -> Value {
             Value::Object(members)
         }
         HostEvent::NotReused { step, why } => json!({ "event": "step.not-reused", "step": step, "reason": why }),
+        HostEvent::Asks { request } => json!({
+            "event": "approval.requested",
+            "step": request.step,
+            "tool": request.tool.to_string(),
+            "needed_by": request.needed_by,
+            "subject": request.subject,
+        }),
         HostEvent::Notified { step, delivery } => json!({
             "event": "approval.notified",
             "step": step,

@@ -16,6 +16,10 @@ use crate::clock::Stopwatch;
 use crate::harmless;
 use crate::report::human::{Look, Tone};
 
+/// What stands below a page that is not the last.
+const MORE: &str = "\n-- Enter shows more --";
+/// The smallest page: a terminal that says that it has fewer lines is not believed.
+const PAGE_ROWS_MIN: usize = 8;
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 1_000;
 
@@ -28,6 +32,8 @@ pub(crate) struct Output {
     pub(crate) look: Look,
     /// How stderr looks.
     err_look: Look,
+    /// How many lines of a question fit on the terminal.
+    height: Option<usize>,
     /// Whether progress may be drawn on stderr.
     pub(crate) progress: bool,
     /// Whether every line on stderr is an event, in JSON.
@@ -101,6 +107,7 @@ impl Output {
             quiet: global.quiet,
             look: look(out),
             err_look: look(err),
+            height: env.height.filter(|_| err),
             progress: err && !global.quiet && !global.json,
             events: false,
         }
@@ -129,14 +136,23 @@ impl Output {
         }
     }
 
-    /// Asks on stderr, whatever else is silent, and reads a line from stdin; `None` where there is none.
+    /// Asks on stderr, whatever else is silent, and reads a line from stdin; `None` where there is none. What does not fit on the terminal is
+    /// shown page by page: nobody is asked about what has gone by.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        if !write(&mut io::stderr().lock(), &Shown::people(question, &self.err_look)) {
-            return None;
+        let height = self.height.map_or(usize::MAX, |height| height.saturating_sub(1).max(PAGE_ROWS_MIN));
+        let question = Shown::people(question, &self.err_look).0;
+        let mut pages = pages(&question, height, self.err_look.width.unwrap_or(usize::MAX)).into_iter().peekable();
+        while let Some(page) = pages.next() {
+            if !write(&mut io::stderr().lock(), &Shown::people(page, &self.err_look)) {
+                return None;
+            }
+            if pages.peek().is_some() {
+                let more = if page.ends_with('\n') { MORE.trim_start() } else { MORE };
+                write(&mut io::stderr().lock(), &Shown::people(more, &self.err_look));
+                read_line()?;
+            }
         }
-        let mut line = String::new();
-        let read = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut line);
-        read.ok().filter(|bytes| *bytes > 0).map(|_| line)
+        read_line()
     }
 
     /// Writes a part of what goes to stdout for people. Gives false where nobody reads it any more.
@@ -207,6 +223,35 @@ impl Output {
     }
 }
 
+/// A line from stdin.
+fn read_line() -> Option<String> {
+    let mut line = String::new();
+    let read = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut line);
+    read.ok().filter(|bytes| *bytes > 0).map(|_| line)
+}
+
+/// A text cut so that each part has at the most `height` rows of a terminal of that width. The last line, which is the question, is on the
+/// last page.
+fn pages(text: &str, height: usize, width: usize) -> Vec<&str> {
+    let (mut pages, mut begin, mut row, mut column) = (Vec::new(), 0, 0, 0);
+    for (at, c) in text.char_indices() {
+        if column == width {
+            (row, column) = (row + 1, 0);
+        }
+        if row >= height {
+            pages.push(text.get(begin..at).unwrap_or_default());
+            (begin, row) = (at, 0);
+        }
+        if c == '\n' {
+            (row, column) = (row + 1, 0);
+        } else {
+            column += 1;
+        }
+    }
+    pages.push(text.get(begin..).unwrap_or_default());
+    pages
+}
+
 /// Whether it was written, or nobody wants it.
 fn write(stream: &mut impl Write, text: &Shown<'_>) -> bool {
     match stream.write_all(text.0.as_bytes()).and_then(|()| stream.flush()) {
@@ -240,4 +285,21 @@ fn envelope(reply: Reply, failure: Option<&Error>, started: Stopwatch, notes: &[
         "error": failure.map(Error::to_json),
         "meta": meta,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_no_more_rows_than_the_terminal() {
+        assert_eq!(pages("a\nb\nc\nd? ", 2, 80), ["a\nb\n", "c\nd? "]);
+        assert_eq!(pages("one", 9, 80), ["one"]);
+        // A long line takes several rows.
+        assert_eq!(pages("abcdefgh\nq? ", 2, 3), ["abcdef", "gh\nq? "]);
+        let text = "x".repeat(1_000) + "\nq? ";
+        let cut = pages(&text, 8, 10);
+        assert_eq!((cut.len(), cut.concat()), (13, text.clone()));
+        assert!(cut.last().unwrap().ends_with("q? "));
+    }
 }

@@ -155,9 +155,10 @@ impl Session {
             let kind = came.unwrap_or(error.kind);
             error.of_kind(kind)
         };
-        let result = result.map_err(by_signal);
+        let host = self.host();
+        let result = result.map_err(|error| by_signal(error).called(&host));
         let result = result.map(|mut reply| {
-            reply.failure = reply.failure.take().map(by_signal);
+            reply.failure = reply.failure.take().map(|error| by_signal(error).called(&host));
             reply
         });
         self.output.reply(result, started, &self.notes.borrow())
@@ -323,6 +324,16 @@ impl Session {
             return builder;
         }
         builder.approver(interactive::approver(self.output))
+    }
+
+    /// Whether somebody can be asked on a terminal.
+    pub(crate) const fn can_ask(&self) -> bool {
+        self.env.stdin_is_terminal && self.env.stderr_is_terminal && !self.output.json
+    }
+
+    /// How the program is called so that it works on this state, for hints.
+    pub(crate) fn host(&self) -> String {
+        format!("host{}", self.state_option())
     }
 
     /// The same with the values of the policy's secrets, which may run what is granted.

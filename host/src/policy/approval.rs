@@ -5,13 +5,13 @@
 use serde_json::Value;
 
 use crate::diff::Changes;
-use crate::id::{StepId, ToolName};
-use crate::limits;
+use crate::id::{Digest, StepId, ToolName};
 use crate::outcome::Outcome;
 use crate::policy::network::NetworkRule;
 use crate::policy::principal::Principal;
 use crate::policy::{Approval, Grant};
 use crate::skill::Risk;
+use crate::{harmless, limits};
 
 /// `[approval]`: who is told that a run waits for a person, and for how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +49,11 @@ pub struct ApprovalRequest<'a> {
     pub reasons: &'a [String],
     /// What the step would do, for whoever wants to know.
     pub rehearsal: Rehearsal<'a>,
+    /// All that the answer depends on, as `docs/policy-format.md` has it: what is above, the component and where it is from, the folders,
+    /// rules of the network and names of secrets of the grant, the policy and the place of the run. `null` before anybody is asked.
+    pub document: &'a Value,
+    /// The digest of the document's canonical bytes.
+    pub subject: Digest,
 }
 
 /// Finds out what a step would do. Nothing is copied and nothing runs before [`Rehearsal::preview`] is called.
@@ -106,6 +111,11 @@ impl ApprovalAnswer {
         Self { approved: false, by: by.into(), reason: reason.into() }
     }
 
+    /// The answer, which is a no where nobody says that it is theirs.
+    pub(crate) fn named(self) -> Self {
+        if is_name(&self.by) { self } else { Self::reject("nobody", "whoever answered gave no name") }
+    }
+
     /// The answer with texts of a bounded length: it goes into the trace.
     pub(crate) fn bounded(mut self) -> Self {
         for text in [&mut self.by, &mut self.reason] {
@@ -117,6 +127,12 @@ impl ApprovalAnswer {
         }
         self
     }
+}
+
+/// Whether a text can be the name of who answers: something that can be read, on one line.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.chars().any(|c| c.is_alphanumeric()) && !text.chars().any(harmless::is_hidden)
 }
 
 /// Asked once for each step that needs approval, right before it would run. The run waits for the answer.
@@ -195,6 +211,30 @@ mod tests {
         for (approval, rules, risk, expected) in table {
             let grant = Grant { approval: *approval, ..Grant::clone(&plain) };
             assert_eq!(needed_by(3, &grant, *rules, *risk), *expected, "{approval:?} {rules:?} {risk:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_read() {
+        for name in ["ann", "Ann Müller", "安", "a-1", "user:ann"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            " ",
+            "\t",
+            "\n",
+            "ann\n",
+            "\u{a0}",
+            "\u{200b}",
+            "ann\u{202e}",
+            "\u{1b}[1mann",
+            "--",
+            "\u{9b}ann",
+            "\u{3164}",
+        ] {
+            assert!(!is_name(name), "{name:?}");
+            assert!(!ApprovalAnswer::approve(name, "").named().approved);
         }
     }
 

@@ -1,6 +1,8 @@
 //! A report as text for people. Pure: what the terminal is like comes in as a [`Look`].
 
 mod dry;
+#[cfg(feature = "cli")]
+mod subject;
 
 use std::fmt::{self, Write as _};
 
@@ -15,6 +17,8 @@ use crate::skill::SkillOrigin;
 
 #[cfg(feature = "cli")]
 pub(crate) use dry::changes;
+#[cfg(feature = "cli")]
+pub(crate) use subject::subject;
 
 /// Appends formatted text to a string.
 pub(crate) trait Append {

@@ -15,7 +15,7 @@ use crate::id::{Digest, ToolName};
 use crate::limits;
 use crate::notify::{ApprovalNotice, Via, Webhook, redacted};
 use crate::observe::HostEvent;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, RunOutcome};
 use crate::plan::ApproveStep;
 use crate::policy::{ApprovalAnswer, ApprovalRequest, AuthorizedStep, Denial, Grant, Permission, Rehearsal};
 use crate::report::{Pending, StepReport};
@@ -32,6 +32,8 @@ pub(super) enum Asked {
     Answered(ApprovalAnswer),
     /// Nobody has answered yet.
     Waits(Pending),
+    /// The answer was no, and the run was ended so where it could not go on: see [`super::settle`].
+    Settled(RunOutcome),
 }
 
 impl Steps<'_> {
@@ -71,15 +73,25 @@ impl Steps<'_> {
             rules: &permission.rules,
             reasons: &permission.reasons,
             rehearsal: if self.can_rehearse(call, authorized) { Rehearsal::of(&preview) } else { Rehearsal::default() },
+            document: &Value::Null,
+            subject: Digest::from_bytes([0; 32]),
         };
         let subject = self.subject(&request, Some(call.skill.digest));
         let context = Map::new();
-        let asking =
-            Asking { request: &request, subject, message: "", context: &context, webhook: None, expires_in_s: None };
+        let asking = Asking {
+            request: &request,
+            call: Some(call),
+            subject,
+            message: "",
+            context: &context,
+            webhook: None,
+            expires_in_s: None,
+        };
         Ok(match self.ask(&asking, log)? {
             Asked::Answered(answer) if answer.approved => Permitted::Yes(permission),
             Asked::Answered(answer) => Permitted::No(Box::new(Denial::rejected(&request, &answer))),
             Asked::Waits(pending) => Permitted::Waits(pending),
+            Asked::Settled(outcome) => Permitted::Settled(outcome),
         })
     }
 
@@ -107,13 +119,16 @@ impl Steps<'_> {
             rules: &[],
             reasons: &[],
             rehearsal: Rehearsal::default(),
+            document: &Value::Null,
+            subject: Digest::from_bytes([0; 32]),
         };
         let subject = self.subject(&request, None);
         if self.reused(step, None, (&tool, subject), so_far, log, report)? {
             return Ok(Turned::Completed);
         }
         let (webhook, expires_in_s) = (approve.webhook_url.as_deref(), approve.expires_in_s);
-        let asking = Asking { request: &request, subject, message: &message, context: &context, webhook, expires_in_s };
+        let (message, context) = (message.as_str(), &context);
+        let asking = Asking { request: &request, call: None, subject, message, context, webhook, expires_in_s };
         Ok(match self.ask(&asking, log)? {
             Asked::Answered(answer) if answer.approved => {
                 let output = json!({ "by": answer.by, "reason": answer.reason });
@@ -123,10 +138,11 @@ impl Steps<'_> {
             }
             Asked::Answered(answer) => self.denied(Box::new(Denial::rejected(&request, &answer)), log)?,
             Asked::Waits(pending) => Turned::Paused(pending),
+            Asked::Settled(outcome) => Turned::Settled(outcome),
         })
     }
 
-    /// What an answer is bound to: where any of this changes, it is an answer to another question.
+    /// What of a question a trace has: the same on every machine. What an answer is bound to is more, see [`Steps::subject_of`].
     fn subject(&self, request: &ApprovalRequest<'_>, component: Option<Digest>) -> Digest {
         let bound = json!({
             "component": component,
@@ -154,12 +170,19 @@ impl Steps<'_> {
         });
         let asked = asked.of(request.step);
         let mut is_asked = false;
+        let mut bound = subject;
         loop {
             match log.next()? {
                 Next::Event(event) => match *event {
                     Event::Approval(approval) => {
                         log.note(&answered(approval.answer.clone()))?;
-                        return Ok(Asked::Answered(approval.answer));
+                        return Ok(match log.next()? {
+                            Next::Event(event) if !approval.answer.approved => match *event {
+                                Event::RunEnd { outcome, .. } => Asked::Settled(outcome),
+                                _ => Asked::Answered(approval.answer),
+                            },
+                            _ => Asked::Answered(approval.answer),
+                        });
                     }
                     _ if is_asked => {
                         let what = "a request for approval is followed by something else than its answer".to_owned();
@@ -172,9 +195,12 @@ impl Steps<'_> {
                 },
                 Next::Live => {
                     let approver = self.host.approver.as_deref().filter(|_| !is_asked);
+                    let about = self.subject_of(question);
+                    bound = about.digest;
+                    let shown = ApprovalRequest { document: &about.document, subject: about.digest, ..*request };
                     let answer = match (approver, log.ledger()) {
-                        (Some(approver), _) => Some(approver.approve(request).bounded()),
-                        (None, Some(ledger)) => ledger.answer(request.step.as_str(), subject)?,
+                        (Some(approver), _) => Some(approver.approve(&shown).bounded().named()),
+                        (None, Some(ledger)) => ledger.answer(request.step.as_str(), about.digest)?,
                         (None, None) => None,
                     };
                     if let Some(answer) = answer {
@@ -186,7 +212,7 @@ impl Steps<'_> {
                         may_be_asked(question)?;
                         log.note(&asked)?;
                     }
-                    self.wait_for(question, !is_asked, log)?;
+                    self.wait_for((question, &shown), !is_asked, log)?;
                     break;
                 }
                 Next::End => break,
@@ -196,21 +222,31 @@ impl Steps<'_> {
             step: request.step.clone(),
             tool: request.tool.clone(),
             needs_approval: request.needed_by.to_vec(),
-            subject,
+            subject: bound,
             message: message.to_owned(),
             told: self.webhook(question).is_some(),
         }))
     }
 
     /// Puts the question where people find it, and tells them the first time.
-    fn wait_for(&self, question: &Asking<'_>, is_new: bool, log: &mut dyn StepLog) -> Go<()> {
+    fn wait_for(
+        &self,
+        (question, shown): (&Asking<'_>, &ApprovalRequest<'_>),
+        is_new: bool,
+        log: &mut dyn StepLog,
+    ) -> Go<()> {
         log.commit()?;
         let Some(ledger) = log.ledger() else { return Ok(()) };
+        if let Some(placed) = &self.placed {
+            placed.folder.keep_asked(&shown.subject, &canonical::to_vec(shown.document))?;
+        }
         let settings = &self.host.policy.policy.approval;
         let expires_in = question.expires_in_s.or(settings.expires_in_s).map(Duration::from_secs);
         let step = question.request.step.as_str();
         // A run that was killed right here asks again; the index knows whether it did.
-        ledger.ask(step, question.subject, canonical::to_string(&question.shown()), expires_in)?;
+        let listed = canonical::to_string(&question.listed(shown.subject));
+        ledger.ask(step, shown.subject, listed, expires_in)?;
+        self.host.observers.tell(HostEvent::Asks { request: shown });
         if is_new && let Some(webhook) = self.webhook(question) {
             self.tell(&webhook, question, expires_in, ledger)?;
         }
@@ -264,7 +300,9 @@ impl Steps<'_> {
 /// What somebody is asked.
 pub(super) struct Asking<'q> {
     pub(super) request: &'q ApprovalRequest<'q>,
-    /// What an answer is bound to.
+    /// What would be called.
+    pub(super) call: Option<Call<'q>>,
+    /// What the trace has of it.
     pub(super) subject: Digest,
     /// What the plan says and shows; nothing where it is the policy that asks.
     pub(super) message: &'q str,
@@ -276,8 +314,8 @@ pub(super) struct Asking<'q> {
 }
 
 impl Asking<'_> {
-    /// What a person is shown who decides later: values with sensitive names are not in it.
-    fn shown(&self) -> Value {
+    /// What the index keeps of it, for lists: values with sensitive names are not in it.
+    fn listed(&self, subject: Digest) -> Value {
         let ApprovalRequest { step, tool, input, principal, grant_index, risk, needed_by, rules, reasons, .. } =
             self.request;
         json!({
@@ -291,7 +329,7 @@ impl Asking<'_> {
             "risk": risk.map(Risk::name),
             "rules": rules,
             "step": step,
-            "subject": self.subject,
+            "subject": subject,
             "tool": tool,
         })
     }
@@ -299,7 +337,7 @@ impl Asking<'_> {
 
 /// Refuses what is too long to be put where people find it, before anything of it is recorded.
 fn may_be_asked(question: &Asking<'_>) -> Result<(), Error> {
-    let bytes = canonical::to_string(&question.shown()).len();
+    let bytes = canonical::to_string(&question.listed(question.subject)).len();
     let most = limits::APPROVAL_REQUEST_BYTES_MAX;
     if bytes <= most {
         return Ok(());

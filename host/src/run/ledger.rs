@@ -129,15 +129,20 @@ impl Ledger {
             index.expire_approvals(now)?;
             index.approvals(&run)
         })??;
-        let found = approvals.into_iter().find(|approval| approval.step == step && approval.subject == subject);
+        // A yes is to what was shown. A no, and that it is too late, hold whatever the question has become since.
+        let no = |state| matches!(state, ApprovalState::Rejected | ApprovalState::Expired);
+        let mut of_step: Vec<_> = approvals.into_iter().filter(|approval| approval.step == step).collect();
+        let at = of_step.iter().position(|one| no(one.state));
+        let at = at.or_else(|| of_step.iter().position(|one| one.subject == subject));
+        let found = at.map(|at| of_step.swap_remove(at));
         Ok(found.and_then(|approval| {
             let by = approval.decided_by.unwrap_or_default();
             match approval.state {
-                ApprovalState::Pending => None,
+                // Where something else was asked for a while it is asked again.
+                ApprovalState::Pending | ApprovalState::Invalid => None,
                 ApprovalState::Approved => Some(ApprovalAnswer::approve(by, approval.reason)),
                 ApprovalState::Rejected => Some(ApprovalAnswer::reject(by, approval.reason)),
                 ApprovalState::Expired => Some(ApprovalAnswer::reject("nobody", "nobody answered in time")),
-                ApprovalState::Invalid => Some(ApprovalAnswer::reject("nobody", approval.reason)),
             }
         }))
     }
@@ -161,7 +166,12 @@ impl Ledger {
     pub(crate) fn taken_back(&self, other: &str, wholly: bool) -> Result<(), Error> {
         let status = if wholly { RunStatus::RolledBack } else { RunStatus::RollbackIncomplete };
         let (other, reason) = (other.to_owned(), format!("taken back by the run {}", self.run));
-        match self.writer.with(move |index| index.set_status(&other, status, &reason))? {
+        let taken = move |index: &mut Index| {
+            // Nobody answers any more what it was asked.
+            index.invalidate_approvals(&other, &reason)?;
+            index.set_status(&other, status, &reason)
+        };
+        match self.writer.with(taken)? {
             // It is noted already, or that run is not in the index any more.
             Err(IndexError::Transition { .. } | IndexError::NoSuchRun { .. }) => Ok(()),
             noted => Ok(noted?),

@@ -15,6 +15,7 @@ use super::failure::{leaves, of_problem};
 use super::log::{Go, Halt, Next, StepLog};
 use super::prepare::{Checked, Prepared};
 use super::reuse::{Earlier, Library, Purpose};
+use super::subject::Placed;
 use super::transaction::{self, Journals};
 use super::turn::Turned;
 use crate::clock::Stopwatch;
@@ -60,6 +61,8 @@ pub(crate) struct Steps<'a> {
     pub(super) request: Arc<RequestContext>,
     /// Why no further step can run, where that was found before the first.
     pub(super) unable: Option<Failure>,
+    /// Where the run is kept and takes place; `None` in a replay.
+    pub(super) placed: Option<Placed>,
 }
 
 /// What the steps before have left behind.
@@ -110,6 +113,8 @@ pub(crate) struct Done {
     pub(crate) would_deny: Vec<Denial>,
     /// What the run waits for.
     pub(crate) pending: Option<Pending>,
+    /// Whether it was ended where it waited, and nothing of it went on.
+    pub(crate) is_settled: bool,
     /// How what was done was taken back.
     pub(crate) rollback: Option<RollbackReport>,
     /// Why the host could not go on, where that is how it ended.
@@ -129,6 +134,7 @@ impl Done {
             denial: None,
             would_deny: Vec::new(),
             pending: None,
+            is_settled: false,
             rollback: None,
             failure: None,
             divergence: None,
@@ -253,12 +259,19 @@ impl<'a> Steps<'a> {
             journals: None,
             request: Arc::default(),
             unable: None,
+            placed: None,
         })
     }
 
     /// No step can run, for this reason, if there is one.
     pub(crate) fn unable(mut self, why: Option<Failure>) -> Self {
         self.unable = why;
+        self
+    }
+
+    /// Binds answers of people to where the run takes place.
+    pub(crate) fn placed(mut self, placed: Placed) -> Self {
+        self.placed = Some(placed);
         self
     }
 
@@ -383,7 +396,7 @@ impl<'a> Steps<'a> {
             if !has_failed {
                 self.roll_back(ASKED_FOR.to_owned(), log, so_far, done)?;
             }
-        } else if has_failed && self.checked.plan.plan().on_failure == OnFailure::Rollback {
+        } else if has_failed && !done.is_settled && self.checked.plan.plan().on_failure == OnFailure::Rollback {
             self.roll_back(because, log, so_far, done)?;
         } else {
             leaves(because, so_far, done);
@@ -482,6 +495,11 @@ impl<'a> Steps<'a> {
                     done.outcome = RunOutcome::Denied;
                     done.denial = Some(*denial);
                     return Ok(because);
+                }
+                Turned::Settled(outcome) => {
+                    done.outcome = outcome;
+                    done.is_settled = true;
+                    return Ok(String::new());
                 }
                 Turned::Paused(pending) => {
                     done.outcome = RunOutcome::Paused;

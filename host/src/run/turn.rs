@@ -37,6 +37,8 @@ pub(crate) enum Turned {
     Denied(Box<Denial>),
     /// It waits for somebody.
     Paused(Pending),
+    /// It was refused, and the run ended there without going on.
+    Settled(RunOutcome),
 }
 
 /// What is left for a step: its limits, and the time of the run where that is bounded.
@@ -131,6 +133,7 @@ impl Steps<'_> {
                 Permitted::Yes(permission) => permission,
                 Permitted::No(denial) => return self.denied(denial, log),
                 Permitted::Waits(pending) => return Ok(Turned::Paused(pending)),
+                Permitted::Settled(outcome) => return Ok(Turned::Settled(outcome)),
             };
             if number == 1
                 && let Some(ended) = self.clear(step, so_far, log, report)?
@@ -271,4 +274,6 @@ pub(super) enum Permitted {
     No(Box<Denial>),
     /// Somebody has to say so first.
     Waits(Pending),
+    /// It was refused, and the run ended there without going on.
+    Settled(RunOutcome),
 }

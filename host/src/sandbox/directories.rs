@@ -51,6 +51,14 @@ impl Directories {
         Ok(Self(opened))
     }
 
+    /// Which directory was opened, as device and inode; `None` where none was.
+    pub(crate) fn identity(&self, preopen: &Preopen, workspace: &Path) -> Option<(u64, u64)> {
+        use cap_std::fs::MetadataExt as _;
+
+        let found = self.0.get(&preopen.resolve_host(workspace))?.dir_metadata().ok()?;
+        Some((found.dev(), found.ino()))
+    }
+
     /// The directories of one grant, by where a guest sees them.
     pub(crate) fn handles(&self, grant: &Grant, workspace: &Path) -> Vec<(String, Arc<Dir>)> {
         let handle = |preopen: &crate::policy::Preopen| {

@@ -6,6 +6,7 @@
 //! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
 //! ceiling.toml   the operator's policy above     ceiling.cedar     its rules
 //! components/    each component and its skill.toml, by digest
+//! asked/         what somebody was asked about, by digest
 //! place.json     where the run took place: for whoever goes on with it on this machine
 //! lock           locked by whoever acts in the run
 //! ```
@@ -33,6 +34,8 @@ const CEILING: &str = "ceiling.toml";
 const CEILING_RULES: &str = "ceiling.cedar";
 const TIMING: &str = "timing.jsonl";
 const PLACE: &str = "place.json";
+/// What somebody was asked, each document by its digest.
+const ASKED: &str = "asked";
 /// The run that has taken this one back.
 const TAKEN_BACK: &str = "taken-back";
 const COMPONENTS: &str = "components";
@@ -333,6 +336,25 @@ impl RunDir {
         }
         // The run's own name, and that of the folder of runs.
         self.path.ancestors().skip(1).take(2).try_for_each(sync_folder)
+    }
+
+    /// Keeps what somebody is asked about, whole, under its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_asked(&self, subject: &Digest, document: &[u8]) -> Result<(), StoreError> {
+        let folder = self.path.join(ASKED);
+        create_folder(&folder).map_err(failed("create", &folder))?;
+        let path = folder.join(format!("{subject}.json"));
+        if path.is_file() { Ok(()) } else { self.keep(&path, document) }
+    }
+
+    /// What somebody was asked about; `None` where it was not kept, or is not what it was.
+    #[must_use]
+    pub fn asked(&self, subject: &Digest) -> Option<Value> {
+        let bytes = self.read(&self.path.join(ASKED).join(format!("{subject}.json"))).ok()?;
+        (Digest::of(&bytes) == *subject).then(|| serde_json::from_slice(&bytes).ok())?
     }
 
     /// Keeps what the wall clock says.

@@ -251,7 +251,11 @@ impl Grammar {
                 State::Between
             }
             (
-                state @ (State::Between | State::Refused | State::Denied | State::DeniedLate),
+                state @ (State::Between
+                | State::Refused
+                | State::Denied
+                | State::DeniedLate
+                | State::Answered { approved: false, .. }),
                 Event::RunEnd { outcome, steps, .. },
             ) => {
                 let taken_back = matches!(outcome, RunOutcome::RolledBack | RunOutcome::RollbackIncomplete);
@@ -259,7 +263,8 @@ impl Grammar {
                     _ if self.is_stuck && *outcome == RunOutcome::RollbackIncomplete => true,
                     _ if self.rolls_back || taken_back => self.rolls_back && taken_back,
                     State::Refused => *outcome == RunOutcome::Refused,
-                    State::Denied | State::DeniedLate => *outcome == RunOutcome::Denied,
+                    // A run that could not go on ends with the answer.
+                    State::Denied | State::DeniedLate | State::Answered { .. } => *outcome == RunOutcome::Denied,
                     _ => !matches!(outcome, RunOutcome::Refused | RunOutcome::Denied),
                 };
                 if !fits {

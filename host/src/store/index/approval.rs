@@ -10,6 +10,7 @@ use super::{Index, IndexError};
 use crate::clock;
 use crate::id::Digest;
 use crate::limits;
+use crate::policy::is_name;
 
 /// Somebody shall be asked about a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +78,13 @@ pub struct Delivery {
     pub error: Option<String>,
 }
 
+/// Runs that have not ended, and so may wait.
+const WAITS: &str = "runs.status IN ('pending', 'running', 'paused', 'unknown')";
 const COLUMNS: &str =
     "run, step, subject, state, request, requested_at, expires_at, decided_at, decided_by, reason FROM approvals";
 
 impl Index {
-    /// Asks. What was asked before with the same subject is not asked again, whatever became of it; a question about the same step with
+    /// Asks. What was asked before with the same subject is not asked again, unless something else was asked since; a question about the same step with
     /// another subject becomes invalid. Gives the question as it stands now.
     ///
     /// # Errors
@@ -100,9 +103,21 @@ impl Index {
                 let sql = format!("SELECT {COLUMNS} WHERE run = ?1 AND step = ?2 AND subject = ?3");
                 db.one(&sql, params![run, step, subject], approval)
             };
-            if let Some(known) = find()? {
-                return Ok(known);
+            match find()? {
+                Some(known) if known.state != ApprovalState::Invalid => return Ok(known),
+                // It was something else for a while, and is the same again.
+                Some(_) => {
+                    db.execute(
+                        "DELETE FROM approvals WHERE run = ?1 AND step = ?2 AND subject = ?3",
+                        params![run, step, subject],
+                    )?;
+                }
+                None => {}
             }
+            // To ask anew gives nobody more time.
+            let before = "SELECT min(expires_at) FROM approvals WHERE run = ?1 AND step = ?2";
+            let before: Option<String> = db.one(before, params![run, step], |row| row.get(0))?.flatten();
+            let expires_at = before.or_else(|| expires_at.map(clock::rfc3339));
             db.execute(
                 "UPDATE approvals SET state = 'invalid', decided_at = ?3, reason = 'something else is asked now' \
                  WHERE run = ?1 AND step = ?2 AND state = 'pending'",
@@ -111,7 +126,7 @@ impl Index {
             db.execute(
                 "INSERT INTO approvals (run, step, subject, request, requested_at, expires_at) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![run, step, subject, request, now, expires_at.map(clock::rfc3339)],
+                params![run, step, subject, request, now, expires_at],
             )?;
             find()?.ok_or_else(|| IndexError::NotAsked { run: run.clone(), step: step.clone() })
         })
@@ -132,6 +147,25 @@ impl Index {
         answer: &Answer,
         now: Duration,
     ) -> Result<Approval, IndexError> {
+        self.decide_about(run, step, None, answer, now)
+    }
+
+    /// The same, if it is what is asked: `subject` is what whoever answers was shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decide_approval`], and [`IndexError::OtherSubject`].
+    pub fn decide_about(
+        &mut self,
+        run: &str,
+        step: &str,
+        subject: Option<Digest>,
+        answer: &Answer,
+        now: Duration,
+    ) -> Result<Approval, IndexError> {
+        if !is_name(&answer.by) {
+            return Err(IndexError::NoName);
+        }
         bounded("name of who answers", &answer.by, limits::APPROVAL_TEXT_BYTES_MAX)?;
         bounded("reason", &answer.reason, limits::APPROVAL_TEXT_BYTES_MAX)?;
         let now = clock::rfc3339(now);
@@ -140,7 +174,14 @@ impl Index {
             let known = last(db, run, step)?;
             let refused = match &known {
                 None => Some(IndexError::NotAsked { run: run.to_owned(), step: step.to_owned() }),
-                Some(known) => known.refusal(&now),
+                Some(known) => known.refusal(&now).or_else(|| {
+                    let asked = known.subject;
+                    subject.filter(|subject| *subject != asked).map(|_| IndexError::OtherSubject {
+                        run: run.to_owned(),
+                        step: step.to_owned(),
+                        asked,
+                    })
+                }),
             };
             let (state, by, reason) = match (&refused, answer.approved) {
                 (None, true) => (ApprovalState::Approved, Some(&answer.by), answer.reason.as_str()),
@@ -206,13 +247,31 @@ impl Index {
         self.db("list approvals").all(&sql, [run], approval)
     }
 
-    /// All questions that are open, over all runs.
+    /// The runs that wait although it is too late for an answer: they are to end.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite says.
+    pub fn expired_runs(&self, now: Duration) -> Result<Vec<String>, IndexError> {
+        let sql = format!(
+            "SELECT id FROM runs WHERE {WAITS} AND EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id \
+             AND (state = 'expired' OR (state = 'pending' AND expires_at <= ?1))) \
+             AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id \
+             AND state = 'pending' AND (expires_at IS NULL OR expires_at > ?1)) ORDER BY id"
+        );
+        self.db("look for what has expired").all(&sql, [clock::rfc3339(now)], |row| row.get(0))
+    }
+
+    /// All questions of runs that wait, over all runs: those that are open, and those that have expired while their run has not ended yet.
     ///
     /// # Errors
     ///
     /// What SQLite says.
     pub fn pending_approvals(&self) -> Result<Vec<Approval>, IndexError> {
-        let sql = format!("SELECT {COLUMNS} WHERE state = 'pending' ORDER BY requested_at, run, step");
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE state IN ('pending', 'expired') AND run IN (SELECT id FROM runs WHERE {WAITS}) \
+             ORDER BY requested_at, run, step"
+        );
         self.db("list approvals").all(&sql, [], approval)
     }
 
@@ -254,6 +313,12 @@ impl Approval {
     /// Whether it waits for an answer and it is too late for one. The times have one form and compare as text.
     fn is_late(&self, now: &str) -> bool {
         self.state == ApprovalState::Pending && self.expires_at.as_deref().is_some_and(|end| end <= now)
+    }
+
+    /// Why it cannot be answered at that time, if it cannot.
+    #[must_use]
+    pub fn refusal_at(&self, now: Duration) -> Option<IndexError> {
+        self.refusal(&clock::rfc3339(now))
     }
 
     /// Why it cannot be answered.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::id::Digest;
+
 use super::status::{ApprovalState, RunStatus};
 
 /// Why the index could not be used. Cheap to clone: one failure of a group commit is told to each that waits for it.
@@ -101,6 +103,19 @@ pub enum IndexError {
         /// By whom.
         decided_by: Option<String>,
     },
+    /// Whoever answers was shown something else than what is asked.
+    #[error("step `{step}` of run `{run}` asks about the subject {asked}, and the answer is to another one")]
+    OtherSubject {
+        /// The run's id.
+        run: String,
+        /// The step's id.
+        step: String,
+        /// What is asked.
+        asked: Digest,
+    },
+    /// Nobody says that the answer is theirs.
+    #[error("the name of who answers is blank, or holds what cannot be seen")]
+    NoName,
     /// The answer came too late.
     #[error("the approval of step `{step}` of run `{run}` could be given until {at}")]
     Expired {
@@ -140,6 +155,16 @@ impl IndexError {
             Self::Damaged { .. } => "`host recover --reindex` builds it again from the traces".to_owned(),
             Self::NoSuchRun { .. } => {
                 "`host runs` lists the runs there are; `host recover --reindex` builds the index again".to_owned()
+            }
+            Self::OtherSubject { run, .. } => format!("`host approve {run} --show` shows what is asked"),
+            Self::NoName => "say who decides, such as `--by ann`".to_owned(),
+            Self::Decided { run, state: ApprovalState::Approved | ApprovalState::Rejected, .. } => {
+                format!(
+                    "`host recover {run}` goes on where that was not done yet; `host trace show {run}` shows what became of it"
+                )
+            }
+            Self::Decided { run, .. } | Self::NotAsked { run, .. } => {
+                format!("`host trace show {run}` shows what became of it; `host dashboard` shows what waits")
             }
             Self::Expired { .. } => "run the plan again, and answer in time".to_owned(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

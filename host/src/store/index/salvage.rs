@@ -132,6 +132,18 @@ impl Decisions {
     pub(super) fn put(self, db: Db<'_>, run: &str, (created, changed): (&str, &str)) -> Result<(), IndexError> {
         for (step, subject, request, answer) in self.made {
             let state = if answer.approved { ApprovalState::Approved } else { ApprovalState::Rejected };
+            // What the index binds an answer to is more than what a trace has of it.
+            let known = db.execute(
+                "UPDATE approvals SET state = ?3, decided_at = ?4, decided_by = ?5, reason = ?6 \
+                 WHERE run = ?1 AND step = ?2 AND state = 'pending'",
+                params![run, step, state.name(), changed, answer.by, answer.reason],
+            )?;
+            let same = "SELECT 1 FROM approvals WHERE run = ?1 AND step = ?2 AND state = ?3 AND decided_by IS ?4";
+            let late = "SELECT 1 FROM approvals WHERE run = ?1 AND step = ?2 AND state IN ('expired', 'invalid') AND ?3 = 'rejected' AND ?4 = 'nobody'";
+            let asked = params![run, step, state.name(), answer.by];
+            if known > 0 || db.one(same, asked, |_| Ok(()))?.is_some() || db.one(late, asked, |_| Ok(()))?.is_some() {
+                continue;
+            }
             let kept = Approval {
                 run: run.to_owned(),
                 step,
