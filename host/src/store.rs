@@ -171,7 +171,8 @@ impl RunStore {
         Ok(self.ids()?.into_iter().take(max).map(|id| summary(&self.state.join(RUNS).join(&id), id)).collect())
     }
 
-    /// The ids of all runs, the newest first.
+    /// The ids of all runs, the newest first: by the number that each has got when it began, whatever the clock said. Those of older versions
+    /// have none and are older than all others; among them the time in their id decides.
     ///
     /// # Errors
     ///
@@ -190,8 +191,10 @@ impl RunStore {
                 ids.extend(entry.file_name().into_string().ok());
             }
         }
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(ids)
+        let mut numbered: Vec<(Option<u64>, String)> =
+            ids.into_iter().map(|id| (run_dir::sequence_of(&runs.join(&id)), id)).collect();
+        numbered.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(numbered.into_iter().map(|(_, id)| id).collect())
     }
 
     /// The runs that somebody began, that have not ended, that do not wait for an answer and in which nobody acts: they were stopped by a

@@ -78,7 +78,9 @@ pub(crate) fn at_start(session: &Session) -> Result<(), Error> {
         let filter = RunFilter { status: Some(status), ..RunFilter::default() };
         begun.extend(index.runs(&filter).map_err(StoreError::from)?);
     }
-    begun.sort_by(|one, other| one.id.cmp(&other.id));
+    // The oldest first, whatever the clock said.
+    let order = if begun.is_empty() { Vec::new() } else { store.ids()? };
+    begun.sort_by_key(|run| std::cmp::Reverse(order.iter().position(|id| *id == run.id)));
     let mut index = Some(index);
     for run in begun {
         let Ok(folder) = store.find(&run.id) else { continue };

@@ -36,7 +36,13 @@ impl Ledger {
         resumed: Option<&str>,
     ) -> Result<Self, Error> {
         let mut index = Index::open(host.store.state(), host.durability)?;
-        index.begin_run(&NewRun { id: folder.id().to_owned(), resumed_from: resumed.map(str::to_owned) })?;
+        if index.is_new() {
+            // The numbers of the runs that are there come from their folders, and this one's is higher.
+            index.catch_up(&host.store)?;
+        }
+        let number =
+            index.begin_run(&NewRun { id: folder.id().to_owned(), resumed_from: resumed.map(str::to_owned) })?;
+        folder.keep_sequence(number)?;
         Self::start(index, host, folder, lock)
     }
 

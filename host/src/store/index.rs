@@ -55,11 +55,12 @@ pub(super) const COMPANIONS: [&str; 2] = ["host.db-wal", "host.db-shm"];
 /// `PRAGMA application_id` of our files: `SKHX`.
 const APPLICATION_ID: i64 = 0x534b_4858;
 /// Each takes the file from one version (`PRAGMA user_version`) to the next; the first from nothing to 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 /// Statements that are kept compiled: more than there are.
 const STATEMENTS_KEPT: usize = 64;

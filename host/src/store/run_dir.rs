@@ -6,6 +6,7 @@
 //! blobs/         long payloads by digest     access.cedar          the policy's rules, where it has any
 //! ceiling.toml   the operator's policy above     ceiling.cedar     its rules
 //! components/    each component and its skill.toml, by digest
+//! sequence       which run of its state folder it is
 //! asked/         what somebody was asked about, by digest
 //! place.json     where the run took place: for whoever goes on with it on this machine
 //! lock           locked by whoever acts in the run
@@ -34,6 +35,8 @@ const CEILING: &str = "ceiling.toml";
 const CEILING_RULES: &str = "ceiling.cedar";
 const TIMING: &str = "timing.jsonl";
 const PLACE: &str = "place.json";
+/// The number of the run among those of its state folder, in the order in which they began.
+const SEQUENCE: &str = "sequence";
 /// What somebody was asked, each document by its digest.
 const ASKED: &str = "asked";
 /// The run that has taken this one back.
@@ -338,6 +341,21 @@ impl RunDir {
         self.path.ancestors().skip(1).take(2).try_for_each(sync_folder)
     }
 
+    /// Keeps the run's number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn keep_sequence(&self, number: u64) -> Result<(), StoreError> {
+        self.renew(&self.path.join(SEQUENCE), number.to_string().as_bytes())
+    }
+
+    /// The run's number: runs that began later have a higher one, whatever the clock said. `None` of a run of an older version.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        sequence_of(&self.path)
+    }
+
     /// Keeps what somebody is asked about, whole, under its digest.
     ///
     /// # Errors
@@ -475,4 +493,11 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+/// The number that is kept in a run's folder.
+pub(super) fn sequence_of(folder: &Path) -> Option<u64> {
+    const DIGITS_MAX: u64 = 20;
+    let path = folder.join(SEQUENCE);
+    let bytes = regular::read_bounded(&path, DIGITS_MAX).ok()?;
+    std::str::from_utf8(&bytes).ok()?.trim_end().parse().ok()
 }

@@ -49,13 +49,17 @@ struct Current<'a> {
 
 impl Index {
     /// Puts a run into the index that has a folder and nothing in it yet. Another process that has looked at the folders may have been
-    /// faster.
+    /// faster. Gives its number, which is higher than that of every run before it, whatever the clock says.
     ///
     /// # Errors
     ///
     /// What SQLite says.
-    pub fn begin_run(&mut self, run: &NewRun) -> Result<(), IndexError> {
-        self.transaction("begin a run", |db| insert_run(db, run, &clock::utc_now()))
+    pub fn begin_run(&mut self, run: &NewRun) -> Result<u64, IndexError> {
+        self.transaction("begin a run", |db| {
+            insert_run(db, run, &clock::utc_now(), None)?;
+            let number = db.one("SELECT sequence FROM runs WHERE id = ?1", [&run.id], |row| row.get(0))?;
+            Ok(natural(number.unwrap_or_default()))
+        })
     }
 
     /// Commits everything that one step means: the events since the last commit, what is known beside them, what the run is now.
@@ -95,13 +99,15 @@ impl Index {
     }
 }
 
-pub(super) fn insert_run(db: Db<'_>, run: &NewRun, now: &str) -> Result<(), IndexError> {
+/// Adds a run; one that has no number yet is the newest.
+pub(super) fn insert_run(db: Db<'_>, run: &NewRun, now: &str, number: Option<u64>) -> Result<(), IndexError> {
     let created = created_at(&run.id).unwrap_or_else(|| now.to_owned());
     let folder = format!("{}/{}", crate::store::RUNS, run.id);
     db.execute(
-        "INSERT INTO runs (id, folder, resumed_from, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (id) DO UPDATE SET resumed_from = excluded.resumed_from",
-        params![run.id, folder, run.resumed_from, created, now],
+        "INSERT INTO runs (id, folder, resumed_from, created_at, updated_at, sequence) VALUES (?1, ?2, ?3, ?4, ?5, \
+         coalesce(?6, (SELECT coalesce(max(sequence), 0) + 1 FROM runs))) \
+         ON CONFLICT (id) DO UPDATE SET resumed_from = excluded.resumed_from, sequence = excluded.sequence",
+        params![run.id, folder, run.resumed_from, created, now, number.map(integer)],
     )
     .map(drop)
 }
@@ -224,6 +230,7 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
         }
         Change::End { status, fuel, calls } => {
             let fuel = fuel.map(integer);
+            put_order(db, run, step, at.is_some())?;
             let changed = db.execute(
                 &format!(
                     "UPDATE steps SET status = ?3, end_seq = ?4, fuel = ?5, calls = ?6, ended_at = ?7 \
@@ -241,6 +248,16 @@ fn put_event(db: Db<'_>, current: &mut Current<'_>, event: &EventRow, at: Option
     }
     current.head = Some(hash);
     Ok(())
+}
+
+/// Numbers a step that is about to end: behind all that have ended. One that is read from a trace keeps the number that it has.
+fn put_order(db: Db<'_>, run: &str, step: &str, is_live: bool) -> Result<(), IndexError> {
+    let verb = if is_live { "REPLACE" } else { "IGNORE" };
+    let sql = format!(
+        "INSERT OR {verb} INTO step_order (run, position) SELECT run, position FROM steps \
+         WHERE run = ?1 AND position = ({LAST_RUNNING})"
+    );
+    db.execute(&sql, params![run, step]).map(drop)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the columns of one row")]

@@ -66,10 +66,12 @@ pub fn reindex(
     };
     let ids = store.ids()?;
     let gone: Vec<String> = index.runs(&super::RunFilter::default())?.into_iter().map(|run| run.id).collect();
-    let gone: Vec<String> =
-        gone.into_iter().filter(|id| ids.binary_search_by(|known| id.cmp(known)).is_err()).collect();
+    let there: std::collections::BTreeSet<&String> = ids.iter().collect();
+    let gone: Vec<String> = gone.into_iter().filter(|id| !there.contains(id)).collect();
     index.forget(&gone)?;
-    let done = ids.iter().map(|id| Ok(index.reindex_run(store, id, facts)?)).collect::<Result<Vec<_>, StoreError>>()?;
+    // The oldest first: what has no number yet gets one in that order.
+    let done =
+        ids.iter().rev().map(|id| Ok(index.reindex_run(store, id, facts)?)).collect::<Result<Vec<_>, StoreError>>()?;
     // After the runs that it is about, and before anybody goes on with one of them.
     saved.put_back(&mut index)?;
     Ok(done)
@@ -96,8 +98,14 @@ impl Index {
     /// [`StoreError`]; a damaged trace is none.
     pub fn catch_up(&mut self, store: &RunStore) -> Result<Vec<Reindexed>, StoreError> {
         let known = self.runs(&super::RunFilter::default())?;
-        let missing = store.ids()?.into_iter().filter(|id| known.binary_search_by(|run| id.cmp(&run.id)).is_err());
-        missing.collect::<Vec<_>>().iter().map(|id| Ok(self.reindex_run(store, id, &|_| Vec::new())?)).collect()
+        // The oldest first: what has no number yet gets one in that order.
+        let missing =
+            store.ids()?.into_iter().rev().filter(|id| known.binary_search_by(|run| id.cmp(&run.id)).is_err());
+        let missing: Vec<String> = missing.collect();
+        let taken = missing.iter().map(|id| Ok(self.reindex_run(store, id, &|_| Vec::new())?));
+        let mut taken = taken.collect::<Result<Vec<_>, StoreError>>()?;
+        taken.reverse();
+        Ok(taken)
     }
 
     /// Builds the rows of one run again.
@@ -124,7 +132,8 @@ impl Index {
         self.transaction("build a run again", |db| {
             let kept = take_kept(db, run)?;
             let now = clock::utc_now();
-            reset(db, run, kept.run.is_some(), &now)?;
+            let number = folder.as_ref().and_then(RunDir::sequence);
+            reset(db, run, kept.run.is_some(), (&now, number))?;
             let mut decisions = Decisions::default();
             let damage = match &folder {
                 Some(folder) => follow(db, run, folder, &mut decisions)?,
@@ -189,9 +198,9 @@ fn take_kept(db: Db<'_>, run: &str) -> Result<Kept, IndexError> {
 }
 
 /// Leaves the run's row as it was when the run began.
-fn reset(db: Db<'_>, run: &str, known: bool, now: &str) -> Result<(), IndexError> {
+fn reset(db: Db<'_>, run: &str, known: bool, (now, number): (&str, Option<u64>)) -> Result<(), IndexError> {
     if !known {
-        return insert_run(db, &NewRun { id: run.to_owned(), resumed_from: None }, now);
+        return insert_run(db, &NewRun { id: run.to_owned(), resumed_from: None }, now, number);
     }
     db.execute("DELETE FROM events WHERE run = ?1", [run])?;
     db.execute("DELETE FROM steps WHERE run = ?1", [run])?;

@@ -112,7 +112,7 @@ fn the_file_is_what_the_documentation_says() {
         assert_eq!(text("PRAGMA journal_mode"), "wal");
         assert_eq!(number("PRAGMA synchronous"), synchronous);
         assert_eq!(number("PRAGMA foreign_keys"), 1);
-        assert_eq!(number("PRAGMA user_version"), 4);
+        assert_eq!(number("PRAGMA user_version"), 5);
         let loose = "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 \
                      AND name NOT LIKE 'sqlite_%'";
         assert_eq!(number(loose), 0);
@@ -126,9 +126,9 @@ fn a_newer_one_and_one_that_is_none_are_refused() {
     assert!(index.is_new());
     drop(index);
     assert!(!case.open().is_new());
-    case.open().db("test").batch("PRAGMA user_version = 5").unwrap();
+    case.open().db("test").batch("PRAGMA user_version = 6").unwrap();
     let error = Index::open(case.store.state(), Durability::Full).unwrap_err();
-    assert!(matches!(error, IndexError::Newer { found: 5, known: 4, .. }), "{error}");
+    assert!(matches!(error, IndexError::Newer { found: 6, known: 5, .. }), "{error}");
     assert!(error.hint().unwrap().contains("version"));
 
     let path = case.store.state().join(INDEX_FILE);
@@ -310,6 +310,60 @@ fn the_undo_stack_is_bounded_and_gives_the_newest_first() {
     assert_eq!(index.undo_stack(1).unwrap()[0].step, name(count - 2));
     let again = index.mark_undone(case.id(), &name(count - 1), "undoes").unwrap_err();
     assert!(matches!(again, IndexError::NoSuchStep { .. }), "{again}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_changes_no_order() {
+    let case = Case::new();
+    let mut index = case.begun();
+    let changed = |index: &mut Index, run: &str| {
+        let facts = StepFacts { step: "step-1".to_owned(), changed: Some(1), ..StepFacts::default() };
+        let mut rows = rows(&samples::every_outcome());
+        rows.push(Row::Step(facts));
+        index.commit(run, &rows).unwrap();
+    };
+    fs::write(case.run.trace(), samples::recorded(&samples::every_outcome())).unwrap();
+    changed(&mut index, case.id());
+    // A run of the day before, which begins after the other one.
+    let back = "20000101T000000.000000Z-00000000";
+    fs::create_dir(case.store.state().join("runs").join(back)).unwrap();
+    let back_dir = case.store.state().join("runs").join(back);
+    fs::write(back_dir.join("trace.jsonl"), samples::recorded(&samples::every_outcome())).unwrap();
+    let number = index.begin_run(&NewRun { id: back.to_owned(), resumed_from: None }).unwrap();
+    let (first, second) = (case.store.find(case.id()).unwrap(), case.store.find(back).unwrap());
+    first.keep_sequence(number - 1).unwrap();
+    second.keep_sequence(number).unwrap();
+    changed(&mut index, back);
+    index
+        .db("test")
+        .batch(&format!("UPDATE steps SET ended_at = '2000-01-01T00:00:00.000000Z' WHERE run = '{back}'"))
+        .unwrap();
+    assert_eq!(case.store.find("last").unwrap().id(), back);
+    assert_eq!(case.store.ids().unwrap(), [back, case.id()]);
+    let undone = |index: &Index| index.undo_stack(9).unwrap().into_iter().map(|step| step.run).collect::<Vec<_>>();
+    assert_eq!(undone(&index), [back, case.id()]);
+    // What is built again has the order from the folders, and one that goes on keeps its place.
+    index.reindex_run(&case.store, case.id(), &|_| Vec::new()).unwrap();
+    assert_eq!(undone(&index), [back, case.id()]);
+    drop(index);
+    for name in ["host.db", "host.db-wal", "host.db-shm"] {
+        let _gone = fs::remove_file(case.store.state().join(name));
+    }
+    let mut index = Index::open(case.store.state(), Durability::Buffered).unwrap();
+    index.catch_up(&case.store).unwrap();
+    for run in [back, case.id()] {
+        let facts = StepFacts { step: "step-1".to_owned(), changed: Some(1), ..StepFacts::default() };
+        index.commit(run, &[Row::Step(facts)]).unwrap();
+    }
+    assert_eq!(undone(&index), [back, case.id()]);
+    // The next one is the newest, and one of an older version is older than all that have a number.
+    let next = case.store.create_run().unwrap();
+    assert_eq!(index.begin_run(&NewRun { id: next.id().to_owned(), resumed_from: None }).unwrap(), number + 1);
+    next.keep_sequence(number + 1).unwrap();
+    fs::create_dir(case.store.state().join("runs/20300101T000000.000000Z-00000000")).unwrap();
+    let ids = case.store.ids().unwrap();
+    assert_eq!(ids.first().map(String::as_str), Some(next.id()));
+    assert_eq!(ids.last().map(String::as_str), Some("20300101T000000.000000Z-00000000"));
 }
 
 /// What is asked with every step must not look at every row.

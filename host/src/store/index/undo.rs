@@ -39,17 +39,19 @@ pub struct Reusable {
     pub seq: u64,
 }
 
-/// Steps that can be undone, the newest first: by when they ended, else by when their run began.
+/// Steps that can be undone, the newest first: in the order in which they ended, which no clock decides.
 pub(super) const OPEN: &str = "SELECT steps.run, runs.plan_name, steps.step, steps.tool, steps.attempt, steps.changed, steps.ended_at, \
      steps.position FROM steps JOIN runs ON runs.id = steps.run \
+     LEFT JOIN step_order ON step_order.run = steps.run AND step_order.position = steps.position \
      WHERE steps.changed > 0 AND steps.undone_by IS NULL AND steps.undo_dropped = 0 \
-     ORDER BY coalesce(steps.ended_at, runs.created_at) DESC, steps.run DESC, steps.position DESC LIMIT ?1 OFFSET ?2";
+     ORDER BY step_order.ordinal DESC, runs.sequence DESC, steps.position DESC LIMIT ?1 OFFSET ?2";
 
 /// Completed steps of a fingerprint, the newest first.
 pub(super) const REUSABLE: &str = "SELECT steps.run, steps.step, steps.attempt, steps.end_seq FROM steps JOIN runs ON runs.id = steps.run \
+     LEFT JOIN step_order ON step_order.run = steps.run AND step_order.position = steps.position \
      WHERE steps.fingerprint = ?1 AND steps.status = 'completed' AND steps.end_seq IS NOT NULL \
      AND steps.undone_by IS NULL AND runs.damage IS NULL \
-     ORDER BY coalesce(steps.ended_at, runs.created_at) DESC, steps.run DESC, steps.position DESC LIMIT ?2";
+     ORDER BY step_order.ordinal DESC, runs.sequence DESC, steps.position DESC LIMIT ?2";
 
 impl Index {
     /// The newest steps that can be undone, at the most `max`.
