@@ -456,7 +456,8 @@ impl Root {
     ///
     /// What the operating system says where it does not know the directory's path.
     pub(crate) fn new(guest: String, handle: File) -> io::Result<Self> {
-        let host = real_path_of_root(&handle)?;
+        let host = real_path_of_root(&handle)
+            .map_err(|error| hint_at_names().map_or_else(|| io::Error::from(error), io::Error::other))?;
         Ok(Self { guest, host, handle: Arc::new(handle) })
     }
 }

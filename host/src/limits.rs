@@ -137,7 +137,7 @@ pub const INDEX_BUSY_MS: u64 = 10_000;
 pub const WORKSPACE_LOCK_WAIT_MS: u64 = 30_000;
 /// How long after a signal a run may still come to its end, where `HOST_GRACE_MS` does not say it: the guest stops within 20 ms, and whoever waits
 /// for the program sees it end at once.
-pub const GRACE_MS_DEFAULT: u64 = 150;
+pub const GRACE_MS_DEFAULT: u64 = 120;
 /// The most that it may say: service managers wait for a minute and a half.
 pub const GRACE_MS_MAX: u64 = 600_000;
 /// How long one waits for a run's lock: those that look whether it is held take it for an instant.

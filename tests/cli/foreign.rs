@@ -29,7 +29,7 @@ fn program() -> (Program, PathBuf) {
 }
 
 fn run(program: &Program, args: &[&str]) -> crate::program::Ended {
-    program.run(&[&STATE[..], args].concat())
+    program.run_with(&[("HOST_POLICY", "policies/default.toml")], &[&STATE[..], args].concat())
 }
 
 /// All files below a folder, relative to it.

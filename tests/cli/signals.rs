@@ -25,6 +25,10 @@ const NONE: &str = "0";
 /// One that ends while the test waits, with a sixth of it for the last words.
 const SOME: &str = "6000";
 
+/// The operator has named the policy: one that is found is bounded.
+const POLICY_VARIABLE: &str = "HOST_POLICY";
+const POLICY_FILE: &str = "policies/default.toml";
+
 const POLICY: &str = r#"schema = "skillhost.policy/1"
 [limits]
 fuel = 9007199254740991
@@ -82,7 +86,7 @@ struct Gone {
 fn start(program: &Program, grace: &str, args: &[&str]) -> Running {
     let mut all = vec!["--state", ".skillhost"];
     all.extend(args);
-    started(program.command(&all).env("HOST_GRACE_MS", grace))
+    started(program.command(&all).env("HOST_GRACE_MS", grace).env(POLICY_VARIABLE, POLICY_FILE))
 }
 
 fn started(command: &mut Command) -> Running {
@@ -196,10 +200,19 @@ fn a_run_is_cancelled_and_has_its_end() {
             assert_eq!(fs::read_to_string(program.path("workspace/a.txt")).unwrap(), file, "{plan}");
             let trace = fs::read_to_string(last_run(&program).join("trace.jsonl")).unwrap();
             assert!(trace.lines().last().unwrap().contains("run-end"), "{plan}");
-            assert_eq!(program.run(&["--state", ".skillhost", "replay", "last"]).code, 0, "{plan}");
+            assert_eq!(
+                program.run_with(&[(POLICY_VARIABLE, POLICY_FILE)], &["--state", ".skillhost", "replay", "last"]).code,
+                0,
+                "{plan}"
+            );
         }
     }
-    assert!(program.run(&["--state", ".skillhost", "recover"]).stdout.contains("no run was stopped"));
+    assert!(
+        program
+            .run_with(&[(POLICY_VARIABLE, POLICY_FILE)], &["--state", ".skillhost", "recover"])
+            .stdout
+            .contains("no run was stopped")
+    );
 }
 
 #[test]
@@ -239,7 +252,10 @@ fn a_rollback_that_calls_a_tool_without_end_is_ended() {
         {"id": "s", "tool": "it.run", "input": {}, "compensate": {"tool": "spins.run", "input": {}}},
     ]});
     program.write("plan.json", plan.to_string());
-    assert_eq!(program.run(&["--state", ".skillhost", "run", "plan.json"]).code, 0);
+    assert_eq!(
+        program.run_with(&[(POLICY_VARIABLE, POLICY_FILE)], &["--state", ".skillhost", "run", "plan.json"]).code,
+        0
+    );
     let run = last_run(&program);
     // Taking back goes on although it is cancelled: only the end of the process ends it.
     let rollback = start(&program, SOME, &["rollback", "last"]).until(|| RunLock::is_held(&run));
@@ -256,7 +272,10 @@ fn a_rollback_that_calls_a_tool_without_end_is_ended() {
 fn a_replay_is_ended() {
     let program = program();
     program.write("plan.json", plan("stop", "returns.wasm", "run", &json!({})));
-    assert_eq!(program.run(&["--state", ".skillhost", "run", "plan.json"]).code, 0);
+    assert_eq!(
+        program.run_with(&[(POLICY_VARIABLE, POLICY_FILE)], &["--state", ".skillhost", "run", "plan.json"]).code,
+        0
+    );
     let trace = last_run(&program).join("trace.jsonl");
     for signal in ALL {
         let replay = start(&program, LONG, &["replay", "last", "--skill", "it=spins.wasm"]).until_open(&trace);
@@ -279,7 +298,7 @@ fn one_that_waits_for_a_folder_is_ended() {
 fn a_stream_answers_the_request_that_is_under_way() {
     let program = program();
     let args = ["--state", ".skillhost", "exec", "--stream", "--record", "all", "--skill", "it=spins.wasm"];
-    let mut running = started(program.command(&args).env("HOST_GRACE_MS", LONG));
+    let mut running = started(program.command(&args).env("HOST_GRACE_MS", LONG).env(POLICY_VARIABLE, POLICY_FILE));
     let request = json!({"action": "invoke", "handler": "it.run", "event": {}, "meta": {"timeout_ms": 86_000_000}});
     writeln!(running.stdin, "{request}").unwrap();
     let runs = program.path(".skillhost/runs");
@@ -298,7 +317,8 @@ fn a_file_that_is_larger_than_may_be_is_an_error() {
         {"id": "w", "tool": "files.write-text", "input": {"path": "/workspace/a.txt", "text": text}}]});
     program.write("large.json", plan.to_string());
     // In blocks of 512 or 1024 bytes: less than the text, and so than the trace.
-    let ended = program.shell("ulimit -f 5000; exec $HOST --state .skillhost run large.json");
+    let ended =
+        program.shell("ulimit -f 5000; HOST_POLICY=policies/default.toml exec $HOST --state .skillhost run large.json");
     assert_eq!(ended.code, 20, "{}", ended.all());
     assert!(ended.stderr.contains("File too large"), "{}", ended.all());
 }
@@ -310,7 +330,7 @@ fn an_ignored_hang_up_stays_ignored() {
     let host = program.command(&args);
     let mut nohup = Command::new("nohup");
     nohup.arg(host.get_program()).args(host.get_args()).current_dir(program.path("")).env_clear();
-    nohup.env("HOST_GRACE_MS", LONG).env("PATH", "/usr/bin:/bin");
+    nohup.env(POLICY_VARIABLE, POLICY_FILE).env("HOST_GRACE_MS", LONG).env("PATH", "/usr/bin:/bin");
     let running = started(&mut nohup);
     // `nohup` says what it does.
     let running =

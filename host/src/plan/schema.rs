@@ -18,6 +18,7 @@ use crate::problem::{Problem, pointer_to, shown};
 pub(crate) use pattern::Pattern;
 #[cfg(test)]
 pub(crate) use pattern::letters;
+pub(crate) use regex_automata::hybrid::dfa::Cache;
 
 /// The dialect that schemas are written in.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";

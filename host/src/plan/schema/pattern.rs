@@ -3,11 +3,11 @@
 use std::fmt;
 
 use regex_automata::Input;
-use regex_automata::hybrid::dfa::DFA;
+use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA};
 
-/// Memory of the lazily made states: what the matcher's own have.
-const CACHE_BYTES: usize = 2 << 20;
+/// Memory of the lazily made states: some hundred. The matcher's own have more.
+const CACHE_BYTES: usize = 256 << 10;
 /// How often that memory may be filled before what was made has to pay.
 const CLEARS_MIN: usize = 3;
 /// Bytes of text that each state has to be good for then: making one costs as many steps as the pattern has states.
@@ -56,7 +56,9 @@ impl Pattern {
 
     /// What matching it costs, with more than `most` where it may be more. Where the machine has a state at hand for nearly every byte, a
     /// byte is a step; otherwise every state is looked at for every byte.
-    pub(crate) fn units(&self, text: &str, most: u64) -> u64 {
+    ///
+    /// `cache` is that of all texts of one output: what is made anew for each of many short ones pays as one long text does.
+    pub(crate) fn units(&self, text: &str, most: u64, cache: &mut Option<Cache>) -> u64 {
         let len = text.len() as u64 + 1;
         let slow = len.saturating_mul(self.states);
         let fast = len.saturating_add(slow / BYTES_PER_STATE_MIN as u64).saturating_add(self.states);
@@ -67,8 +69,8 @@ impl Pattern {
             return fast;
         }
         let Some(machine) = &self.machine else { return slow };
-        let mut cache = machine.create_cache();
-        match machine.try_search_fwd(&mut cache, &Input::new(text).earliest(true)) {
+        let cache = cache.get_or_insert_with(|| machine.create_cache());
+        match machine.try_search_fwd(cache, &Input::new(text).earliest(true)) {
             Ok(_) => fast,
             Err(_) => slow,
         }
@@ -97,7 +99,7 @@ mod tests {
         let text = "some words and 1234 numbers, ".repeat(10_000);
         for pattern in ["^[a-z0-9 ,]*$", "numbers, some", "\\d{4}", "^(some|words)"] {
             let pattern = Pattern::new(pattern, 1 << 20).unwrap();
-            let units = pattern.units(&text, u64::MAX - 1);
+            let units = pattern.units(&text, u64::MAX - 1, &mut None);
             assert!(units < 3 * text.len() as u64, "{pattern:?}: {units}");
         }
     }
@@ -106,8 +108,17 @@ mod tests {
     fn what_makes_a_new_state_of_every_byte_is_slow() {
         let text = letters(1_000_000);
         let pattern = Pattern::new("(?:a|b)*a(?:a|b){900}c0", 1 << 20).unwrap();
-        assert!(pattern.units(&text, u64::MAX - 1) > 900 * text.len() as u64);
-        assert!(pattern.units(&text, 1_000) > 1_000);
+        assert!(pattern.units(&text, u64::MAX - 1, &mut None) > 900 * text.len() as u64);
+        assert!(pattern.units(&text, 1_000, &mut None) > 1_000);
+    }
+
+    #[test]
+    fn many_short_texts_are_as_slow_as_one_long_one() {
+        let (text, mut cache) = (letters(1_000_000), None);
+        let pattern = Pattern::new("(?:a|b)*a(?:a|b){900}c0", 1 << 20).unwrap();
+        let parts = (0..1_000).map(|at| &text[at * 1_000..(at + 1) * 1_000]);
+        let units: u64 = parts.map(|part| pattern.units(part, u64::MAX - 1, &mut cache)).sum();
+        assert!(units > 800 * text.len() as u64, "{units}");
     }
 
     #[test]
