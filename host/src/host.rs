@@ -1,5 +1,6 @@
 //! The facade: configuration in, reports out.
 
+mod own;
 mod policy_document;
 
 use std::borrow::Cow;
@@ -34,6 +35,9 @@ use crate::trace::TraceError;
 use crate::{replay, run};
 pub use policy_document::PolicyDocument;
 
+/// What `{workspace}` means where nobody says it.
+const DEFAULT_WORKSPACE: &str = "workspace";
+
 /// Runs plans.
 ///
 /// Made by [`SkillHost::builder`], which does no I/O; the engine starts with the first use. May be shared between threads; every run has
@@ -49,6 +53,10 @@ pub struct SkillHost {
     pub(crate) policy_origin: PolicyOrigin,
     pub(crate) operator: Operator,
     pub(crate) workspace: PathBuf,
+    /// Whether somebody named the workspace.
+    pub(crate) workspace_is_named: bool,
+    /// Further files and folders that no grant reaches.
+    protected: Vec<PathBuf>,
     pub(crate) store: RunStore,
     pub(crate) skills: BTreeMap<SkillName, SkillBytes>,
     pub(crate) secrets: Secrets,
@@ -104,6 +112,8 @@ pub struct SkillHostBuilder {
     policy_origin: Option<PolicyOrigin>,
     operator: Operator,
     workspace: PathBuf,
+    workspace_is_named: bool,
+    protected: Vec<PathBuf>,
     state: PathBuf,
     skills: BTreeMap<SkillName, SkillBytes>,
     secrets: Secrets,
@@ -125,7 +135,9 @@ impl Default for SkillHostBuilder {
             durability: Durability::Full,
             policy_origin: None,
             operator: Operator::default(),
-            workspace: PathBuf::from("workspace"),
+            workspace: PathBuf::from(DEFAULT_WORKSPACE),
+            workspace_is_named: false,
+            protected: Vec::new(),
             state: PathBuf::from(".skillhost"),
             skills: BTreeMap::new(),
             secrets: Secrets::default(),
@@ -191,14 +203,32 @@ impl SkillHostBuilder {
         self
     }
 
-    /// The directory that `{workspace}` means in the policy.
+    /// The directory that `{workspace}` means in the policy. It may be a link; the default may not, since whoever made the current folder
+    /// could have made it.
     #[must_use]
     pub fn workspace(mut self, path: impl Into<PathBuf>) -> Self {
         self.workspace = path.into();
+        self.workspace_is_named = true;
         self
     }
 
-    /// The folder for runs.
+    /// The workspace of a run that goes on, where nobody named it then.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unnamed_workspace(mut self, path: PathBuf) -> Self {
+        self.workspace = path;
+        self.workspace_is_named = false;
+        self
+    }
+
+    /// A file or folder that no grant reaches, whether it is there or not, beside those that are the host's own anyway: the state folder, compiled
+    /// code, the policy with its rules, what it names of secrets and certificates, and the running program.
+    #[must_use]
+    pub fn protect(mut self, path: impl Into<PathBuf>) -> Self {
+        self.protected.push(path.into());
+        self
+    }
+
+    /// The folder for runs. No grant reaches it.
     #[must_use]
     pub fn state(mut self, path: impl Into<PathBuf>) -> Self {
         self.state = path.into();
@@ -279,6 +309,8 @@ impl SkillHostBuilder {
             durability: self.durability,
             operator: self.operator,
             workspace: self.workspace,
+            workspace_is_named: self.workspace_is_named,
+            protected: self.protected,
             store: RunStore::at(self.state),
             skills: self.skills,
             secrets: self.secrets,
@@ -552,6 +584,9 @@ impl SkillHost {
             policy_origin: self.policy_origin.clone(),
             operator: self.operator.clone(),
             workspace: self.workspace.clone(),
+            workspace_is_named: self.workspace_is_named,
+            // What no grant reaches stays what it was.
+            protected: self.protected.iter().cloned().chain([self.store.state().to_owned()]).collect(),
             store: RunStore::at(state),
             skills: self.skills.clone(),
             secrets: self.secrets.clone(),

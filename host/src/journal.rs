@@ -27,14 +27,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::durability::{Durability, sync_together};
+use crate::folder_id::FolderId;
 use crate::limits;
 use crate::outcome::Failure;
 use crate::regular;
 
 pub(crate) use before::{At, Change, Ticket};
-use place::Inode;
 pub(crate) use place::hint_at_names;
-pub(crate) use place::{Meta, Root};
+pub(crate) use place::{Inode, Kind, Meta, Root};
 use place::{Roots, real_path_of_root};
 use record::{Record, RootAt};
 pub(crate) use spare::{Spares, adopt};
@@ -216,7 +216,14 @@ impl Journal {
         }
         let mut journal = Self::with(path, handle.map_err(failed)?, None, Roots(roots), durability);
         let roots = journal.roots.0.iter();
-        let roots = roots.map(|root| RootAt { guest: root.guest.clone(), host: root.host.clone() }).collect();
+        let root_at = |root: &Root| {
+            Ok(RootAt {
+                guest: root.guest.clone(),
+                host: root.host.clone(),
+                id: Some(FolderId::of(&root.handle).map_err(failed)?),
+            })
+        };
+        let roots = roots.map(root_at).collect::<Result<_, JournalError>>()?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         // A step that changes nothing waits for no disk: its name is made durable with the first record of a change.
         journal.is_placed = durability == Durability::Buffered;
@@ -245,12 +252,18 @@ impl Journal {
             None => Vec::new(),
             Some(_) => return Err(JournalError::Unknown { path: path.to_owned() }),
         };
-        for RootAt { guest, host } in &roots {
+        for RootAt { guest, host, id } in &roots {
             // One inside of another has no places of its own, and the step may have renamed it.
             let outer = roots.iter().map(|root| &root.host).filter(|outer| host.starts_with(outer));
             let path = outer.min_by_key(|outer| outer.as_os_str().len()).unwrap_or(host);
-            let handle =
-                regular::open_folder(path).map_err(|source| JournalError::Root { path: path.clone(), source })?;
+            let lost = |source| JournalError::Root { path: path.clone(), source };
+            let handle = regular::open_folder(path).map_err(lost)?;
+            // Whoever could write there may have put another folder in its place, or a link.
+            if let (true, Some(id)) = (path == host, id)
+                && !FolderId::of(&handle).map_err(lost)?.is(id)
+            {
+                return Err(lost(io::Error::other("it is another folder than the one that was changed")));
+            }
             journal.roots.0.push(Root { guest: guest.clone(), host: host.clone(), handle: Arc::new(handle) });
         }
         Ok(journal)

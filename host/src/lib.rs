@@ -27,6 +27,7 @@ pub mod diff;
 pub mod document;
 pub mod durability;
 mod file_stamp;
+mod folder_id;
 mod form;
 mod guest_path;
 pub mod harmless;

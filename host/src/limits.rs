@@ -306,6 +306,9 @@ pub const GUEST_STACK_BYTES: usize = 1 << 20;
 pub const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
 /// Symbolic links that are followed on the way of one path: what operating systems follow.
 pub const LINKS_FOLLOWED_MAX: usize = 40;
+/// Files in the host's own folders that are looked at to tell whether a file of a workspace is one of them under another name: those of some
+/// hundred thousand runs. Where there are more, no file of several names is reached.
+pub const OWN_FILES_MAX: usize = 1_000_000;
 /// Records of a step's undo journal: about two for each file that it makes or changes. All of them are in memory while it is undone.
 pub const JOURNAL_RECORDS_MAX: usize = 250_000;
 /// Bytes of files that a step's undo journal keeps copies of. What shares its blocks with the file or is the file itself does not count.

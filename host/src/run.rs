@@ -235,6 +235,8 @@ impl Run<'_> {
                 Ok(found) => ground = Some(Ok(found)),
                 // A run that goes on may do so later, when nobody else works there.
                 Err(error @ Error::Store(_)) if !is_new => return Err(error),
+                // Nor where others were put in the places of its folders: they may be put back.
+                Err(error) if !is_new && error.is_of_ground() => return Err(error),
                 // Of a rehearsal there is no run that would have to end.
                 Err(error) if error.is_of_record() || self.host.rehearsal.is_some() => return Err(error),
                 Err(error) => ground = Some(Err(error)),
@@ -283,6 +285,9 @@ impl Run<'_> {
     /// What the steps work in, for this run alone.
     fn ground(&self, authorized: &AuthorizedPlan) -> Result<(Directories, Vec<WorkspaceLock>), Error> {
         let directories = self.host.open_directories(authorized)?;
+        if self.host.rehearsal.is_none() {
+            self.keep_folders(&directories)?;
+        }
         // Of two runs in one directory neither would know what it has changed.
         let wait = Duration::from_millis(limits::WORKSPACE_LOCK_WAIT_MS);
         let mut lockable = lockable(authorized, &self.host.workspace);
@@ -316,6 +321,17 @@ impl Run<'_> {
             self.folder.sync()?;
         }
         Ok(())
+    }
+
+    /// A run goes on in the folders that it began in: somebody may have put others in their places.
+    fn keep_folders(&self, directories: &Directories) -> Result<(), Error> {
+        let ids = directories.ids().map_err(|source| Error::Directory { guest: String::new(), source })?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let kept = self.folder.keep_folders(&ids)?;
+        let what = |path: PathBuf| format!("the folder `{}` is another one than when the run began", path.display());
+        kept.map_err(|path| Error::Changed { step: None, what: what(path) })
     }
 
     fn refused(mut self, prepared: &Prepared, problems: Vec<Problem>) -> Result<Report, Error> {

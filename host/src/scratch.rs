@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::clock;
 use crate::diff::Changes;
 use crate::limits;
+use crate::sandbox::OwnFiles;
 use crate::store::{LockError, RunLock, create_folder};
 
 use copy::Copier;
@@ -148,32 +149,32 @@ impl Scratch {
         &self.path
     }
 
-    /// Copies the directory `original`, called `shown` in what is told; `None` makes an empty one. Gives the copy. `goes_on` is asked again and
-    /// again.
+    /// Copies the directory `original`, called `shown` in what is told; `None` makes an empty one. What is the host's `own` is not copied; `goes_on` is asked again and again. Gives the copy, and what would be in it and was left out.
     ///
     /// # Errors
     ///
     /// [`ScratchError`].
-    pub fn copy(
+    pub(crate) fn copy(
         &mut self,
         original: Option<&Path>,
         shown: &Path,
-        goes_on: &dyn Fn() -> bool,
-    ) -> Result<PathBuf, ScratchError> {
+        (own, goes_on): (&OwnFiles, &dyn Fn() -> bool),
+    ) -> Result<(PathBuf, Vec<PathBuf>), ScratchError> {
+        let mut left_out = Vec::new();
         let copy = self.path.join(format!("copy-{}", self.copies.len()));
         let mut notices = Vec::new();
         if let Some(original) = original {
-            let own = self.path.parent().unwrap_or(&self.path);
-            let mut copier = Copier::new(own, shown, &mut self.left, self.bounds, goes_on)?;
+            let copies = self.path.parent().unwrap_or(&self.path);
+            let mut copier = Copier::new(copies, shown, (&mut self.left, self.bounds), (own, goes_on))?;
             copier.tree(original, &copy)?;
-            notices = copier.into_notices();
+            (notices, left_out) = copier.told();
         } else {
             fs::create_dir(&copy).map_err(failed("create", &copy))?;
         }
         let before = Look::at(&copy, &self.path)?;
         let (original, shown) = (original.map(Path::to_owned), shown.to_owned());
         self.copies.push(Copied { original, shown, copy: copy.clone(), before, notices });
-        Ok(copy)
+        Ok((copy, left_out))
     }
 
     /// What is different in the copies from their originals.

@@ -15,6 +15,7 @@ mod import;
 mod inputs;
 mod network;
 mod normal_user;
+mod own_files;
 mod places;
 mod program;
 mod recover;

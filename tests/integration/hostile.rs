@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod network;
 mod output;
+mod own;
 mod paths;
 mod reentry;
 mod stack;
@@ -43,6 +44,7 @@ const CASES_MIN: usize = 60;
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(paths::cases());
+    cases.extend(own::cases());
     cases.extend(deputy::cases());
     cases.extend(handles::cases());
     cases.extend(memory::cases());
@@ -75,6 +77,7 @@ macro_rules! families {
 
 families! {
     paths_lead_nowhere: Paths,
+    the_hosts_own_files_are_kept_off: Own,
     one_grant_does_not_lend_its_rights_to_another: Deputy,
     handles_are_not_forged_and_not_hoarded: Handles,
     memory_is_bounded: Memory,

@@ -27,6 +27,7 @@ mod library;
 mod limits;
 mod log_only;
 mod linked;
+mod own_files;
 mod parallel;
 mod policies;
 mod protocol;

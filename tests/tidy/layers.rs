@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 5] = [
         "file_stamp",
         "owned_file",
         "owned",
+        "folder_id",
         "context",
         "durability",
         "outcome",

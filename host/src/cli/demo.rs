@@ -29,7 +29,7 @@ const VICTIM: &str = "this file must survive\n";
 /// Runs three plans: one that succeeds, one that is refused, one that the policy stops; keeps their traces and replays them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// The folder to work in; the demo writes to `demo/` and `artifacts/` below it
+    /// The folder to work in, which may be no link; the demo writes to `demo/` and `artifacts/` below it
     #[arg(long, value_name = "DIR", default_value = "workspace")]
     workspace: PathBuf,
 }
@@ -119,6 +119,11 @@ struct Done {
 impl Demo {
     pub(crate) fn execute(&self, session: &Session) -> Result<Reply, Error> {
         let folder = self.workspace.join("demo");
+        // Whoever made the current folder could have made it.
+        if let Some(link) = [&self.workspace, &folder].into_iter().find(|path| path.is_symlink()) {
+            let message = format!("the folder `{}` is a link, and the demo writes there", link.display());
+            return Err(Error::new(Exit::Denied, message).hint("name the folder that it leads to with `--workspace`"));
+        }
         prepare(&folder).map_err(|error| cannot("prepare", &folder, &error))?;
         let policy = PolicyDocument::parse(POLICY).map_err(|problems| Error::document("demo policy", problems))?;
         let builder = session.builder(&SkillArgs::default()).policy(policy).workspace(&self.workspace);

@@ -534,7 +534,10 @@ impl From<SandboxError> for Error {
                 return error.into();
             }
             SandboxError::Load { .. } | SandboxError::Link { .. } | SandboxError::Unreadable { .. } => Exit::SkillLoad,
-            SandboxError::NotGranted { .. } => Exit::Denied,
+            SandboxError::NotGranted { .. }
+            | SandboxError::LinkedDirectory { .. }
+            | SandboxError::LinkedWorkspace { .. }
+            | SandboxError::OwnDirectory { .. } => Exit::Denied,
             SandboxError::Directory { .. } => Exit::Request,
             SandboxError::Input { .. } => Exit::Input,
             SandboxError::Journal(_) => Exit::Internal,

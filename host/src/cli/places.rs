@@ -14,6 +14,8 @@ use crate::id::Digest;
 const OURS: &str = "skillhost";
 /// The state folder of older versions, below the current folder.
 pub(crate) const OLD_STATE: &str = ".skillhost";
+/// Where states are in a home.
+const STATE: &str = ".local/state";
 /// How many hex digits of a folder's digest tell it apart from others of its name.
 const KEY_DIGITS: usize = 16;
 /// How many characters of a folder's name are in the name of its state: the rest of a name of 255 is for the key.
@@ -26,6 +28,8 @@ pub(crate) struct Places {
     pub(crate) state: PathBuf,
     /// Whether nobody said where state is.
     pub(crate) state_is_default: bool,
+    /// The folder with the states of all folders. `None` where the user has no home.
+    states: Option<PathBuf>,
     /// What can be made again: `$XDG_CACHE_HOME/skillhost`. `None` where the user has no home.
     pub(crate) cache: Option<PathBuf>,
     /// What the operator says: `$XDG_CONFIG_HOME/skillhost`. `None` where the user has no home.
@@ -49,14 +53,20 @@ impl Places {
         Ok(Self {
             state,
             state_is_default,
+            states: below(base(env, env.state_home.as_deref(), STATE)),
             cache: below(base(env, env.cache_home.as_deref(), ".cache")),
             config: below(base(env, env.config_home.as_deref(), ".config")),
         })
     }
 
+    /// The folders of ours, whether they are there or not: no grant reaches them.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Path> {
+        [&self.states, &self.cache, &self.config].into_iter().filter_map(|place| place.as_deref())
+    }
+
     fn default_state(env: &Env) -> Result<PathBuf, Error> {
         let hint = "name a state folder with `--state DIR` or HOST_STATE, or set HOME";
-        let Some(base) = base(env, env.state_home.as_deref(), ".local/state") else {
+        let Some(base) = base(env, env.state_home.as_deref(), STATE) else {
             let message =
                 "there is no home folder to keep runs in: neither HOME nor XDG_STATE_HOME is an absolute path";
             return Err(Error::request(message).hint(hint));

@@ -28,9 +28,6 @@ use crate::{Bundle, CompiledCode, Compiler, Durability, PolicyDocument, Secrets,
 /// The folder of compiled components in the user's cache folder.
 const CODE: &str = "code";
 
-/// What `{workspace}` means where nothing is said.
-const DEFAULT_WORKSPACE: &str = "workspace";
-
 /// One call of the program.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -71,9 +68,9 @@ pub(crate) struct HostArgs {
     /// In whose name it runs, for the policy's rules: `agent:NAME` or `user:NAME`
     #[arg(long = "as", value_name = "PRINCIPAL", default_value = "user:local")]
     pub(crate) principal: Principal,
-    /// The folder that `{workspace}` means in the policy
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_WORKSPACE)]
-    pub(crate) workspace: PathBuf,
+    /// The folder that `{workspace}` means in the policy [default: workspace, which may be no link]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) bundle: BundleArgs,
     #[command(flatten)]
@@ -89,6 +86,16 @@ pub(crate) struct GoOnArgs {
     /// The folder that `{workspace}` means in the policy [default: the one that the run began with]
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
+}
+
+impl HostArgs {
+    /// A host in the workspace that was named, if one was.
+    fn in_workspace(&self, builder: SkillHostBuilder) -> SkillHostBuilder {
+        match &self.workspace {
+            Some(workspace) => builder.workspace(workspace),
+            None => builder,
+        }
+    }
 }
 
 fn skill_pair(text: &str) -> Result<(SkillName, PathBuf), String> {
@@ -271,6 +278,9 @@ impl Session {
     pub(crate) fn builder(&self, skills: &SkillArgs) -> SkillHostBuilder {
         let mut builder =
             SkillHost::builder().state(self.state()).compiled_code(self.code.clone()).compiler(self.compiler());
+        for place in self.places.own() {
+            builder = builder.protect(place);
+        }
         for (name, file) in &skills.skills {
             builder = builder.skill(name.clone(), SkillBytes::File(file.clone()));
         }
@@ -311,7 +321,7 @@ impl Session {
         let bundle = self.bundle(&args.bundle)?;
         let InForce { document, origin } = self.policy(args.policy.as_deref(), bundle.as_deref())?;
         let builder = self.with_bundle(&args.skills, bundle.as_ref())?.policy(document).policy_origin(origin);
-        Ok(builder.principal(args.principal.clone()).workspace(&args.workspace))
+        Ok(args.in_workspace(builder.principal(args.principal.clone())))
     }
 
     /// A host that asks on the terminal where a step needs approval, if that is wanted and there is one.
@@ -341,7 +351,7 @@ impl Session {
         let bundle = self.bundle(&args.bundle)?;
         let policy = self.policy(args.policy.as_deref(), bundle.as_deref())?;
         let builder = self.with_bundle(&args.skills, bundle.as_ref())?;
-        let builder = builder.principal(args.principal.clone()).workspace(&args.workspace);
+        let builder = args.in_workspace(builder.principal(args.principal.clone()));
         self.acting(builder, policy)
     }
 
@@ -349,9 +359,14 @@ impl Session {
     pub(crate) fn continuing_builder(&self, run: &RunDir, args: &GoOnArgs) -> Result<SkillHostBuilder, Error> {
         let place = run.place()?;
         let policy = self.policy_of(place.as_ref(), args.policy.as_deref())?;
-        let workspace = args.workspace.clone().or_else(|| place.map(|place| place.workspace));
-        let workspace = workspace.unwrap_or_else(|| PathBuf::from(DEFAULT_WORKSPACE));
-        self.acting(self.builder(&SkillArgs::default()).workspace(workspace), policy)
+        let builder = self.builder(&SkillArgs::default());
+        let builder = match (&args.workspace, place) {
+            (Some(workspace), _) => builder.workspace(workspace),
+            (None, Some(place)) if place.workspace_is_default => builder.unnamed_workspace(place.workspace),
+            (None, Some(place)) => builder.workspace(place.workspace),
+            (None, None) => builder,
+        };
+        self.acting(builder, policy)
     }
 
     /// A host that may run what its policy grants.

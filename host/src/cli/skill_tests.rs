@@ -17,6 +17,7 @@ use crate::id::SkillName;
 use crate::outcome::RunOutcome;
 use crate::problem::shown;
 use crate::report::human::harmless;
+use crate::sandbox::OwnFiles;
 use crate::scratch::{Bounds, Scratch};
 use crate::skills::SkillBytes;
 use crate::{PlanDocument, Report, RunOptions, canonical, clock};
@@ -86,7 +87,9 @@ pub(super) fn run(
         let plan_document =
             plan_document.map_err(|problem| Error::document(&plan.display().to_string(), vec![problem]))?;
         let mut scratch = Scratch::create(&copies.0, Bounds::PREVIEW).map_err(crate::Error::from)?;
-        let copy = scratch.copy(original, Path::new(WORKSPACE), &|| true).map_err(crate::Error::from)?;
+        let (own, goes_on) = (OwnFiles::look(&session.builder(&SkillArgs::default()).build().own_paths()), || true);
+        let copied = scratch.copy(original, Path::new(WORKSPACE), (&own, &goes_on)).map_err(crate::Error::from)?;
+        let (copy, _) = copied;
         let host = session
             .builder(&SkillArgs::default())
             .skill(name.clone(), source.clone())

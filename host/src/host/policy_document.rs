@@ -1,6 +1,6 @@
 //! A policy with its text: how it is read, and what identifies it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::id::Digest;
@@ -16,6 +16,8 @@ pub struct PolicyDocument {
     pub policy: Policy,
     /// Its text; empty where nothing was given and so nothing is granted.
     pub text: String,
+    /// The files that it was read from: itself and its rules. No grant reaches them.
+    pub files: Vec<PathBuf>,
 }
 
 impl PolicyDocument {
@@ -25,7 +27,7 @@ impl PolicyDocument {
     ///
     /// All that is wrong with the document. One that names `rules` is refused: see [`Self::parse_with_rules`].
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse(text)?, text: text.to_owned() })
+        Ok(Self { policy: Policy::parse(text)?, text: text.to_owned(), files: Vec::new() })
     }
 
     /// Reads a policy and its rules.
@@ -34,7 +36,7 @@ impl PolicyDocument {
     ///
     /// All that is wrong with either.
     pub fn parse_with_rules(text: &str, rules: &str) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse_with_rules(text, rules)?, text: text.to_owned() })
+        Ok(Self { policy: Policy::parse_with_rules(text, rules)?, text: text.to_owned(), files: Vec::new() })
     }
 
     /// Reads a policy. Where it names `rules`, `load` gives their text: see [`Policy::parse_with`].
@@ -43,7 +45,7 @@ impl PolicyDocument {
     ///
     /// All that is wrong with either, and what `load` says.
     pub fn parse_with(text: &str, load: impl FnOnce(&str) -> Result<String, Problem>) -> Result<Self, Vec<Problem>> {
-        Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned() })
+        Ok(Self { policy: Policy::parse_with(text, load)?, text: text.to_owned(), files: Vec::new() })
     }
 
     /// Reads the policy of a file, with the rules beside it that it names. Neither counts where another user owns it or others can write it or
@@ -87,14 +89,17 @@ impl PolicyDocument {
         };
         let bytes = policy(limits::DOCUMENT_BYTES_MAX).map_err(|problem| vec![problem])?;
         let text = String::from_utf8(bytes).map_err(|_| vec![not_utf8(path, "")])?;
-        Self::parse_with(&text, |name| {
+        let mut files = vec![path.to_owned()];
+        let document = Self::parse_with(&text, |name| {
+            files.push(path.with_file_name(name));
             let bytes = rules(name, limits::RULES_BYTES_MAX as u64).map_err(|problem| {
                 let hint = problem.hint.as_deref().filter(|_| problem.code != "no-such-file");
                 let hint = hint.unwrap_or("the rules of a policy lie beside it, where its `rules` says").to_owned();
                 Problem { pointer: "/rules".to_owned(), hint: Some(hint), ..problem }
             })?;
             String::from_utf8(bytes).map_err(|_| not_utf8(&path.with_file_name(name), "/rules"))
-        })
+        })?;
+        Ok(Self { files, ..document })
     }
 
     /// The same policy below the operator's: what it gives must lie within what that one gives.
@@ -103,8 +108,9 @@ impl PolicyDocument {
     ///
     /// As [`Policy::under`].
     pub fn under(self, operators: Self) -> Result<Self, Vec<Problem>> {
+        let files = self.files.into_iter().chain(operators.files).collect();
         let ceiling = Arc::new(Ceiling { policy: operators.policy, text: operators.text });
-        Ok(Self { policy: self.policy.under(ceiling, &self.text)?, text: self.text })
+        Ok(Self { policy: self.policy.under(ceiling, &self.text)?, text: self.text, files })
     }
 
     /// The digest of all that the policy says, its rules included: who trusts it trusts these bytes and no others.
@@ -127,6 +133,6 @@ impl PolicyDocument {
     /// The policy that grants nothing.
     #[must_use]
     pub fn deny_all() -> Self {
-        Self { policy: Policy::deny_all(), text: String::new() }
+        Self { policy: Policy::deny_all(), text: String::new(), files: Vec::new() }
     }
 }

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::place::{Inode, Meta, Place, Time};
+use crate::folder_id::FolderId;
 use crate::id::Digest;
 use crate::limits;
 
@@ -70,6 +71,9 @@ pub(super) struct RootAt {
     pub(super) guest: String,
     #[serde(with = "bytes")]
     pub(super) host: PathBuf,
+    /// Which folder it was; older journals do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<FolderId>,
 }
 
 /// Where a pre-image is.

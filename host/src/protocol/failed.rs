@@ -229,7 +229,10 @@ fn of_sandbox(error: &SandboxError) -> Box<Failure> {
     let detail = match error {
         SandboxError::Unreadable { .. } | SandboxError::Load { .. } | SandboxError::Link { .. } => Detail::SkillInvalid,
         SandboxError::NotGranted { .. } => Detail::PolicyDenied,
-        SandboxError::Directory { .. } => Detail::PolicyInvalid,
+        SandboxError::Directory { .. }
+        | SandboxError::LinkedDirectory { .. }
+        | SandboxError::LinkedWorkspace { .. }
+        | SandboxError::OwnDirectory { .. } => Detail::PolicyInvalid,
         SandboxError::Input { .. } => Detail::ParamInvalid,
         SandboxError::Trace(_) | SandboxError::Journal(_) => Detail::StateError,
         SandboxError::Engine { .. } | SandboxError::Exhausted { .. } => Detail::Internal,

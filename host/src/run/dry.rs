@@ -2,7 +2,6 @@
 //! change is told, and nothing of it stays.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +13,7 @@ use crate::id::StepId;
 use crate::plan::PlanDocument;
 use crate::policy::{Access, ApprovalAnswer, ApprovalRequest, AuthorizedPlan, Grant, WORKSPACE};
 use crate::report::{DryRun, Rehearsed, Report};
-use crate::sandbox::{CancelToken, Directories};
+use crate::sandbox::{CancelToken, Directories, Ground, OwnFiles, SandboxError, check_folder};
 use crate::scratch::{Bounds, Scratch, ScratchError};
 
 /// Who approves in a dry run.
@@ -69,18 +68,31 @@ impl SkillHost {
     /// Opens what the grants of a run name: in a rehearsal, copies of what they may write.
     pub(super) fn open_directories(&self, authorized: &AuthorizedPlan) -> Result<Directories, Error> {
         let grants: Vec<&Grant> = authorized.grants().collect();
+        // A plan that is granted no folder pays for none.
+        if grants.iter().all(|grant| grant.filesystem.is_empty()) {
+            return Ok(Directories::default());
+        }
         let Some(rehearsal) = &self.rehearsal else {
             super::prepare::create_workspace(self, authorized)?;
-            return Ok(Directories::open(grants, &self.workspace)?);
+            let preopens = grants.iter().flat_map(|grant| &grant.filesystem);
+            let own = OwnFiles::look(&self.own_paths());
+            return Ok(Directories::open_on(&self.ground()?, own, preopens, &|_| None)?);
         };
         let mut scratch = rehearsal.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let goes_on = || !rehearsal.cancel.is_cancelled();
-        match copies(&mut scratch, &grants, &self.workspace, &goes_on) {
+        match copies(&mut scratch, self, &grants, &goes_on) {
             Ok(directories) => Ok(directories),
             // The run ends before its first step.
             Err(Error::Scratch(ScratchError::Cancelled)) => Ok(Directories::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// How the folders of its policy are opened.
+    fn ground(&self) -> Result<Ground<'_>, Error> {
+        let grants = self.policy.policy.grants.iter().map(|grant| &**grant);
+        let ground = Ground::of(grants, &self.workspace, self.workspace_is_named);
+        ground.map_err(|source| Error::Workspace { path: self.workspace.clone(), source })
     }
 }
 
@@ -110,10 +122,12 @@ pub(super) fn without_network<'s>(authorized: &AuthorizedPlan, begun: impl Itera
 /// written. Everything else is opened itself.
 pub(super) fn copies(
     scratch: &mut Scratch,
+    host: &SkillHost,
     grants: &[&Grant],
-    workspace: &Path,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Directories, Error> {
+    let (workspace, ground) = (host.workspace.as_path(), host.ground()?);
+    let mut own = OwnFiles::look(&host.own_paths());
     let preopens = || grants.iter().flat_map(|grant| &grant.filesystem);
     let makes_workspace = preopens().any(|one| one.access == Access::ReadWrite && one.host.starts_with(WORKSPACE));
     // The real path of each folder as grants call it, and whether it may be written.
@@ -121,11 +135,17 @@ pub(super) fn copies(
     let mut written = Vec::new();
     for preopen in preopens() {
         let named = preopen.resolve_host(workspace);
-        let path = match fs::canonicalize(&named) {
-            Ok(path) => Some(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && makes_workspace && named == workspace => None,
-            // Whoever opens it says what is wrong with it.
-            Err(_) => continue,
+        let path = match ground.open(&named) {
+            Ok(opened) => {
+                check_folder(&own, &named, &opened.folder)?;
+                Some(opened.at)
+            }
+            Err(SandboxError::Directory { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && makes_workspace && named == workspace =>
+            {
+                None
+            }
+            Err(error) => return Err(error.into()),
         };
         if let (Some(path), Access::ReadWrite) = (&path, preopen.access) {
             written.push(path.clone());
@@ -142,7 +162,10 @@ pub(super) fn copies(
     for (named, path) in &copied {
         let is_below = |other: &&PathBuf| other != path && path.starts_with(other);
         if !tops.contains_key(path) && !copied.iter().any(|(_, other)| is_below(other)) {
-            tops.insert(path, scratch.copy(Some(path), named, goes_on)?);
+            let (copy, left_out) = scratch.copy(Some(path), named, (&own, goes_on))?;
+            // A guest meets in the copy what it would meet there.
+            left_out.iter().for_each(|path| drop(own.add(path, "the host's own files")));
+            tops.insert(path, copy);
         }
     }
     let mut places: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
@@ -151,8 +174,8 @@ pub(super) fn copies(
         places.extend(top.map(|place| (named.clone(), place)));
     }
     for (named, _) in real.iter().filter(|(_, path)| path.is_none()) {
-        places.insert(named.clone(), scratch.copy(None, named, goes_on)?);
+        places.insert(named.clone(), scratch.copy(None, named, (&own, goes_on))?.0);
     }
     let place = |path: &Path| places.get(path).cloned();
-    Ok(Directories::open_at(preopens(), workspace, &place)?)
+    Ok(Directories::open_on(&ground, own, preopens(), &place)?)
 }

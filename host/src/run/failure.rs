@@ -32,6 +32,11 @@ impl Error {
         }
     }
 
+    /// Whether somebody has moved the ground under a grant: where it is put back, a run goes on.
+    pub(super) const fn is_of_ground(&self) -> bool {
+        matches!(self, Self::Sandbox(SandboxError::LinkedDirectory { .. } | SandboxError::LinkedWorkspace { .. }))
+    }
+
     /// How a step or a run ends with it.
     pub(super) fn failure(&self) -> Failure {
         let code = match self {

@@ -353,6 +353,8 @@ impl Place {
             request: options.request.as_deref().cloned(),
             bundle: host.bundle.as_ref().map(|bundle| absolute(&bundle.root)),
             key: options.key.clone(),
+            workspace_is_default: !host.workspace_is_named,
+            folders: BTreeMap::new(),
         }
     }
 }

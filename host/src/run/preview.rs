@@ -61,7 +61,7 @@ impl Steps<'_> {
         let delegation = self.authorized.delegation();
         let mut grants = vec![grant];
         grants.extend(delegation.within(grant).into_values().map(|(_, _, grant)| &**grant));
-        let directories = dry::copies(&mut scratch, &grants, &self.host.workspace, &goes_on)?;
+        let directories = dry::copies(&mut scratch, self.host, &grants, &goes_on)?;
         let delegate = self.callees.as_deref().map(|callees| -> Arc<dyn Delegate> {
             Arc::new(Callees { directories: directories.clone(), reach: None, ..callees.clone() })
         });

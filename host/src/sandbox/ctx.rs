@@ -11,6 +11,7 @@ use crate::clock::Stopwatch;
 use crate::limits::{self, LimitKind};
 use crate::sandbox::delegate::Delegation;
 use crate::sandbox::interfaces::{Descriptors, Directory, GuestClock, GuestRandom, Http, Logs, Stdio, StepContext};
+use crate::sandbox::own_files::Guard;
 use crate::sandbox::stop::LimitHit;
 use crate::sandbox::tape::Gate;
 use crate::sandbox::undo::Undo;
@@ -49,6 +50,8 @@ pub(crate) struct Live {
     pub(crate) started: Stopwatch,
     /// What changes are noted in before they are made.
     pub(crate) undo: Option<Undo>,
+    /// What of the host's own is kept off.
+    pub(crate) guard: Guard,
 }
 
 impl std::fmt::Debug for Live {
@@ -87,6 +90,7 @@ impl Live {
             logs: Logs::default(),
             started: Stopwatch::start(),
             undo: None,
+            guard: Guard::default(),
         }
     }
 }

@@ -190,6 +190,28 @@ pub enum SandboxError {
         #[source]
         source: std::io::Error,
     },
+    /// A granted directory is reached through a link that a guest may have made.
+    #[error("the granted directory `{path}` is reached through the link `{link}`, in a folder that tools may write")]
+    LinkedDirectory {
+        /// Its path on the host.
+        path: PathBuf,
+        /// The link.
+        link: PathBuf,
+    },
+    /// The workspace that nobody named is a link.
+    #[error("the workspace `{path}` is a link, and nobody has named it")]
+    LinkedWorkspace {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A granted directory is one of the host's own, or lies inside of one.
+    #[error("the granted directory `{path}` is a part of {what}, which no grant reaches")]
+    OwnDirectory {
+        /// Its path on the host.
+        path: PathBuf,
+        /// What of the host's own.
+        what: &'static str,
+    },
     /// Too many steps run at one time.
     #[error("the sandbox has no room for one more step: {message}")]
     Exhausted {
@@ -243,6 +265,15 @@ impl SandboxError {
                     .to_owned(),
             ),
             Self::Directory { .. } => Some("create the directory, or take it out of the policy".to_owned()),
+            Self::LinkedDirectory { .. } => {
+                Some("name the folder that is meant in the policy, by a path without links, or remove the link".to_owned())
+            }
+            Self::LinkedWorkspace { .. } => {
+                Some("look where it leads; `--workspace workspace` takes it all the same".to_owned())
+            }
+            Self::OwnDirectory { .. } => {
+                Some("take it out of the policy, or keep the state in another folder with `--state`".to_owned())
+            }
             Self::Exhausted { .. } => Some("run fewer plans at one time in one process".to_owned()),
             Self::Trace(error) => error.hint(),
             Self::Journal(error) => error.hint(),
@@ -260,6 +291,16 @@ impl SandboxError {
             // It is looked at before, and found again by whoever runs the same again.
             Self::Input { .. } => return Failure::of_plan("input", self.to_string(), ""),
             Self::Directory { source, .. } => ("directory", format!("a granted directory cannot be opened: {source}")),
+            Self::LinkedDirectory { .. } => (
+                "linked-directory",
+                "a granted directory is reached through a link in a folder that tools may write".to_owned(),
+            ),
+            Self::LinkedWorkspace { .. } => {
+                ("linked-workspace", "the workspace is a link, and nobody has named it".to_owned())
+            }
+            Self::OwnDirectory { what, .. } => {
+                ("own-directory", format!("a granted directory is a part of {what}, which no grant reaches"))
+            }
             Self::Exhausted { message } => {
                 ("exhausted", format!("the sandbox has no room for one more step: {message}"))
             }
@@ -686,6 +727,7 @@ pub(super) fn live(invocation: &Invocation<'_>, call: &Prepared<'_>, path: &str)
     let http = Http::new(reach.map(|reach| Egress::new(reach, &grant.network)));
     let mut live = Live::new(directories, clock, random, stdio, http, context);
     live.undo = invocation.undo.cloned();
+    live.guard = invocation.directories.guard();
     live.config = told(&grant.config);
     live
 }

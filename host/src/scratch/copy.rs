@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{Bounds, Links, ScratchError, failed};
 use crate::regular;
+use crate::sandbox::OwnFiles;
 
 /// Bytes that are copied before it is asked whether that is still wanted.
 const PART_BYTES: u64 = 16 << 20;
@@ -17,11 +18,14 @@ const PART_BYTES: u64 = 16 << 20;
 /// Copies trees.
 pub(super) struct Copier<'a> {
     /// The folder of copies, which is never copied: device and inode.
-    own: (u64, u64),
+    copies: (u64, u64),
     shown: &'a Path,
     left: &'a mut Bounds,
     bounds: Bounds,
+    own: &'a OwnFiles,
     goes_on: &'a dyn Fn() -> bool,
+    /// What would be in the copy and was left out.
+    left_out: Vec<PathBuf>,
     links: Links,
     notices: Vec<String>,
     /// Folders whose mode and times are set when everything is in them, outer ones first.
@@ -30,19 +34,30 @@ pub(super) struct Copier<'a> {
 
 impl<'a> Copier<'a> {
     pub(super) fn new(
-        own: &Path,
+        copies: &Path,
         shown: &'a Path,
-        left: &'a mut Bounds,
-        bounds: Bounds,
-        goes_on: &'a dyn Fn() -> bool,
+        (left, bounds): (&'a mut Bounds, Bounds),
+        (own, goes_on): (&'a OwnFiles, &'a dyn Fn() -> bool),
     ) -> Result<Self, ScratchError> {
-        let meta = fs::metadata(own).map_err(failed("read", own))?;
-        let own = (meta.dev(), meta.ino());
-        Ok(Self { own, shown, left, bounds, goes_on, links: Links::new(), notices: Vec::new(), folders: Vec::new() })
+        let meta = fs::metadata(copies).map_err(failed("read", copies))?;
+        let copies = (meta.dev(), meta.ino());
+        Ok(Self {
+            copies,
+            shown,
+            left,
+            bounds,
+            own,
+            goes_on,
+            left_out: Vec::new(),
+            links: Links::new(),
+            notices: Vec::new(),
+            folders: Vec::new(),
+        })
     }
 
-    pub(super) fn into_notices(self) -> Vec<String> {
-        self.notices
+    /// What has to be said of the copy, and what was left out of it.
+    pub(super) fn told(self) -> (Vec<String>, Vec<PathBuf>) {
+        (self.notices, self.left_out)
     }
 
     /// Copies the folder `from` to `to`, which must not exist.
@@ -52,6 +67,8 @@ impl<'a> Copier<'a> {
         while let Some((from, to, meta)) = waiting.pop() {
             // For its owner alone until everything is in it.
             DirBuilder::new().mode(0o700).create(&to).map_err(failed("create", &to))?;
+            // Also what is not there yet: a copy of it would be as little the copy's.
+            self.left_out.extend(self.own.names_in((meta.dev(), meta.ino())).map(|name| to.join(name)));
             self.folders.push((to.clone(), meta));
             let entries = match fs::read_dir(&from) {
                 Ok(entries) => entries,
@@ -70,7 +87,11 @@ impl<'a> Copier<'a> {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(failed("read", &from)(error)),
                 };
-                if (meta.dev(), meta.ino()) == self.own {
+                if (meta.dev(), meta.ino()) == self.copies {
+                    continue;
+                }
+                if self.own.is_own((meta.dev(), meta.ino()), meta.is_file(), meta.nlink()) {
+                    self.left_out.push(to);
                     continue;
                 }
                 self.count()?;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::diff::What;
+use crate::sandbox::OwnPaths;
 
 const GOES_ON: &dyn Fn() -> bool = &|| true;
 
@@ -29,7 +30,7 @@ impl Place {
 
     fn copied(&self) -> (Scratch, PathBuf) {
         let mut scratch = self.scratch(Bounds::DRY_RUN);
-        let copy = scratch.copy(Some(&self.real("")), Path::new("w"), GOES_ON).unwrap();
+        let copy = scratch.copy(Some(&self.real("")), Path::new("w"), (&OwnFiles::default(), GOES_ON)).unwrap().0;
         (scratch, copy)
     }
 
@@ -110,7 +111,8 @@ fn holes_stay_holes() {
     file.write_all_at(b"!", len - (1 << 20)).unwrap();
     let mut scratch = place.scratch(Bounds { bytes: 1 << 20, ..Bounds::DRY_RUN });
     // It has 64 MiB and fits into one: nothing but data is counted.
-    let copy = scratch.copy(Some(&place.real("")), Path::new("w"), GOES_ON).unwrap().join("sparse");
+    let copy =
+        scratch.copy(Some(&place.real("")), Path::new("w"), (&OwnFiles::default(), GOES_ON)).unwrap().0.join("sparse");
     assert_eq!(fs::read(&copy).unwrap(), fs::read(place.real("sparse")).unwrap());
     assert!(fs::metadata(&copy).unwrap().blocks() * 512 < 1 << 20);
     assert_eq!(told(&scratch.changes().unwrap()), []);
@@ -173,7 +175,7 @@ fn what_is_too_much_is_refused() {
     }
     let refused = |bounds: Bounds| {
         let mut scratch = place.scratch(bounds);
-        scratch.copy(Some(&place.real("")), Path::new("w"), GOES_ON).map(drop)
+        scratch.copy(Some(&place.real("")), Path::new("w"), (&OwnFiles::default(), GOES_ON)).map(drop)
     };
     refused(Bounds { bytes: 3 * 4096, entries: 3 }).unwrap();
     let error = refused(Bounds { bytes: 1 << 20, entries: 2 }).unwrap_err();
@@ -185,7 +187,7 @@ fn what_is_too_much_is_refused() {
         assert_eq!(error.to_string(), "`w` is too large to be copied for a rehearsal: it has more than 12287 bytes");
     }
     let mut scratch = place.scratch(Bounds::PREVIEW);
-    let cancelled = scratch.copy(Some(&place.real("")), Path::new("w"), &|| false);
+    let cancelled = scratch.copy(Some(&place.real("")), Path::new("w"), (&OwnFiles::default(), &|| false));
     assert!(matches!(cancelled, Err(ScratchError::Cancelled)), "{cancelled:?}");
 }
 
@@ -194,9 +196,30 @@ fn a_folder_of_copies_is_never_copied() {
     let place = Place::new();
     fs::write(place.real("a"), "a").unwrap();
     let mut scratch = Scratch::create(&place.real(".skillhost"), Bounds::DRY_RUN).unwrap();
-    let copy = scratch.copy(Some(&place.real("")), Path::new("w"), GOES_ON).unwrap();
+    let copy = scratch.copy(Some(&place.real("")), Path::new("w"), (&OwnFiles::default(), GOES_ON)).unwrap().0;
     assert!(copy.join("a").exists() && copy.join(".skillhost").exists());
     assert!(!copy.join(".skillhost/scratch").exists());
+}
+
+#[test]
+fn what_is_left_out_is_told_and_no_change() {
+    let place = Place::new();
+    fs::create_dir(place.real("own")).unwrap();
+    fs::write(place.real("own/a"), "a").unwrap();
+    fs::write(place.real("b"), "b").unwrap();
+    fs::hard_link(place.real("b"), place.real("twin")).unwrap();
+    let mut own = OwnPaths::default();
+    for name in ["own", "b", "later"] {
+        own.add(&place.real(name), "ours");
+    }
+    let own = OwnFiles::look(&own);
+    let mut scratch = place.scratch(Bounds::DRY_RUN);
+    let (copy, mut left_out) = scratch.copy(Some(&place.real("")), Path::new("w"), (&own, GOES_ON)).unwrap();
+    left_out.sort();
+    left_out.dedup();
+    assert_eq!(left_out, ["b", "later", "own", "twin"].map(|name| copy.join(name)));
+    assert_eq!(fs::read_dir(&copy).unwrap().count(), 0);
+    assert_eq!(scratch.changes().unwrap().list, []);
 }
 
 #[test]
@@ -215,7 +238,7 @@ fn what_a_crash_left_behind_is_removed_by_the_next() {
 fn a_folder_that_would_be_made_begins_empty() {
     let place = Place::new();
     let mut scratch = place.scratch(Bounds::DRY_RUN);
-    let copy = scratch.copy(None, Path::new("w"), GOES_ON).unwrap();
+    let copy = scratch.copy(None, Path::new("w"), (&OwnFiles::default(), GOES_ON)).unwrap().0;
     fs::write(copy.join("a"), "a\n").unwrap();
     let changes = scratch.changes().unwrap();
     assert_eq!((changes.list.len(), changes.list[0].what), (1, What::Created));

@@ -12,6 +12,7 @@
 //! lock           locked by whoever acts in the run
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use super::{StoreError, create_file, create_folder, create_new_file, failed};
 use crate::canonical;
 use crate::context::{RequestContext, RequestKey};
+use crate::folder_id::FolderId;
 use crate::id::Digest;
 use crate::limits;
 use crate::plan::{PlanDocument, PlanFormat};
@@ -87,9 +89,42 @@ pub struct Place {
     /// The idempotency key of that request: where its answer was not kept, this says that it was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RequestKey>,
+    /// Whether nobody named the workspace, so that it may be no link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workspace_is_default: bool,
+    /// Which folders were granted, by their paths: the run goes on in the same ones or not at all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<PathBuf, FolderId>,
 }
 
 impl RunDir {
+    /// Keeps which folders the run was granted; what is known of it already has to be the same.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]. The path of a folder that is another one by now is the inner error.
+    pub fn keep_folders(&self, folders: &BTreeMap<PathBuf, FolderId>) -> Result<Result<(), PathBuf>, StoreError> {
+        let Some(mut place) = self.place()? else { return Ok(Ok(())) };
+        let mut is_new = false;
+        for (path, id) in folders {
+            match place.folders.get(path) {
+                Some(known) if known.is(id) => {}
+                Some(_) => return Ok(Err(path.clone())),
+                None => {
+                    place.folders.insert(path.clone(), id.clone());
+                    is_new = true;
+                }
+            }
+        }
+        if is_new {
+            let (path, new) = (self.path.join(PLACE), self.path.join(format!("{PLACE}.new")));
+            let bytes = serde_json::to_vec(&place).map_err(io::Error::other).map_err(failed("write", &path))?;
+            self.renew(&new, &bytes)?;
+            fs::rename(&new, &path).map_err(failed("write", &path))?;
+        }
+        Ok(Ok(()))
+    }
+
     /// Keeps where the run takes place.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub(super) const CANARY: &str = "canary-0b5ac7d1e9";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
     Paths,
+    Own,
     Deputy,
     Handles,
     Memory,
@@ -39,8 +40,9 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Paths,
+        Self::Own,
         Self::Deputy,
         Self::Handles,
         Self::Memory,
@@ -62,6 +64,7 @@ impl Family {
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Paths => "Paths out of a granted folder",
+            Self::Own => "The host's own files",
             Self::Deputy => "One grant used through another",
             Self::Handles => "Handles forged and hoarded",
             Self::Memory => "Memory and tables",
@@ -282,6 +285,11 @@ impl Case {
     /// What another thread of the host does to the workspace meanwhile, again and again.
     pub(super) fn race(self, race: fn(&Path)) -> Self {
         Self { race: Some(race), ..self }
+    }
+
+    /// The guest gets an error, whichever the moment gives.
+    pub(super) fn ends_in_some_error(self) -> Self {
+        Self { expect: Expect::SomeError, ..self }
     }
 
     /// Servers around it, with the policy and the input that name them.

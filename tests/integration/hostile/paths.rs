@@ -11,7 +11,7 @@ use super::case::{CANARY, Case, Expect, Family, case, probe};
 use super::wat;
 
 /// One tool for each operation on a path of the first granted folder; `read` returns what it read.
-fn operations() -> Vec<u8> {
+pub(super) fn operations() -> Vec<u8> {
     let simple = |name: &str, call: &str, code_at: u32| {
         format!(
             "(func (export \"{name}\") (param $p i32) (param $n i32) (result i32)

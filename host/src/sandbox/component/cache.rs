@@ -77,6 +77,11 @@ impl CompiledCode {
         Self::default()
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_deref()
+    }
+
     /// What was found that is not used, since this was last asked: entries that this user's host has not written, such a key.
     #[must_use]
     pub fn take_notes(&self) -> Vec<String> {

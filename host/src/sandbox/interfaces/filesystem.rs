@@ -4,6 +4,7 @@
 //! The values' spelling is in `filesystem/wire.rs`.
 
 mod identity;
+mod kept_off;
 mod noted;
 mod virtualise;
 mod wire;

@@ -186,6 +186,8 @@ fn what_a_run_that_stays_depends_on_stays_as_well() {
         decided: None,
         request: None,
         bundle: None,
+        workspace_is_default: false,
+        folders: std::collections::BTreeMap::new(),
     };
     child.keep_place(&place(&parent)).unwrap();
     parent.keep_place(&place(&first)).unwrap();

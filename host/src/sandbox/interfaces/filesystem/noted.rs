@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{self as fs, HostDescriptor 
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 use super::Fd;
+use super::kept_off::{Acts, Touch};
 use crate::journal::{At, Change, JournalError, Look, Meta, Ticket};
 use crate::limits::LimitKind;
 use crate::sandbox::ctx::Live;
@@ -49,14 +50,28 @@ pub(super) fn removing_folder(at: At<'_>) -> Change<'_> {
 
 impl Live {
     pub(super) async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.keep_off(&fd, &path, false, Touch::Use)?;
         let noted = self.before_at(&fd, &path, making).await?;
-        let done = self.filesystem().create_directory_at(fd, path).await;
+        let done = match self.acts(&fd, &path, false, Touch::Use) {
+            Ok(acts) => {
+                let done = self.filesystem().create_directory_at(acts.fd(), acts.path()).await;
+                self.acted(acts, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)
     }
 
     pub(super) async fn symlink_at(&mut self, fd: Fd, old_path: String, new_path: String) -> FsResult<()> {
+        self.keep_off(&fd, &new_path, false, Touch::Use)?;
         let noted = self.before_at(&fd, &new_path, making).await?;
-        let done = self.filesystem().symlink_at(fd, old_path, new_path).await;
+        let done = match self.acts(&fd, &new_path, false, Touch::Use) {
+            Ok(acts) => {
+                let done = self.filesystem().symlink_at(acts.fd(), old_path, acts.path()).await;
+                self.acted(acts, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)
     }
 
@@ -68,15 +83,28 @@ impl Live {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
+        self.keep_off(&fd, &old_path, false, Touch::Use)?;
+        self.keep_off(&new_fd, &new_path, false, Touch::Use)?;
         self.look(&fd, &old_path, false, Look::Stat).await;
         let noted = self.before_at(&new_fd, &new_path, making).await?;
-        let done = self.filesystem().link_at(fd, old_path_flags, old_path, new_fd, new_path).await;
+        let done = match self.both_act((&fd, &old_path), (&new_fd, &new_path), Touch::Use) {
+            Ok((old, new)) => {
+                let mut wasi = self.filesystem();
+                let done = wasi.link_at(old.fd(), old_path_flags, old.path(), new.fd(), new.path()).await;
+                let done = self.acted(new, done);
+                self.acted(old, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)
     }
 
     pub(super) async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
+        self.keep_off(&fd, &path, false, Touch::Use)?;
         self.look(&fd, &path, false, Look::Stat).await;
-        self.filesystem().readlink_at(fd, path).await
+        let acts = self.acts(&fd, &path, false, Touch::Use)?;
+        let done = self.filesystem().readlink_at(acts.fd(), acts.path()).await;
+        self.acted(acts, done)
     }
 
     /// Notes that a guest looks at a path.
@@ -131,7 +159,14 @@ impl Live {
         if writes {
             noted = self.before_at(&fd, &path, |at| Change::Open { at, follow, create, exclusive }).await?;
         }
-        let opened = self.filesystem().open_at(fd, path_flags, path, open_flags, flags).await;
+        let opened = match self.acts(&fd, &path, follow && !exclusive, Touch::Use) {
+            Ok(acts) => {
+                let at = (acts.flags(path_flags), acts.path());
+                let opened = self.filesystem().open_at(acts.fd(), at.0, at.1, open_flags, flags).await;
+                self.acted_open(acts, opened).and_then(|opened| self.keep_off_opened(opened))
+            }
+            Err(refused) => Err(refused),
+        };
         let Some((undo, ticket)) = self.undo.as_ref().zip(noted) else { return opened };
         let made = match opened.as_ref().map(|opened| self.table.get(opened)) {
             Ok(Ok(Descriptor::File(file))) => Some(&*file.file),
@@ -180,6 +215,20 @@ impl Live {
     pub(super) async fn before_set_times_at(&mut self, fd: &Fd, flags: fs::PathFlags, path: &str) -> FsResult<Noted> {
         let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
         self.before_at(fd, path, |at| Change::SetTimesAt { at, follow }).await
+    }
+
+    /// Where a call acts that has two paths.
+    pub(super) fn both_act(
+        &mut self,
+        (fd, path): (&Fd, &str),
+        (new_fd, new_path): (&Fd, &str),
+        touch: Touch,
+    ) -> FsResult<(Acts, Acts)> {
+        let old = self.acts(fd, path, false, touch)?;
+        match self.acts(new_fd, new_path, false, touch) {
+            Ok(new) => Ok((old, new)),
+            Err(refused) => self.acted(old, Err(refused)),
+        }
     }
 
     /// The end of a call that was noted.

@@ -1,6 +1,7 @@
 //! The filesystem functions that we answer ourselves, around wasmtime-wasi's.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -15,10 +16,11 @@ use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::streams::{StreamError, StreamResult};
 
 use super::identity::Machine;
+use super::kept_off::Touch;
 use super::noted::{removing_folder, unlinking};
 use super::{Entries, Fd, Listing};
 use crate::guest_path;
-use crate::journal::Look;
+use crate::journal::{Kind, Look};
 use crate::limits::{self, LimitKind};
 use crate::sandbox::ctx::Live;
 use crate::sandbox::stop::LimitHit;
@@ -154,7 +156,12 @@ impl Live {
         if at.len() > limits::GUEST_PATH_BYTES_MAX {
             return Err(fs::ErrorCode::NameTooLong.into());
         }
-        if let Ok(stat) = self.filesystem().stat_at(borrowed(&fd), path_flags, path.clone()).await
+        let follow = path_flags.contains(fs::PathFlags::SYMLINK_FOLLOW)
+            && !open_flags.contains(fs::OpenFlags::CREATE | fs::OpenFlags::EXCLUSIVE);
+        let there = self.keep_off(&fd, &path, follow, Touch::Use)?;
+        // Where it is known to be none of these, nobody has to be asked again.
+        if there.is_none_or(|there| there.kind == Kind::Special)
+            && let Ok(stat) = self.filesystem().stat_at(borrowed(&fd), path_flags, path.clone()).await
             && !matches!(
                 stat.type_,
                 fs::DescriptorType::RegularFile | fs::DescriptorType::Directory | fs::DescriptorType::SymbolicLink
@@ -180,9 +187,13 @@ impl Live {
     }
 
     pub(super) async fn stat_at(&mut self, fd: Fd, flags: fs::PathFlags, path: String) -> FsResult<fs::DescriptorStat> {
-        self.look(&fd, &path, flags.contains(fs::PathFlags::SYMLINK_FOLLOW), Look::Stat).await;
+        let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+        self.keep_off(&fd, &path, follow, Touch::Use)?;
+        self.look(&fd, &path, follow, Look::Stat).await;
         let held = self.held_links_at(&fd, flags, &path);
-        let stat = self.filesystem().stat_at(fd, flags, path).await?;
+        let acts = self.acts(&fd, &path, follow, Touch::Use)?;
+        let stat = self.filesystem().stat_at(acts.fd(), acts.flags(flags), acts.path()).await;
+        let stat = self.acted(acts, stat)?;
         Ok(self.timeless(stat, held))
     }
 
@@ -223,8 +234,17 @@ impl Live {
         modified: fs::NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (self.new_time(accessed), self.new_time(modified));
+        let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+        self.keep_off(&fd, &path, follow, Touch::Use)?;
         let noted = self.before_set_times_at(&fd, flags, &path).await?;
-        let done = self.filesystem().set_times_at(fd, flags, path, accessed, modified).await;
+        let done = match self.acts(&fd, &path, follow, Touch::Use) {
+            Ok(acts) => {
+                let at = (acts.flags(flags), acts.path());
+                let done = self.filesystem().set_times_at(acts.fd(), at.0, at.1, accessed, modified).await;
+                self.acted(acts, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)
     }
 
@@ -239,6 +259,7 @@ impl Live {
     /// Lists the whole directory and sorts it: the order of a filesystem is not the guest's business and differs between machines.
     pub(super) async fn read_directory(&mut self, fd: Fd) -> FsResult<Entries> {
         self.look_into(&fd).await;
+        let in_part = self.shown_in_part(&fd);
         let entries = self.filesystem().read_directory(fd).await?;
         let open: usize = self.descriptors.listings.values().map(|listing| listing.counted).sum();
         let mut listing = Vec::new();
@@ -254,6 +275,9 @@ impl Live {
                 Some(entry) => listing.push(entry),
                 None => break,
             }
+        }
+        if let Some(folder) = in_part {
+            listing.retain(|entry| !self.guard.hides(&folder, OsStr::new(&entry.name)));
         }
         listing.sort_by(|a, b| a.name.cmp(&b.name));
         let listing = Listing { counted: listing.len(), left: VecDeque::from(listing) };
@@ -285,37 +309,64 @@ impl Live {
         path: String,
     ) -> FsResult<fs::MetadataHashValue> {
         let at = self.path_below(&fd, &path);
-        self.look(&fd, &path, flags.contains(fs::PathFlags::SYMLINK_FOLLOW), Look::Stat).await;
-        let machine = self.filesystem().metadata_hash_at(fd, flags, path).await?;
+        let follow = flags.contains(fs::PathFlags::SYMLINK_FOLLOW);
+        self.keep_off(&fd, &path, follow, Touch::Use)?;
+        self.look(&fd, &path, follow, Look::Stat).await;
+        let acts = self.acts(&fd, &path, follow, Touch::Use)?;
+        let machine = self.filesystem().metadata_hash_at(acts.fd(), acts.flags(flags), acts.path()).await;
+        let machine = self.acted(acts, machine)?;
         Ok(self.descriptors.identities.of((machine.upper, machine.lower), &at, true))
     }
 
     pub(super) async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.keep_off(&fd, &path, false, Touch::Move)?;
         let gone = self.last_name_at(&fd, &path).await;
         let noted = self.before_at(&fd, &path, unlinking).await?;
-        let done = self.filesystem().unlink_file_at(fd, path).await;
+        let done = match self.acts(&fd, &path, false, Touch::Move) {
+            Ok(acts) => {
+                let done = self.filesystem().unlink_file_at(acts.fd(), acts.path()).await;
+                self.acted(acts, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)?;
         self.forget(gone);
         Ok(())
     }
 
     pub(super) async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.keep_off(&fd, &path, false, Touch::Move)?;
         let gone = self.last_name_at(&fd, &path).await;
         let noted = self.before_at(&fd, &path, removing_folder).await?;
-        let done = self.filesystem().remove_directory_at(fd, path).await;
+        let done = match self.acts(&fd, &path, false, Touch::Move) {
+            Ok(acts) => {
+                let done = self.filesystem().remove_directory_at(acts.fd(), acts.path()).await;
+                self.acted(acts, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)?;
         self.forget(gone);
         Ok(())
     }
 
     pub(super) async fn rename_at(&mut self, fd: Fd, old_path: String, new_fd: Fd, new_path: String) -> FsResult<()> {
+        self.keep_off(&fd, &old_path, false, Touch::Move)?;
+        self.keep_off(&new_fd, &new_path, false, Touch::Move)?;
         let mut gone = self.last_name_at(&new_fd, &new_path).await;
         if gone.is_some() && gone == self.last_name_at(&fd, &old_path).await {
             // Onto itself: nothing is replaced.
             gone = None;
         }
         let noted = self.before_rename(&fd, &old_path, &new_fd, &new_path).await?;
-        let done = self.filesystem().rename_at(fd, old_path, new_fd, new_path).await;
+        let done = match self.both_act((&fd, &old_path), (&new_fd, &new_path), Touch::Move) {
+            Ok((old, new)) => {
+                let done = self.filesystem().rename_at(old.fd(), old.path(), new.fd(), new.path()).await;
+                let done = self.acted(new, done);
+                self.acted(old, done)
+            }
+            Err(refused) => Err(refused),
+        };
         self.after(noted, done)?;
         self.forget(gone);
         Ok(())
