@@ -255,14 +255,16 @@ fn a_run_that_goes_on_is_judged_again() {
     program.write("ask.json", ask).write("policies/default.toml", clone.greedy());
     assert_eq!(program.run(&["policy", "trust", "policies/default.toml"]).code, 0);
     assert_eq!(program.run(&["run", "ask.json"]).code, 30);
+    let subject = program.subject("last");
+    let approve = ["approve", "last", "--by", "ann", "--subject", &subject];
     assert_eq!(program.run(&["policy", "distrust", "policies/default.toml"]).code, 0);
-    for args in [&["approve", "last", "--by", "ann"][..], &["resume", "last"], &["rollback", "last"]] {
+    for args in [&approve[..], &["resume", "last"], &["rollback", "last"]] {
         let ended = program.run(args);
         assert_eq!(ended.code, 11, "{}", ended.all());
         assert!(ended.stderr.contains("host policy trust"), "{}", ended.all());
     }
     // Named now, it is the operator's.
-    let ended = program.run(&["approve", "last", "--by", "ann", "--policy", "policies/default.toml"]);
+    let ended = program.run(&[&approve[..], &["--policy", "policies/default.toml"]].concat());
     assert_eq!(ended.code, 0, "{}", ended.all());
 }
 
@@ -348,10 +350,12 @@ fn the_operators_policy_is_above_those_that_came_with_a_folder() {
     let ended = program.run(&["run", "hello.json"]);
     assert_eq!(ended.code, 30, "{}", ended.all());
     assert!(ended.stderr.contains("the operator's policy: grant 0"), "{}", ended.all());
+    let subject = program.subject("last");
+    let approve = ["approve", "last", "--by", "ann", "--subject", &subject];
     clone.config("policy.toml", &format!("{asks}# another one\n"));
-    assert_eq!(program.run(&["approve", "last", "--by", "ann"]).code, 11);
+    assert_eq!(program.run(&approve).code, 11);
     clone.config("policy.toml", &asks);
-    let ended = program.run(&["approve", "last", "--by", "ann"]);
+    let ended = program.run(&approve);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert_eq!(program.run(&["replay", "last"]).code, 0);
 
