@@ -308,12 +308,12 @@ fn a_key_outlives_a_process_that_is_killed() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_host_that_cannot_start_says_so() {
+fn a_host_with_little_address_space_answers() {
     let program = program();
-    // Less address space than the engine reserves.
+    // Less than a pool of instances reserves: they are made on demand.
     let ended = program.shell(&format!("ulimit -v 3000000; printf '%s' '{SPLIT}' | \"$HOST\" exec"));
     let answer = answer(&ended);
-    assert_eq!((ended.code, &answer["error"]["details"]["code"]), (20, &json!("INTERNAL")), "{answer:#}");
+    assert_eq!((ended.code, &answer["result"]), (0, &json!(["a", "b"])), "{answer:#}");
 }
 
 /// In CI there is a Python; elsewhere there may be none.

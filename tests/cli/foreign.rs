@@ -29,7 +29,9 @@ fn program() -> (Program, PathBuf) {
 }
 
 fn run(program: &Program, args: &[&str]) -> crate::program::Ended {
-    program.run_with(&[("HOST_POLICY", "policies/default.toml")], &[&STATE[..], args].concat())
+    // One that is named by its whole path is the operator's.
+    let policy = program.path("policies/default.toml");
+    program.run_with(&[("HOST_POLICY", policy.to_str().unwrap())], &[&STATE[..], args].concat())
 }
 
 /// All files below a folder, relative to it.

@@ -365,12 +365,7 @@ impl Case {
             assert_eq!(served.output(), &json!(["a", "b"]), "{}", self.name);
         };
         if let Some(error) = error {
-            let Expect::Unlinkable(text) = self.expect else { self.wrong(&error) };
-            assert!(error.contains("cannot be linked") && error.contains(text), "{}: {error}", self.name);
-            assert_eq!(Outside::of(&host), outside, "{}: something outside of the workspace changed", self.name);
-            served();
-            println!("{}: {elapsed:?}", self.done());
-            return;
+            self.wrong(&error);
         }
         let report = report.expect("a case has a step");
         let run = Run { trace: TraceFiles::read(&report.folder), report };
@@ -426,6 +421,14 @@ impl Case {
             (Expect::Refused(code), None) if report.outcome == RunOutcome::Refused && began == 0 => {
                 let codes = run.problem_codes();
                 assert!(codes.contains(code), "{}: {:#?}", self.name, report.problems);
+            }
+            (Expect::Unlinkable(text), None) if report.outcome == RunOutcome::Failed && began == 0 => {
+                let failure = report
+                    .failure
+                    .as_ref()
+                    .map(|failure| format!("{} {}", failure.message, failure.detail.as_deref().unwrap_or_default()));
+                let failure = failure.unwrap_or_else(|| self.wrong(&"no failure"));
+                assert!(failure.contains("cannot be linked") && failure.contains(text), "{}: {failure}", self.name);
             }
             (Expect::Denied, None) if report.outcome == RunOutcome::Denied && began == 0 => {}
             (_, outcome) => self.wrong(&(report.outcome, outcome, &report.problems)),

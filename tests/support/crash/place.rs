@@ -125,10 +125,28 @@ impl<'a> Place<'a> {
             Standing::Waits => {
                 let run = self.run().expect("what waits has a folder");
                 let id = run.file_name().expect("a name").to_str().expect("UTF-8");
-                Some(self.command(&["approve", id, "--by", "tester", "--reason", "it is a test"]))
+                let subject = self.subject(id);
+                Some(self.command(&[
+                    "approve",
+                    id,
+                    "--subject",
+                    &subject,
+                    "--by",
+                    "tester",
+                    "--reason",
+                    "it is a test",
+                ]))
             }
             Standing::Ended => None,
         }
+    }
+
+    /// What a run waits for, as whoever approves it has seen it.
+    fn subject(&self, run: &str) -> String {
+        let shown = untraced(self.command(&["approve", run, "--show"]));
+        let value: Value = serde_json::from_str(&shown.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", shown.stdout, shown.stderr));
+        value["result"]["subject"].as_str().unwrap_or_else(|| panic!("no subject: {value:#}")).to_owned()
     }
 
     /// The folder of the run that began, if one did.
