@@ -63,9 +63,15 @@ fn answered(program: &Program, answers: &str) -> Ended {
 
 /// What a person is asked.
 fn question(ended: &Ended) -> String {
-    let from = ended.stdout.find("step `wipe` needs approval").unwrap_or_else(|| panic!("{}", ended.all()));
+    let from = ended.stdout.find("step `wipe` of plan").unwrap_or_else(|| panic!("{}", ended.all()));
     let to = ended.stdout.find("[y/N]").unwrap_or_else(|| panic!("{}", ended.all()));
-    ended.stdout[from..to].to_owned()
+    // What the plan, the policy and the component are is not what this is about.
+    let is_digest = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = ended.stdout[from..to].split_inclusive([' ', ',', '\n']).map(|word| {
+        let plain = word.trim_end_matches([' ', ',', '\n']);
+        if is_digest(plain) { word.replace(plain, "$SHA256") } else { word.to_owned() }
+    });
+    words.collect()
 }
 
 #[test]
