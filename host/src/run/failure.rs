@@ -22,6 +22,8 @@ impl Error {
     pub(super) const fn is_of_record(&self) -> bool {
         match self {
             Self::Trace(_) | Self::Sandbox(SandboxError::Trace(_)) | Self::Changed { .. } => true,
+            // The end of a replay, which is nothing of the run's.
+            Self::Ceiling { .. } => true,
             Self::Store(error) => matches!(error, StoreError::Io { .. } | StoreError::Index(_)),
             // What may have changed and is not noted is put in order by whoever goes on with the run.
             Self::Journals { .. } => true,
