@@ -246,22 +246,22 @@ pub fn main() -> ExitCode {
     let tell =
         move |error| if is_exec { exec::interrupted(&error, started, false) } else { output.ended(error, started) };
     let interrupt = Interrupt::install(env.grace(), tell);
-    interruptible(args, env, &interrupt)
+    interruptible(&args, &env, &interrupt)
 }
 
 /// The program with the arguments and the environment given; the first argument is the program's name. Writes to the process's stdout
 /// and stderr; signals are the caller's.
-pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: Env) -> ExitCode {
+pub fn main_with(args: impl IntoIterator<Item = impl Into<OsString>>, env: &Env) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     if compile::is_asked(&args) {
         return compile::serve();
     }
-    interruptible(args, env, &Interrupt::default())
+    interruptible(&args, env, &Interrupt::default())
 }
 
-fn interruptible(args: Vec<OsString>, env: Env, interrupt: &Interrupt) -> ExitCode {
+fn interruptible(args: &[OsString], env: &Env, interrupt: &Interrupt) -> ExitCode {
     let started = Stopwatch::start();
-    let exit = match Cli::try_parse_from(&args) {
+    let exit = match Cli::try_parse_from(args) {
         Ok(cli) => {
             let events = cli.command.tells_events();
             match (Session::new(cli.global.clone(), env.clone(), events, interrupt.clone()), &cli.command) {
@@ -277,10 +277,10 @@ fn interruptible(args: Vec<OsString>, env: Env, interrupt: &Interrupt) -> ExitCo
                     session.note_old_state();
                     session.finish(command.execute(&session), started)
                 }
-                (Err(error), _) => Output::new(&cli.global, &env).reply(Err(error), started, &[]),
+                (Err(error), _) => Output::new(&cli.global, env).reply(Err(error), started, &[]),
             }
         }
-        Err(error) => not_parsed(&error, &args, &env, started),
+        Err(error) => not_parsed(&error, args, env, started),
     };
     ExitCode::from(exit.code())
 }

@@ -4,6 +4,7 @@
 //! what programs are given: only what a person is shown.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// What `host` itself writes to colour a text: its own tones, and those that clap has for its messages.
 const OWN_SEQUENCES: [&str; 7] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[4m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
@@ -98,7 +99,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         if is_hidden(c) && c != '\n' {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string cannot fail.
+                let _: Result<(), _> = write!(out, "\\u{unit:04x}");
             }
         } else {
             out.push(c);

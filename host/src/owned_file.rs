@@ -145,7 +145,7 @@ impl<'n> Way<'n> {
             };
             return Err(Problem::new("foreign-owner", "", message).with_hint(hint));
         }
-        let mode = u32::try_from(of.st_mode).unwrap_or(u32::MAX);
+        let mode = of.st_mode;
         let by_group =
             mode & WRITABLE_BY_GROUP != 0 && !(of.st_uid == self.user && (self.own_group)(self.user, of.st_gid));
         let by_others = mode & WRITABLE_BY_OTHERS != 0 || by_group;

@@ -381,8 +381,8 @@ pub(crate) fn quoted(text: &str) -> String {
     for c in String::from_utf8(json).unwrap_or_default().chars() {
         match u32::from(c) {
             code if !crate::harmless::is_hidden(c) || code < 0x20 => out.push(c),
-            code @ 0..=0xffff => out += &format!("\\u{code:04X}"),
-            code => out += &format!("\\U{code:08X}"),
+            code @ 0..=0xffff => out.extend(format!("\\u{code:04X}").chars()),
+            code => out.extend(format!("\\U{code:08X}").chars()),
         }
     }
     out

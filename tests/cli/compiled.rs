@@ -30,8 +30,8 @@ fn called(program: &Program, cache: &Path) -> String {
 }
 
 fn entry(cache: &Path) -> PathBuf {
-    let files = fs::read_dir(cache.join("skillhost/code")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|ending| ending == "code")).next().unwrap()
+    let mut files = fs::read_dir(cache.join("skillhost/code")).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|ending| ending == "code")).unwrap()
 }
 
 fn is_root() -> bool {

@@ -98,7 +98,7 @@ fn workspace(access: &str) -> String {
 fn spellings(path: &str) -> Vec<String> {
     let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
     let spelled = [
-        format!("{path}"),
+        path.to_string(),
         format!("./{path}"),
         format!("src/../{path}"),
         format!("{folder}/./{name}"),
@@ -456,7 +456,8 @@ fn a_run_goes_on_in_the_folders_that_it_began_in_or_not_at_all() {
         host_tests::tree::copy(&host.folder().join("kept"), &host.workspace());
     };
     let untouched = |_: &TestHost| ();
-    let cases: [(&str, &dyn Fn(&TestHost), Option<&str>); 4] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&TestHost), Option<&'a str>);
+    let cases: [Case<'_>; 4] = [
         ("a link", &linked, Some("is reached through")),
         ("another folder", &replaced, Some("is another one than when the run began")),
         ("another workspace", &moved, Some("is another one than when the run began")),

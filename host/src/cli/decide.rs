@@ -203,7 +203,7 @@ impl Reject {
             return Ok(left(session, &run, &step, "rejected"));
         }
         let answer = ApprovalAnswer::reject(self.by.clone(), self.how.reason.clone());
-        settled::end(session, run, &self.how.go_on, answer)
+        settled::end(session, &run, &self.how.go_on, answer)
     }
 }
 

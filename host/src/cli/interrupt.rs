@@ -186,7 +186,6 @@ impl State {
         });
         if let Ok(exit) = exit {
             #[expect(
-                clippy::exit,
                 clippy::disallowed_methods,
                 reason = "the main thread does what cannot be cancelled, so it cannot return"
             )]

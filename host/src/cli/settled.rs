@@ -38,10 +38,10 @@ pub(crate) fn wait_for_others(run: &RunDir) {
 }
 
 /// Ends a run whose refusal is recorded.
-pub(crate) fn end(session: &Session, run: RunDir, args: &GoOnArgs, answer: ApprovalAnswer) -> Result<Reply, Error> {
-    wait_for_others(&run);
+pub(crate) fn end(session: &Session, run: &RunDir, args: &GoOnArgs, answer: ApprovalAnswer) -> Result<Reply, Error> {
+    wait_for_others(run);
     let went =
-        session.continuing_builder(&run, args).and_then(|builder| go_on(session, &builder.build(), run.clone(), false));
+        session.continuing_builder(run, args).and_then(|builder| go_on(session, &builder.build(), run.clone(), false));
     let why = match went {
         Ok((report, failure)) => {
             let text = human::report(&report, &session.output.look);
@@ -50,7 +50,7 @@ pub(crate) fn end(session: &Session, run: RunDir, args: &GoOnArgs, answer: Appro
         // Another process works on it.
         Err(error) if RunLock::is_held(run.path()) => return Err(error),
         // Another process has ended it, by the answer that is recorded.
-        Err(_) if !waits(&run) => {
+        Err(_) if !waits(run) => {
             let failure = Error::new(Exit::Rejected, "another process has ended the run by this answer");
             let failure = failure.hint(format!("`host trace show {}` shows how", run.id()));
             let result = json!({ "run": run.id(), "outcome": RunOutcome::Denied.name() });
@@ -59,11 +59,11 @@ pub(crate) fn end(session: &Session, run: RunDir, args: &GoOnArgs, answer: Appro
         Err(error) => error,
     };
     let host = session.builder(&SkillArgs::default()).durability(session.durability()).build();
-    host.settle(&run, answer)?;
+    host.settle(run, answer)?;
     session.note(&format!("the run could not go on, so it is ended where it waited: {}", why.first()));
-    let rolled_back = match plan_of(&run) {
+    let rolled_back = match plan_of(run) {
         Some(OnFailure::Stop) => None,
-        Some(OnFailure::Rollback) => Some(roll_back(session, &run, args)),
+        Some(OnFailure::Rollback) => Some(roll_back(session, run, args)),
         None => Some(Err("its plan is not what it was, so whether it is to be taken back is not known".to_owned())),
     };
     let (text, hint) = match &rolled_back {
@@ -115,7 +115,7 @@ pub(crate) fn expired(session: &Session) {
             continue;
         }
         let answer = ApprovalAnswer::reject("nobody", "nobody answered in time");
-        let said = match end(session, run, &GoOnArgs::default(), answer) {
+        let said = match end(session, &run, &GoOnArgs::default(), answer) {
             Ok(reply) => {
                 let outcome = reply.result.get("outcome").and_then(serde_json::Value::as_str).unwrap_or("denied");
                 format!("nobody answered run {id} in time, so it has ended: {outcome}")

@@ -116,7 +116,7 @@ mod tests {
     fn many_short_texts_are_as_slow_as_one_long_one() {
         let (text, mut cache) = (letters(1_000_000), None);
         let pattern = Pattern::new("(?:a|b)*a(?:a|b){900}c0", 1 << 20).unwrap();
-        let parts = (0..1_000).map(|at| &text[at * 1_000..(at + 1) * 1_000]);
+        let parts = (0..1_000).map(|at| text.get(at * 1_000..(at + 1) * 1_000).unwrap());
         let units: u64 = parts.map(|part| pattern.units(part, u64::MAX - 1, &mut cache)).sum();
         assert!(units > 800 * text.len() as u64, "{units}");
     }

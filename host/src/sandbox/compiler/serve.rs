@@ -43,11 +43,10 @@ pub fn serve(mut stdin: impl Read, mut stdout: impl Write) -> io::Result<()> {
 /// Reads the line that comes before the component.
 fn read_order(stdin: &mut impl Read) -> io::Result<Order> {
     let mut line = Vec::new();
-    for byte in stdin.by_ref().bytes().take(limits::COMPILER_LINE_BYTES_MAX) {
-        match byte? {
-            b'\n' => break,
-            byte => line.push(byte),
-        }
+    // One byte at a time: what is behind the line is the component.
+    let mut byte = [0];
+    while line.len() < limits::COMPILER_LINE_BYTES_MAX && stdin.read(&mut byte)? > 0 && byte != *b"\n" {
+        line.extend(byte);
     }
     let order: Order = serde_json::from_slice(&line).map_err(io::Error::other)?;
     if order.bytes > limits::COMPONENT_BYTES_MAX {

@@ -24,7 +24,7 @@ pub(super) const ENDING: &str = ".code";
 /// How many hex digits of the engine's key are in a name; the signature has all of it.
 const KEY_DIGITS: usize = 16;
 /// Bytes of a signature.
-const TAG_BYTES: u64 = 32;
+const TAG_BYTES: usize = 32;
 /// What was used is younger than what was not. Seconds: a write for each use would cost more than it says.
 const TOUCHED_S: u64 = 24 * 60 * 60;
 
@@ -63,10 +63,10 @@ impl Entry {
     /// Whether the file holds what this user's host has written for this component and engine; the bytes of its code.
     fn check(&self, file: &mut File, stat: &Stat, key: &Key) -> io::Result<u64> {
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        if size > limits::COMPILED_BYTES_MAX.saturating_add(TAG_BYTES) {
+        if size > limits::COMPILED_BYTES_MAX.saturating_add(TAG_BYTES as u64) {
             return Err(io::Error::other(format!("it has {size} bytes")));
         }
-        let Some(code) = size.checked_sub(TAG_BYTES) else { return Err(io::Error::other("it is cut off")) };
+        let Some(code) = size.checked_sub(TAG_BYTES as u64) else { return Err(io::Error::other("it is cut off")) };
         let mut signer = self.signer(key, code);
         let mut buffer = vec![0; 128 << 10];
         // Reads in pieces: mapping fresh memory for many megabytes costs more than hashing them.
@@ -78,7 +78,7 @@ impl Entry {
             signer.update(piece);
             rest -= piece.len() as u64;
         }
-        let mut tag = [0; TAG_BYTES as usize];
+        let mut tag = [0; TAG_BYTES];
         file.read_exact(&mut tag)?;
         // Compares in a time that says nothing of the tag.
         signer.verify_slice(&tag).map_err(|_| io::Error::other("it is not signed with the key of this cache"))?;

@@ -97,7 +97,7 @@ impl Live {
     }
 
     /// The call has acted.
-    pub(super) fn acted<T>(&mut self, acts: Acts, done: FsResult<T>) -> FsResult<T> {
+    pub(super) fn acted<T>(&mut self, acts: &Acts, done: FsResult<T>) -> FsResult<T> {
         if acts.is_ours {
             self.table.delete(Resource::<Descriptor>::new_own(acts.fd))?;
         }
@@ -105,7 +105,7 @@ impl Live {
     }
 
     /// The same for a call that has opened something: its handle is the one that it would have without ours.
-    pub(super) fn acted_open(&mut self, acts: Acts, opened: FsResult<Fd>) -> FsResult<Fd> {
+    pub(super) fn acted_open(&mut self, acts: &Acts, opened: FsResult<Fd>) -> FsResult<Fd> {
         let opened = match opened {
             Ok(opened) if acts.is_ours => self.table.delete(opened)?,
             other => return self.acted(acts, other),

@@ -55,7 +55,7 @@ impl Live {
         let done = match self.acts(&fd, &path, false, Touch::Use) {
             Ok(acts) => {
                 let done = self.filesystem().create_directory_at(acts.fd(), acts.path()).await;
-                self.acted(acts, done)
+                self.acted(&acts, done)
             }
             Err(refused) => Err(refused),
         };
@@ -68,7 +68,7 @@ impl Live {
         let done = match self.acts(&fd, &new_path, false, Touch::Use) {
             Ok(acts) => {
                 let done = self.filesystem().symlink_at(acts.fd(), old_path, acts.path()).await;
-                self.acted(acts, done)
+                self.acted(&acts, done)
             }
             Err(refused) => Err(refused),
         };
@@ -91,8 +91,8 @@ impl Live {
             Ok((old, new)) => {
                 let mut wasi = self.filesystem();
                 let done = wasi.link_at(old.fd(), old_path_flags, old.path(), new.fd(), new.path()).await;
-                let done = self.acted(new, done);
-                self.acted(old, done)
+                let done = self.acted(&new, done);
+                self.acted(&old, done)
             }
             Err(refused) => Err(refused),
         };
@@ -104,7 +104,7 @@ impl Live {
         self.look(&fd, &path, false, Look::Stat).await;
         let acts = self.acts(&fd, &path, false, Touch::Use)?;
         let done = self.filesystem().readlink_at(acts.fd(), acts.path()).await;
-        self.acted(acts, done)
+        self.acted(&acts, done)
     }
 
     /// Notes that a guest looks at a path.
@@ -163,7 +163,7 @@ impl Live {
             Ok(acts) => {
                 let at = (acts.flags(path_flags), acts.path());
                 let opened = self.filesystem().open_at(acts.fd(), at.0, at.1, open_flags, flags).await;
-                self.acted_open(acts, opened).and_then(|opened| self.keep_off_opened(opened))
+                self.acted_open(&acts, opened).and_then(|opened| self.keep_off_opened(opened))
             }
             Err(refused) => Err(refused),
         };
@@ -227,7 +227,7 @@ impl Live {
         let old = self.acts(fd, path, false, touch)?;
         match self.acts(new_fd, new_path, false, touch) {
             Ok(new) => Ok((old, new)),
-            Err(refused) => self.acted(old, Err(refused)),
+            Err(refused) => self.acted(&old, Err(refused)),
         }
     }
 

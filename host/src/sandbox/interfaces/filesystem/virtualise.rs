@@ -193,7 +193,7 @@ impl Live {
         let held = self.held_links_at(&fd, flags, &path);
         let acts = self.acts(&fd, &path, follow, Touch::Use)?;
         let stat = self.filesystem().stat_at(acts.fd(), acts.flags(flags), acts.path()).await;
-        let stat = self.acted(acts, stat)?;
+        let stat = self.acted(&acts, stat)?;
         Ok(self.timeless(stat, held))
     }
 
@@ -241,7 +241,7 @@ impl Live {
             Ok(acts) => {
                 let at = (acts.flags(flags), acts.path());
                 let done = self.filesystem().set_times_at(acts.fd(), at.0, at.1, accessed, modified).await;
-                self.acted(acts, done)
+                self.acted(&acts, done)
             }
             Err(refused) => Err(refused),
         };
@@ -314,7 +314,7 @@ impl Live {
         self.look(&fd, &path, follow, Look::Stat).await;
         let acts = self.acts(&fd, &path, follow, Touch::Use)?;
         let machine = self.filesystem().metadata_hash_at(acts.fd(), acts.flags(flags), acts.path()).await;
-        let machine = self.acted(acts, machine)?;
+        let machine = self.acted(&acts, machine)?;
         Ok(self.descriptors.identities.of((machine.upper, machine.lower), &at, true))
     }
 
@@ -325,7 +325,7 @@ impl Live {
         let done = match self.acts(&fd, &path, false, Touch::Move) {
             Ok(acts) => {
                 let done = self.filesystem().unlink_file_at(acts.fd(), acts.path()).await;
-                self.acted(acts, done)
+                self.acted(&acts, done)
             }
             Err(refused) => Err(refused),
         };
@@ -341,7 +341,7 @@ impl Live {
         let done = match self.acts(&fd, &path, false, Touch::Move) {
             Ok(acts) => {
                 let done = self.filesystem().remove_directory_at(acts.fd(), acts.path()).await;
-                self.acted(acts, done)
+                self.acted(&acts, done)
             }
             Err(refused) => Err(refused),
         };
@@ -362,8 +362,8 @@ impl Live {
         let done = match self.both_act((&fd, &old_path), (&new_fd, &new_path), Touch::Move) {
             Ok((old, new)) => {
                 let done = self.filesystem().rename_at(old.fd(), old.path(), new.fd(), new.path()).await;
-                let done = self.acted(new, done);
-                self.acted(old, done)
+                let done = self.acted(&new, done);
+                self.acted(&old, done)
             }
             Err(refused) => Err(refused),
         };
