@@ -14,6 +14,7 @@ use crate::policy::{Ceiling, Policy, Why};
 use crate::problem::Problem;
 use crate::run::{
     Done, Given, Go, Halt, Next, Prepared, Stage, StepLog, Steps, Turn, difference, header, prepare_with,
+    recorded_before_its_steps,
 };
 use crate::sandbox::tape::Tape;
 use crate::sandbox::{CancelToken, Directories, Divergence};
@@ -130,8 +131,17 @@ fn drive(host: &SkillHost, prepared: &Prepared, log: &mut Replaying) -> Result<F
         Stage::Ready { checked, authorized, would_deny } => {
             // A cancellation came from outside: it is replayed by the record, not by a token.
             let cancel = CancelToken::new();
-            let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), None, &cancel)?;
-            let mut done = steps.run_all(would_deny, log)?;
+            let steps = Steps::new(host, prepared, checked, authorized, Directories::default(), None, &cancel);
+            let mut done = match steps {
+                Ok(steps) => steps.run_all(would_deny, log)?,
+                // What could not be linked then cannot be now.
+                Err(error) => match recorded_before_its_steps(checked, log) {
+                    Ok(Some(done)) => done,
+                    Ok(None) => return Err(error),
+                    Err(Halt::Error(error)) => return Err(error),
+                    Err(Halt::Diverged(divergence)) => return Ok(Some((None, divergence))),
+                },
+            };
             match done.divergence.take() {
                 Some((step, divergence)) => return Ok(Some((step.map(|step| step.to_string()), divergence))),
                 None => Ok(done),

@@ -44,10 +44,10 @@ use crate::host::{Error, GoOnOptions, Keep, RunOptions, SkillHost};
 use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::RunOutcome;
-use crate::plan::{OnFailure, PlanDocument};
+use crate::plan::PlanDocument;
 use crate::policy::{self, ApprovalAnswer, AuthorizedPlan, Denial, Preopen};
 use crate::problem::Problem;
-use crate::report::{Pending, Report, RollbackReport};
+use crate::report::{Pending, Report};
 use crate::sandbox::{CancelToken, Directories, Reach, causes};
 use crate::skills::LoadedSkill;
 use crate::store::index::RunStatus;
@@ -55,12 +55,13 @@ use crate::store::{Access, Phase, Place, RunDir, RunLock, StoreError, WorkspaceL
 use crate::trace::blob::BlobStore;
 use crate::trace::committed::committed;
 use crate::trace::event::{DeniedEvent, Event, Flow};
-use crate::trace::flow::{Failed, Rollback};
+use crate::trace::flow::Failed;
 use crate::trace::recorder::Recorder;
 
 pub(crate) use dry::{Rehearsal, dry_run};
 #[cfg(feature = "cli")]
 pub(crate) use facts::of_run as facts_of_run;
+pub(crate) use failure::recorded_before_its_steps;
 pub(crate) use go_on::{go_on, may_go_on};
 pub(crate) use log::{Go, Halt, Next, StepLog, Turn, difference};
 pub use prepare::Checked;
@@ -301,15 +302,7 @@ impl Run<'_> {
     fn unable(mut self, prepared: &Prepared, checked: &Checked, error: &Error) -> Result<Report, Error> {
         let failure = error.failure();
         self.note(&Flow::Failed(Failed::of(&failure, None)).of_run())?;
-        let mut done = Done::nothing(RunOutcome::Failed);
-        if checked.plan.plan().on_failure == OnFailure::Rollback {
-            // As it would be said behind a step.
-            let because = failure.message.clone();
-            self.note(&Flow::Rollback(Rollback { because: because.clone() }).of_run())?;
-            done.outcome = RunOutcome::RolledBack;
-            done.rollback = Some(RollbackReport { because, left: Vec::new() });
-        }
-        done.failure = Some(failure);
+        let done = settle(failure::ended_before_its_steps(failure, checked, &mut self.log))?;
         self.finish(prepared, done)
     }
 

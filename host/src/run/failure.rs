@@ -2,6 +2,7 @@
 //! a replay finds it again. Only a record (trace, undo journal, index) that cannot be written or read leaves a run to its recovery.
 
 use super::log::{Go, Halt, StepLog};
+use super::prepare::Checked;
 use super::steps::{Done, SoFar, Steps};
 use super::turn::Turned;
 use crate::host::Error;
@@ -10,12 +11,13 @@ use crate::journal::JournalError;
 use crate::limits;
 use crate::observe::HostEvent;
 use crate::outcome::{Failure, RunOutcome};
+use crate::plan::OnFailure;
 use crate::problem::Problem;
 use crate::report::{RollbackReport, StepReport};
 use crate::sandbox::{SandboxError, causes};
 use crate::store::StoreError;
 use crate::trace::event::{Event, Flow, FlowEvent};
-use crate::trace::flow::{Failed, Undone};
+use crate::trace::flow::{Failed, Rollback, Undone};
 
 impl Error {
     /// Whether it is the record itself that cannot be written or read: then nothing more can be recorded, and the run is left to its recovery.
@@ -86,6 +88,26 @@ fn recorded(step: Option<&StepId>, attempt: Option<u32>, log: &mut dyn StepLog) 
         }
         _ => None,
     })
+}
+
+/// How a run ends whose steps could not even begin; that it failed is in its log.
+pub(super) fn ended_before_its_steps(failure: Failure, checked: &Checked, log: &mut dyn StepLog) -> Go<Done> {
+    let mut done = Done::nothing(RunOutcome::Failed);
+    if checked.plan.plan().on_failure == OnFailure::Rollback {
+        // As it would be said behind a step.
+        let because = failure.message.clone();
+        log.note(&Flow::Rollback(Rollback { because: because.clone() }).of_run())?;
+        done.outcome = RunOutcome::RolledBack;
+        done.rollback = Some(RollbackReport { because, left: Vec::new() });
+    }
+    done.failure = Some(failure);
+    Ok(done)
+}
+
+/// The same of a run that is replayed; `None` where its record does not say that it ended so.
+pub(crate) fn recorded_before_its_steps(checked: &Checked, log: &mut dyn StepLog) -> Go<Option<Done>> {
+    let failure = recorded(None, None, log)?;
+    failure.map(|failure| ended_before_its_steps(failure, checked, log)).transpose()
 }
 
 /// Why the host could not go on with an attempt that has ended, where that is recorded.
