@@ -297,7 +297,10 @@ mod tests {
             proptest::prop_assert_eq!(rows.clone().count(), 2);
             proptest::prop_assert!(!rows.flat_map(str::chars).any(harmless::is_hidden), "{}", text);
             let cell = csv_cell(&foreign);
-            let begins = cell.trim_start_matches('"').trim_start().chars().next();
+            // What a program that reads the row has in the cell.
+            let quoted = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+            let content = quoted.map_or_else(|| cell.to_string(), |quoted| quoted.replace("\"\"", "\""));
+            let begins = content.trim_start().chars().next();
             proptest::prop_assert!(!begins.is_some_and(|c| FORMULA.contains(&c)), "{}", cell);
             let page = html(&given);
             proptest::prop_assert!(!page.chars().any(|c| harmless::is_hidden(c) && c != '\n'));

@@ -8,6 +8,9 @@ use super::check::{FLOAT_NAMES, integer_range};
 /// The dialect that the derived schemas name.
 pub const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// The least number that rounds to no `f32`: half a step above the largest (IEEE 754, ties to even).
+const BEYOND_F32: f64 = 3.402_823_567_797_336_6e38;
+
 /// Standard base64, padded, with zero bits in the padding.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
@@ -70,7 +73,7 @@ fn derive(ty: &Ty) -> Value {
     match ty {
         Ty::Bool => json!({"type": "boolean"}),
         Ty::F32 => json!({"anyOf": [
-            {"type": "number", "minimum": f64::from(f32::MIN), "maximum": f64::from(f32::MAX)},
+            {"type": "number", "exclusiveMinimum": -BEYOND_F32, "exclusiveMaximum": BEYOND_F32},
             {"enum": FLOAT_NAMES},
         ]}),
         Ty::F64 => json!({"anyOf": [{"type": "number"}, {"enum": FLOAT_NAMES}]}),
